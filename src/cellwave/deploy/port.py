@@ -1,0 +1,68 @@
+"""The port through which a rollout changes one stack. Adapters: the Pulumi engine, and the fake of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from cellwave.frozen import Frozen
+
+Operation = Literal["up", "preview", "refresh", "destroy"]
+Outcome = Literal["succeeded", "failed", "aborted", "refused", "locked"]
+
+
+class Job(Frozen):
+    """One run of the engine on one stack.
+
+    `attempt` names this try, uniquely and for ever: running the same attempt again waits for (or reuses) the first
+    run instead of deploying twice. `program` is the absolute folder of the Pulumi.yaml (inside a release's folder, or
+    the working tree). `source` is the folder whose `src` the program imports from and whose `cells` it reads.
+    `release` is the release's digest ("" for the working tree). `one_way` allows a stateful resource to be replaced or
+    deleted; without it such a deployment is refused.
+    """
+
+    attempt: str
+    stack: str
+    operation: Operation
+    program: str
+    source: str
+    release: str = ""
+    stateful: bool = False
+    one_way: bool = False
+
+
+class Result(Frozen):
+    """What came of a job. `changes` counts resources by operation (create, update, same, delete, replace).
+
+    `reason` is in words when the outcome is not "succeeded"; `transient` marks a lone credential, throttling or quota
+    error, worth one more try. `owner` names who holds the lock when the outcome is "locked". `seconds` is wall time.
+    """
+
+    outcome: Outcome
+    changes: dict[str, int] = {}
+    outputs: dict[str, str] = {}
+    reason: str = ""
+    transient: bool = False
+    owner: str = ""
+    seconds: float = 0.0
+
+
+class Progress(Frozen):
+    """What a watcher sees while a job runs: the resource being changed (empty between) and how many are done."""
+
+    resource: str = ""
+    operation: str = ""
+    done: int = 0
+
+
+class Deployer(Protocol):
+    """Runs one job to its end."""
+
+    def run(
+        self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]
+    ) -> Result:
+        """Run the job; `aborted` is polled, and true interrupts the engine cleanly (outcome "aborted").
+
+        Never raises for what the engine does: that is in the Result. Raises Unavailable when there is no engine.
+        """
+        ...

@@ -1,0 +1,41 @@
+"""One error tree, caught once, at the edge of the command line."""
+
+from __future__ import annotations
+
+
+class CellwaveError(Exception):
+    """Something a person must know of; its text says what happened and what would help.
+
+    `exit_code` is what the command line returns: 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class BadInput(CellwaveError):
+    """What a person wrote can't be used: `where` (file:line or key), what was found, what would be right."""
+
+    exit_code = 2
+
+    def __init__(self, where: str, found: str, expected: str) -> None:
+        super().__init__(f"{where}: {found}", hint=expected)
+        self.where = where
+        self.found = found
+        self.expected = expected
+
+
+class Unavailable(CellwaveError):
+    """Something needed is not there (no engine, an unreachable state backend, a full disk): nothing was changed."""
+
+    exit_code = 2
+
+
+class Leased(CellwaveError):
+    """Another owner (a rollout, a running engine) holds what this wants to change."""
+
+    exit_code = 2

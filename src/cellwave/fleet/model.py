@@ -1,0 +1,163 @@
+"""What a platform team runs: product regions, their cells, and the services every cell carries."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from cellwave.frozen import Frozen
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+AwsRegion = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+
+
+class Cell(Frozen):
+    """An account and an AWS region: the unit of isolation.
+
+    `weight` is its share of traffic relative to the other cells (no unit). `role` is the ARN that a deployment
+    assumes; without one the fleet's `role` template is used.
+    """
+
+    name: Name
+    account: AccountId
+    aws_region: AwsRegion
+    weight: float = Field(default=1.0, gt=0)
+    failover: Name | None = None
+    parent: Name | None = None
+    labels: dict[str, str] = {}
+    role: str | None = None
+
+
+class Region(Frozen):
+    """A product region: part of the API contract. Service hosts are `<service host>.<endpoint>`."""
+
+    name: Name
+    endpoint: str
+    residency: str
+    cells: tuple[Cell, ...] = Field(min_length=1)
+
+
+class AlarmSignal(Frozen):
+    """A CloudWatch alarm (metric or composite) that must exist and not be in ALARM."""
+
+    kind: Literal["alarm"] = "alarm"
+    name: str
+    critical: bool = False
+
+
+class RatioSignal(Frozen):
+    """Bad over total, summed over the bake from raw series: at most `at_most` (0..1)."""
+
+    kind: Literal["ratio"] = "ratio"
+    namespace: str
+    bad: str
+    total: str
+    dimensions: dict[str, str]
+    at_most: float = Field(ge=0, le=1)
+    critical: bool = False
+
+
+class QuantileSignal(Frozen):
+    """A percentile of a metric's raw series over the bake: at most `at_most`, in the metric's own unit."""
+
+    kind: Literal["quantile"] = "quantile"
+    namespace: str
+    metric: str
+    total: str
+    dimensions: dict[str, str]
+    percentile: float = Field(default=99, gt=0, lt=100)
+    at_most: float = Field(gt=0)
+    critical: bool = False
+
+
+class ProbeSignal(Frozen):
+    """An HTTP GET that must answer `status`."""
+
+    kind: Literal["probe"] = "probe"
+    url: str
+    status: int = 200
+    critical: bool = False
+
+
+Signal = Annotated[AlarmSignal | RatioSignal | QuantileSignal | ProbeSignal, Field(discriminator="kind")]
+
+
+class HttpProof(Frozen):
+    """Converged when a GET of `http` answers JSON whose `field` is the digest of the release's code."""
+
+    http: str
+    field: str = "digest"
+
+
+class ParameterProof(Frozen):
+    """Converged when this SSM parameter of the cell holds the release's digest."""
+
+    parameter: str
+
+
+class Service(Frozen):
+    """A deployable layer with its own Pulumi stack a cell.
+
+    `program` is the folder of its Pulumi.yaml, relative to the project. `include` are the files and folders a
+    release must carry to run that program again later (default: the program's folder). `code` are the folders whose
+    content is the code that runs; their digest is what the service must report. Texts of signals and proof may hold
+    `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a stack output).
+    """
+
+    name: Name
+    program: str
+    include: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    needs: tuple[Name, ...] = ()
+    stateful: bool = False
+    host: Name | None = None
+    signals: dict[Name, Signal] = {}
+    proof: HttpProof | ParameterProof | None = None
+
+
+class Fleet(Frozen):
+    """Everything under cells/: regions, the control plane's cell and the declared services."""
+
+    role: str | None = None
+    control: Cell | None = None
+    control_services: tuple[Service, ...] = ()
+    services: tuple[Service, ...] = Field(min_length=1)
+    regions: tuple[Region, ...] = Field(min_length=1)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of all regions, in the order written (the control plane's is not one of them)."""
+        return tuple(cell for region in self.regions for cell in region.cells)
+
+    def cell(self, name: str) -> Cell:
+        """The cell of that name, the control plane's included; KeyError when there is none."""
+        known = {cell.name: cell for cell in self.cells}
+        if self.control is not None:
+            known[self.control.name] = self.control
+        return known[name]
+
+    def region_of(self, cell: str) -> Region | None:
+        """The product region that holds the cell; None for the control plane's."""
+        return next((r for r in self.regions if any(c.name == cell for c in r.cells)), None)
+
+    def services_of(self, cell: str) -> tuple[Service, ...]:
+        """The services that the cell carries."""
+        if self.control is not None and cell == self.control.name:
+            return self.control_services
+        return self.services
+
+    def service(self, cell: str, name: str) -> Service:
+        """A cell's service by name; KeyError when there is none."""
+        return {s.name: s for s in self.services_of(cell)}[name]
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Every deployment's stack name, `<cell>.<service>`, the control plane's first."""
+        cells = (*((self.control,) if self.control else ()), *self.cells)
+        return tuple(f"{cell.name}.{service.name}" for cell in cells for service in self.services_of(cell.name))
+
+    def role_arn(self, cell: Cell) -> str | None:
+        """The role that a deployment assumes in the cell's account."""
+        return cell.role or (self.role.format(account=cell.account) if self.role else None)

@@ -1,0 +1,48 @@
+"""Where a project's files are. Everything generated stays under `.cellwave/`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellwave.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder: the one that holds `waves.yaml` and `cells/`."""
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything generated; CELLWAVE_HOME moves it (tests give each run its own)."""
+        return Path(os.environ.get("CELLWAVE_HOME") or self.root / ".cellwave").resolve()
+
+    @property
+    def bin(self) -> Path:
+        """The engine and its language host; shared by every run of this checkout, so CELLWAVE_HOME leaves it."""
+        return self.root / ".cellwave" / "bin"
+
+    @property
+    def database_url(self) -> str:
+        """Where rollouts, journal and leases live: a SQLite file unless CELLWAVE_DATABASE_URL names a PostgreSQL."""
+        return os.environ.get("CELLWAVE_DATABASE_URL") or f"sqlite:///{self.home / 'cellwave.db'}"
+
+    def config_files(self) -> dict[str, str]:
+        """The text of `cells/*.yaml` by path relative to the project, in name order."""
+        return {f"cells/{p.name}": p.read_text() for p in sorted((self.root / "cells").glob("*.yaml"))}
+
+    def waves_file(self) -> str:
+        """The text of waves.yaml."""
+        return (self.root / "waves.yaml").read_text()
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project around `start` (default: CELLWAVE_PROJECT, else the working directory); BadInput when there is none."""
+    begin = (start or Path(os.environ.get("CELLWAVE_PROJECT") or Path.cwd())).resolve()
+    for folder in (begin, *begin.parents):
+        if (folder / "waves.yaml").is_file() and (folder / "cells").is_dir():
+            return Project(folder)
+    raise BadInput(str(begin), "no waves.yaml with a cells/ folder here or above", "run inside a cellwave project")

@@ -1,0 +1,111 @@
+"""The strategy a person writes (waves.yaml) and the plan made of it (frozen; a rollout runs its snapshot)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cellwave.fleet.model import Name
+from cellwave.frozen import Frozen, canonical, digest_of
+
+
+class Bake(Frozen):
+    """The watch after a wave. Both must be reached: `seconds` elapsed and `samples` data points a service and cell.
+
+    Too little traffic extends the watch up to `limit` seconds; then the verdict is INCONCLUSIVE and a person decides.
+    """
+
+    seconds: float = Field(default=0, ge=0)
+    samples: int = Field(default=0, ge=0)
+    limit: float = Field(default=0, ge=0)
+
+
+class Wave(Frozen):
+    """Cells changed together: named, or selected by region or label. `concurrency` is cells in flight at once."""
+
+    name: Name
+    cells: tuple[Name, ...] = ()
+    regions: tuple[Name, ...] = ()
+    labels: dict[str, str] = {}
+    concurrency: int | None = Field(default=None, ge=1)
+    bake: Bake | None = None
+    approve: bool = False
+
+
+class Strategy(Frozen):
+    """waves.yaml. `tolerance` failed cells are let pass; `retries` is for a lone credential, throttling or quota error."""
+
+    waves: tuple[Wave, ...] = Field(min_length=1)
+    concurrency: int = Field(default=1, ge=1)
+    bake: Bake = Bake()
+    budget: float = Field(default=1.0, gt=0, le=1)
+    tolerance: int = Field(default=0, ge=0)
+    retries: int = Field(default=1, ge=0)
+    rollback_concurrency: int = Field(default=4, ge=1)
+
+
+class Step(Frozen):
+    """One deployment of a plan. `after` names the deployments of the same wave that must have converged first.
+
+    `release` is the digest to run; `previous` the one that ran before (None: the stack was not there).
+    """
+
+    cell: str
+    service: str
+    after: tuple[str, ...] = ()
+    release: str
+    previous: str | None = None
+
+    @property
+    def deployment(self) -> str:
+        """The stack's name, `<cell>.<service>`."""
+        return f"{self.cell}.{self.service}"
+
+
+class PlannedWave(Frozen):
+    """A wave of a plan, its steps in an order that respects `after`, and why each cell stands in it."""
+
+    number: int
+    name: str
+    steps: tuple[Step, ...]
+    concurrency: int
+    bake: Bake
+    approve: bool = False
+    reasons: dict[str, str] = {}
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The wave's cells in the order of their first step."""
+        return tuple(dict.fromkeys(step.cell for step in self.steps))
+
+
+class Plan(Frozen):
+    """A frozen value: waves of deployments in order. A rollback's plan has direction "back"."""
+
+    release: str
+    version: str
+    direction: Literal["forward", "back"] = "forward"
+    tolerance: int = 0
+    retries: int = 1
+    rollback_concurrency: int = 4
+    waves: tuple[PlannedWave, ...]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the plan's content."""
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, wave after wave."""
+        return tuple(step for wave in self.waves for step in wave.steps)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Every cell the plan changes, in order."""
+        return tuple(dict.fromkeys(step.cell for step in self.steps))
+
+    def to_json(self) -> str:
+        """The plan as canonical JSON."""
+        return canonical(self.model_dump(mode="json"))
