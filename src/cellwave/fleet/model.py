@@ -156,7 +156,9 @@ class Fleet(Frozen):
     def stacks(self) -> tuple[str, ...]:
         """Every deployment's stack name, `<cell>.<service>`, the control plane's first."""
         cells = (*((self.control,) if self.control else ()), *self.cells)
-        return tuple(f"{cell.name}.{service.name}" for cell in cells for service in self.services_of(cell.name))
+        return tuple(
+            f"{cell.name}.{service.name}" for cell in cells for service in self.services_of(cell.name)
+        )
 
     def role_arn(self, cell: Cell) -> str | None:
         """The role that a deployment assumes in the cell's account."""

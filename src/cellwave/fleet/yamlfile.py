@@ -1,0 +1,253 @@
+"""YAML text in, a frozen value out; whatever is wrong is named by file and line. Pure: reads no files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from cellwave.errors import BadInput
+
+M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+_ACCOUNT = 'an AWS account id: exactly 12 digits, in quotes ("200000000001")'
+_PATTERNS = {
+    r"^\d{12}$": _ACCOUNT,
+    r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens, a letter first",
+    r"^[a-z]{2}(-[a-z]+)+-\d$": "an AWS region, such as us-west-2",
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file's content as plain Python values, and the line of every key and list item by its path."""
+
+    file: str
+    data: dict[str, Any]
+    lines: dict[Path, int]
+
+    def where(self, *path: str | int) -> str:
+        """`file:line` of a path; of its nearest written ancestor when the path itself is not in the file."""
+        while path not in self.lines:
+            path = path[:-1]
+        return f"{self.file}:{self.lines[path]}"
+
+    def bad(self, path: Path, found: str, expected: str) -> BadInput:
+        """The error to raise for what stands at a path."""
+        return BadInput(self.where(*path), found, expected)
+
+
+def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
+    """Advice for a word that is not one of the known: the nearest, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    listed = f"known {what}: {', '.join(names)}" if names else f"there are no {what}"
+    return f"did you mean {near[0]!r}? ({listed})" if near else listed
+
+
+def read(text: str, file: str) -> Document:
+    """Parse a mapping; BadInput for broken YAML, a duplicate key, an empty file, or another thing."""
+    try:
+        loaded = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        raise _broken(error, file) from None
+    except (YAMLError, ValueError) as error:
+        raise BadInput(file, f"not YAML: {error}", "valid YAML 1.2") from None
+    if loaded is None:
+        raise BadInput(f"{file}:1", "the file is empty", "a mapping (key: value)")
+    if not isinstance(loaded, CommentedMap):
+        raise BadInput(f"{file}:1", f"the file holds {_kind(loaded)}", "a mapping (key: value)")
+    lines: dict[Path, int] = {(): 1}
+    return Document(file, _plain(loaded, (), lines, file, ()), lines)
+
+
+def validate(model: type[M], document: Document, data: dict[str, Any] | None = None) -> M:
+    """The document (or `data` made of it, paths kept) as a model; its most telling error as BadInput."""
+    try:
+        return model.model_validate_json(json.dumps(document.data if data is None else data), strict=True)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: the unknown key says more, so it goes first.
+        details = error.errors(include_url=False)
+        raise _explain(
+            next((d for d in details if d["type"] == "extra_forbidden"), details[0]), model, document
+        ) from None
+
+
+def _broken(error: MarkedYAMLError, file: str) -> BadInput:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+    problem = str(error.problem or error.context or "not YAML").splitlines()[0]
+    if isinstance(error, DuplicateKeyError):
+        key = re.search(r'duplicate key "(.*?)"', problem)
+        name = key.group(1) if key else "?"
+        first = error.context_mark.line + 1 if error.context_mark is not None else 1
+        return BadInput(
+            f"{file}:{line}", f"duplicate key {name!r}", f"every key once in the mapping at line {first}"
+        )
+    return BadInput(f"{file}:{line}", f"broken YAML at column {column}: {problem}", "valid YAML 1.2")
+
+
+def _plain(value: Any, path: Path, lines: dict[Path, int], file: str, around: tuple[int, ...]) -> Any:
+    where = f"{file}:{lines[path]}"
+    if id(value) in around:
+        raise BadInput(where, "an alias that holds itself", "aliases of finished values only")
+    if isinstance(value, CommentedMap):
+        return {
+            key: _plain(child, (*path, key), lines, file, (*around, id(value)))
+            for key, child in _placed(value, path, lines, file)
+        }
+    if isinstance(value, CommentedSeq):
+        for index in range(len(value)):
+            lines[(*path, index)] = int(value.lc.item(index)[0]) + 1
+        return [_plain(v, (*path, i), lines, file, (*around, id(value))) for i, v in enumerate(value)]
+    return _scalar(value, where)
+
+
+def _placed(mapping: CommentedMap, path: Path, lines: dict[Path, int], file: str) -> list[tuple[str, Any]]:
+    """The items of a mapping, after noting each key's line (a key merged by `<<` has its mapping's)."""
+    for key in mapping:
+        marks = (mapping.lc.data or {}).get(key)
+        lines[(*path, key)] = line = int(marks[0]) + 1 if marks else lines[path]
+        if not isinstance(key, str):
+            raise BadInput(f"{file}:{line}", f"the key {key!r} is {_kind(key)}", "a text as key, in quotes")
+    return list(mapping.items())
+
+
+def _scalar(value: Any, where: str) -> Any:
+    if isinstance(value, ScalarBoolean):
+        return bool(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(where, f"found {value}", "a finite number")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise BadInput(where, f"found {_kind(value)}", "a text (in quotes), a number, a list or a mapping")
+
+
+def _explain(detail: ErrorDetails, model: type[BaseModel], document: Document) -> BadInput:
+    path, fields = _locate(detail["loc"], model, document)
+    name = str(path[-1]) if path else "the file"
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return document.bad(path, f"unknown key {name!r}", did_you_mean(name, fields, "keys"))
+    if kind == "missing":
+        place = f" in {_dotted(path[:-1])}" if path[:-1] else ""
+        return document.bad(path[:-1], f"the key {name!r} is missing{place}", f"{name}: … is required here")
+    if kind == "union_tag_not_found":
+        return document.bad(
+            path, f"the key 'kind' is missing in {_dotted(path)}", "kind: alarm, ratio, quantile or probe"
+        )
+    if kind == "union_tag_invalid":
+        expected = f"one of {context.get('expected_tags')}"
+        return document.bad((*path, "kind"), f"kind is {context.get('tag')!r}", expected)
+    return document.bad(path, f"{_dotted(path)} is {_shown(detail['input'])}", _expected(detail, name))
+
+
+def _expected(detail: ErrorDetails, name: str) -> str:
+    pattern = str(detail.get("ctx", {}).get("pattern", ""))
+    if name == "account":
+        return _ACCOUNT
+    if pattern in _PATTERNS:
+        return _PATTERNS[pattern]
+    plain = {
+        "string_type": "a text (numbers, true and false in quotes)",
+        "model_type": "a mapping (key: value)",
+        "dict_type": "a mapping (key: value)",
+        "tuple_type": "a list ([…])",
+        "float_type": "a number",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "bool_type": "true or false",
+    }
+    message = re.sub(r"^(Input|Tuple|String|Dictionary) should (be |have )?", "", detail["msg"])
+    return plain.get(detail["type"], message)
+
+
+def _locate(loc: Sequence[str | int], model: type[BaseModel], document: Document) -> tuple[Path, list[str]]:
+    """An error's path in the document and the keys its innermost model knows.
+
+    pydantic's own location also holds the names of union members, which nobody wrote: those only narrow the
+    model.
+    """
+    path: Path = ()
+    candidates: list[Any] = [model]
+    value: Any = document.data
+    for position, key in enumerate(loc):
+        if key == "[key]":
+            break
+        last = position == len(loc) - 1
+        if not last and not _has(value, key):
+            candidates = [c for c in candidates if _tagged(c, str(key))] or candidates
+            continue
+        path = (*path, key)
+        if not last:
+            candidates = [below for c in candidates for below in _below(c, key)]
+            value = value[key]
+    models = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+    return path, sorted({name for m in models for name in m.model_fields})
+
+
+def _has(value: Any, key: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, dict) and key in value
+
+
+def _tagged(candidate: Any, tag: str) -> bool:
+    if not (isinstance(candidate, type) and issubclass(candidate, BaseModel)):
+        return False
+    kind = candidate.model_fields.get("kind")
+    return candidate.__name__ == tag or (kind is not None and kind.default == tag)
+
+
+def _below(candidate: Any, key: str | int) -> list[Any]:
+    """The types that may stand under a key or index of a type, unions and annotations unfolded."""
+    if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+        field = candidate.model_fields.get(str(key))
+        return _members(field.annotation) if field else []
+    arguments = get_args(candidate)
+    return _members(arguments[1] if get_origin(candidate) is dict else arguments[0]) if arguments else []
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return [annotation]
+
+
+def _dotted(path: Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".") or "the file"
+
+
+def _shown(value: Any) -> str:
+    return _kind(value) if isinstance(value, dict | list) or value is None else f"{value!r} ({_kind(value)})"
+
+
+def _kind(value: Any) -> str:
+    names: tuple[tuple[Any, str], ...] = (
+        (type(None), "empty"),
+        (bool | ScalarBoolean, "true or false"),
+        (str, "a text"),
+        (int | float, "a number"),
+        (dict, "a mapping"),
+        (list, "a list"),
+    )
+    return next(
+        (name for kind, name in names if isinstance(value, kind)), f"a {type(value).__name__.lower()}"
+    )
