@@ -1,0 +1,289 @@
+"""What outlives every process: rollouts, leases, what each stack runs, and the journal. SQLite or PostgreSQL.
+
+Every method is one transaction. Writers are the one worker and any number of command lines.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cellwave.errors import Leased, Unavailable
+from cellwave.frozen import Frozen
+from cellwave.rollout.journal import Entry, seal
+from cellwave.rollout.state import Commanded, Note, State
+
+metadata = sa.MetaData()
+
+ROLLOUTS = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("target", sa.String, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+)
+LEASES = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("cell", sa.String, primary_key=True),
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+)
+STACKS = sa.Table(
+    "stacks",
+    metadata,
+    sa.Column("stack", sa.String, primary_key=True),
+    sa.Column("target", sa.String, primary_key=True),
+    sa.Column("release", sa.String, nullable=False),
+    sa.Column("outputs", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+PROGRESS = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("stack", sa.String, primary_key=True),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+)
+COMMANDS = sa.Table(
+    "commands",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("rollout", sa.String, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("delivered", sa.Boolean, nullable=False),
+)
+ABORTS = sa.Table("aborts", metadata, sa.Column("attempt", sa.String, primary_key=True))
+JOURNAL = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String, unique=True, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("rollout", sa.String, nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("previous", sa.String, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+)
+
+
+class RolloutRow(Frozen):
+    """A rollout as recorded. `target` names the state backend it works on; `created` is epoch seconds."""
+
+    id: str
+    created: float
+    actor: str
+    target: str
+    state: State
+
+
+@dataclass(frozen=True)
+class StackRow:
+    """What a stack runs: the release's digest ("" for a working tree), its outputs, and since when (epoch seconds)."""
+
+    stack: str
+    target: str
+    release: str
+    outputs: dict[str, str]
+    at: float
+
+
+class Records:
+    """The database. `url` is SQLAlchemy's; a SQLite file is made when it is not there."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        if url.startswith("sqlite"):
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+        try:
+            metadata.create_all(self.engine)
+        except sa.exc.OperationalError as error:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise Unavailable(f"the database can't be opened: {where}: {error.orig}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with self.engine.begin() as connection:
+            # One writer at a time keeps the journal's chain straight.
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7263)"))
+            yield connection
+
+    def create_rollout(self, row: RolloutRow) -> None:
+        """Record a new rollout and lease its cells, or neither; Leased names the owner of a cell that is taken."""
+        with self._transaction() as db:
+            self._lease(db, row.state.forward.plan.cells, row.id)
+            values = {**row.model_dump(exclude={"state"}), "state": row.state.model_dump_json()}
+            db.execute(sa.insert(ROLLOUTS).values(values))
+
+    def next_id(self, version: str) -> str:
+        """A rollout name that is not taken: `<version>-<n>`."""
+        with self.engine.connect() as db:
+            query = sa.select(sa.func.count()).select_from(ROLLOUTS).where(ROLLOUTS.c.id.like(f"{version}-%"))
+            return f"{version}-{(db.execute(query).scalar() or 0) + 1}"
+
+    def rollouts(self) -> list[RolloutRow]:
+        """All rollouts, the newest first."""
+        with self.engine.connect() as db:
+            return [
+                _rollout(row) for row in db.execute(sa.select(ROLLOUTS).order_by(ROLLOUTS.c.created.desc()))
+            ]
+
+    def rollout(self, name: str) -> RolloutRow | None:
+        """One rollout; None when there is none of that name."""
+        with self.engine.connect() as db:
+            row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
+            return _rollout(row) if row else None
+
+    def commit_turn(self, state: State, notes: Sequence[Note], at: float, target: str) -> None:
+        """Keep a decision: the state, its journal lines, what each stack now runs; leases go when it has ended.
+
+        Doing it twice is the same as once: journal lines have a key made of the rollout and its turn.
+        """
+        with self._transaction() as db:
+            update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == state.rollout)
+            db.execute(update.values(state=state.model_dump_json()))
+            for number, note in enumerate(notes):
+                self._append(db, f"{state.rollout}/{state.turn}/{number}", at, state.rollout, note)
+            converged = {note.subject for note in notes if note.kind == "converged"}
+            for step in state.leg.plan.steps:
+                if step.deployment in converged:
+                    outputs = state.leg.track(step.deployment).outputs
+                    self._set_stack(db, StackRow(step.deployment, target, step.release, outputs, at))
+            if state.outcome:
+                db.execute(sa.delete(LEASES).where(LEASES.c.owner == state.rollout))
+
+    def note(self, key: str, note: Note, rollout: str = "") -> None:
+        """Append a journal line of something done outside a rollout; the same `key` is written once."""
+        with self._transaction() as db:
+            self._append(db, key, time.time(), rollout, note)
+
+    def journal(self, rollout: str | None = None, after: int = 0) -> list[Entry]:
+        """Journal lines in order: all, or one rollout's; those after a sequence number."""
+        query = sa.select(JOURNAL).where(JOURNAL.c.seq > after).order_by(JOURNAL.c.seq)
+        if rollout is not None:
+            query = query.where(JOURNAL.c.rollout == rollout)
+        with self.engine.connect() as db:
+            return [_entry(row) for row in db.execute(query)]
+
+    def lease(self, cells: Sequence[str], owner: str) -> None:
+        """Take the cells for an owner, all or none; Leased when another has one."""
+        with self._transaction() as db:
+            self._lease(db, cells, owner)
+
+    def end_lease(self, owner: str) -> None:
+        """Give back every cell of an owner."""
+        with self._transaction() as db:
+            db.execute(sa.delete(LEASES).where(LEASES.c.owner == owner))
+
+    def leases(self) -> dict[str, str]:
+        """Owner by cell."""
+        with self.engine.connect() as db:
+            return {row.cell: row.owner for row in db.execute(sa.select(LEASES))}
+
+    def stacks(self, target: str) -> dict[str, StackRow]:
+        """What each stack of a state backend runs, by stack."""
+        with self.engine.connect() as db:
+            rows = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
+            return {
+                row.stack: StackRow(**{**row._mapping, "outputs": json.loads(row.outputs)}) for row in rows
+            }
+
+    def set_stack(self, row: StackRow) -> None:
+        """Record what a stack runs now."""
+        with self._transaction() as db:
+            self._set_stack(db, row)
+
+    def set_progress(self, stack: str, text: str, done: int) -> None:
+        """What a running engine is doing, for people who watch."""
+        with self._transaction() as db:
+            db.execute(sa.delete(PROGRESS).where(PROGRESS.c.stack == stack))
+            db.execute(sa.insert(PROGRESS).values(stack=stack, text=text, done=done))
+
+    def progress(self) -> dict[str, tuple[str, int]]:
+        """What each engine last did, and how many resources it is done with, by stack."""
+        with self.engine.connect() as db:
+            return {row.stack: (row.text, row.done) for row in db.execute(sa.select(PROGRESS))}
+
+    def command(self, identity: str, rollout: str, event: Commanded) -> None:
+        """Leave a person's command for the worker; the same `identity` is taken once."""
+        with self._transaction() as db:
+            if not db.execute(sa.select(COMMANDS).where(COMMANDS.c.id == identity)).first():
+                row = {
+                    "id": identity,
+                    "rollout": rollout,
+                    "event": event.model_dump_json(),
+                    "delivered": False,
+                }
+                db.execute(sa.insert(COMMANDS).values(row))
+
+    def undelivered(self) -> list[tuple[str, str, str]]:
+        """Commands that no worker has passed on yet: identity, rollout, event as JSON."""
+        with self.engine.connect() as db:
+            rows = db.execute(sa.select(COMMANDS).where(sa.not_(COMMANDS.c.delivered)))
+            return [(row.id, row.rollout, row.event) for row in rows]
+
+    def delivered(self, identity: str) -> None:
+        """A command has reached its rollout's inbox."""
+        with self._transaction() as db:
+            db.execute(sa.update(COMMANDS).where(COMMANDS.c.id == identity).values(delivered=True))
+
+    def ask_abort(self, attempt: str) -> None:
+        """Ask a running attempt to stop."""
+        with self._transaction() as db:
+            if not db.execute(sa.select(ABORTS).where(ABORTS.c.attempt == attempt)).first():
+                db.execute(sa.insert(ABORTS).values(attempt=attempt))
+
+    def abort_asked(self, attempt: str) -> bool:
+        """Whether an attempt was asked to stop."""
+        with self.engine.connect() as db:
+            return db.execute(sa.select(ABORTS).where(ABORTS.c.attempt == attempt)).first() is not None
+
+    def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
+        held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
+        taken = {cell: other for cell, other in held.items() if other != owner}
+        if taken:
+            names = ", ".join(f"{cell} by {other}" for cell, other in taken.items())
+            raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
+        for cell in cells:
+            if cell not in held:
+                db.execute(sa.insert(LEASES).values(cell=cell, owner=owner, since=time.time()))
+
+    def _set_stack(self, db: sa.Connection, row: StackRow) -> None:
+        db.execute(sa.delete(STACKS).where(STACKS.c.stack == row.stack, STACKS.c.target == row.target))
+        db.execute(sa.insert(STACKS).values({**asdict(row), "outputs": json.dumps(row.outputs)}))
+
+    def _append(self, db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:
+        if db.execute(sa.select(JOURNAL.c.seq).where(JOURNAL.c.key == key)).first():
+            return
+        last = db.execute(sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)).first()
+        entry = seal(_entry(last) if last else None, at=at, rollout=rollout, **note.model_dump())
+        db.execute(sa.insert(JOURNAL).values(key=key, **entry.model_dump()))
+
+
+def _rollout(row: sa.Row[Any]) -> RolloutRow:
+    return RolloutRow.model_validate({**row._mapping, "state": State.model_validate_json(row.state)})
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    return Entry.model_validate({name: getattr(row, name) for name in Entry.model_fields})
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Without the driver's own implicit BEGIN, a writer can take the lock up front and a reader takes none.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

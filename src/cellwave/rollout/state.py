@@ -1,0 +1,227 @@
+"""The values a rollout is made of: its state, the events that change it, the effects it asks for. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cellwave.frozen import Frozen
+from cellwave.health.model import GateResult
+from cellwave.waves.model import Plan, PlannedWave, Step
+
+Outcome = Literal["", "done", "rolled_back", "failed"]
+Action = Literal["approve", "pause", "resume", "rollback"]
+
+
+class Track(Frozen):
+    """How far one step has come. `at` (epoch seconds) is when it reached the phase; `outputs` are the stack's."""
+
+    phase: Literal["pending", "running", "converged", "failed"] = "pending"
+    attempt: int = 0
+    at: float = 0.0
+    reason: str = ""
+    outputs: dict[str, str] = {}
+
+
+class Leg(Frozen):
+    """A plan being executed: forward, or back. `wave` is an index into the plan's waves."""
+
+    plan: Plan
+    wave: int = 0
+    stage: Literal["entering", "checking", "deploying", "baking", "passed"] = "entering"
+    tracks: dict[str, Track] = {}
+    baking_since: float = 0.0
+    next_look: float = 0.0
+
+    @property
+    def current(self) -> PlannedWave:
+        """The wave being worked on."""
+        return self.plan.waves[self.wave]
+
+    def track(self, deployment: str) -> Track:
+        """A deployment's track; a fresh one when nothing has happened to it."""
+        return self.tracks.get(deployment, Track())
+
+    def phase_of(self, step: Step) -> str:
+        """A step's phase."""
+        return self.track(step.deployment).phase
+
+    @property
+    def running(self) -> tuple[Step, ...]:
+        """The steps whose engine (or proof) is at work."""
+        return tuple(step for step in self.plan.steps if self.phase_of(step) == "running")
+
+    @property
+    def failed(self) -> tuple[Step, ...]:
+        """The steps that failed for good."""
+        return tuple(step for step in self.plan.steps if self.phase_of(step) == "failed")
+
+
+class State(Frozen):
+    """Everything a rollout knows. `condemned` says why it must roll back, `waiting` what a person must decide,
+    `paused` who paused it; each is "" when it does not hold. Times are epoch seconds, 0 when not reached."""
+
+    rollout: str
+    forward: Leg
+    back: Leg | None = None
+    outcome: Outcome = ""
+    reason: str = ""
+    condemned: str = ""
+    waiting: str = ""
+    paused: str = ""
+    approved: tuple[int, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    turn: int = 0
+    started_at: float = 0.0
+    condemned_at: float = 0.0
+    ended_at: float = 0.0
+
+    @property
+    def leg(self) -> Leg:
+        """The leg being executed."""
+        return self.back or self.forward
+
+    @property
+    def status(self) -> str:
+        """One word for people: running, paused, waiting, rolling_back, or the outcome."""
+        if self.outcome:
+            return self.outcome
+        if self.back or self.condemned:
+            return "rolling_back"
+        return "waiting" if self.waiting else "paused" if self.paused else "running"
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The deployments that the forward leg started, in plan order."""
+        return tuple(
+            s.deployment for s in self.forward.plan.steps if self.forward.track(s.deployment).attempt
+        )
+
+
+class Started(Frozen):
+    """The rollout begins."""
+
+    kind: Literal["started"] = "started"
+    at: float
+    actor: str
+
+
+class Deployed(Frozen):
+    """A deployment's attempt has ended; `converged` means the expected digest was seen from outside."""
+
+    kind: Literal["deployed"] = "deployed"
+    at: float
+    deployment: str
+    attempt: int
+    back: bool
+    converged: bool
+    reason: str = ""
+    transient: bool = False
+    outputs: dict[str, str] = {}
+    changes: dict[str, int] = {}
+    seconds: float = 0.0
+
+
+class Checked(Frozen):
+    """The look before a wave: `problems` in words, none when the wave may start."""
+
+    kind: Literal["checked"] = "checked"
+    at: float
+    problems: tuple[str, ...] = ()
+
+
+class Observed(Frozen):
+    """The gates of the baking wave (and of waves before it) as just read."""
+
+    kind: Literal["observed"] = "observed"
+    at: float
+    gates: tuple[GateResult, ...]
+
+
+class Commanded(Frozen):
+    """A person's command."""
+
+    kind: Literal["commanded"] = "commanded"
+    at: float
+    action: Action
+    actor: str
+    reason: str = ""
+
+
+class Ticked(Frozen):
+    """Time has passed and nothing else has happened."""
+
+    kind: Literal["ticked"] = "ticked"
+    at: float
+
+
+Event = Annotated[Started | Deployed | Checked | Observed | Commanded | Ticked, Field(discriminator="kind")]
+
+
+class Check(Frozen):
+    """Look whether the current wave may start."""
+
+
+class Deploy(Frozen):
+    """Run one step's engine and prove that it converged."""
+
+    step: Step
+    attempt: int
+    back: bool
+
+
+class Abort(Frozen):
+    """Interrupt a running attempt cleanly."""
+
+    deployment: str
+    attempt: int
+
+
+class Observe(Frozen):
+    """Read the gates."""
+
+
+class Hold(Frozen):
+    """Mark the release bad, so that nobody starts it again by mistake."""
+
+    release: str
+    reason: str
+
+
+Effect = Check | Deploy | Abort | Observe | Hold
+
+
+class Note(Frozen):
+    """A line for the journal: what was decided or seen, and by whom."""
+
+    kind: str
+    text: str
+    actor: str = "cellwave"
+    subject: str = ""
+
+
+class Turn(Frozen):
+    """What one event led to."""
+
+    state: State
+    effects: tuple[Effect, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def change(self, **fields: object) -> Turn:
+        """The turn with fields of its state changed."""
+        return self.model_copy(update={"state": self.state.model_copy(update=fields)})
+
+    def change_leg(self, **fields: object) -> Turn:
+        """The turn with fields of the leg being executed changed."""
+        leg = self.state.leg.model_copy(update=fields)
+        return self.change(**{"back" if self.state.back else "forward": leg})
+
+    def ask(self, *effects: Effect) -> Turn:
+        """The turn with more effects asked for."""
+        return self.model_copy(update={"effects": (*self.effects, *effects)})
+
+    def note(self, kind: str, text: str, *, actor: str = "cellwave", subject: str = "") -> Turn:
+        """The turn with one more line for the journal."""
+        line = Note(kind=kind, text=text, actor=actor, subject=subject)
+        return self.model_copy(update={"notes": (*self.notes, line)})
