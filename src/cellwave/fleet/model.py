@@ -16,8 +16,8 @@ AwsRegion = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
 class Cell(Frozen):
     """An account and an AWS region: the unit of isolation.
 
-    `weight` is its share of traffic relative to the other cells (no unit). `role` is the ARN that a deployment
-    assumes; without one the fleet's `role` template is used.
+    `weight` is its share of traffic relative to the other cells (no unit). `role` is the ARN that a
+    deployment assumes; without one the fleet's `role` template is used.
     """
 
     name: Name
@@ -101,9 +101,10 @@ class Service(Frozen):
     """A deployable layer with its own Pulumi stack a cell.
 
     `program` is the folder of its Pulumi.yaml, relative to the project. `include` are the files and folders a
-    release must carry to run that program again later (default: the program's folder). `code` are the folders whose
-    content is the code that runs; their digest is what the service must report. Texts of signals and proof may hold
-    `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a stack output).
+    release must carry to run that program again later (default: the program's folder). `code` are the folders
+    whose content is the code that runs; their digest is what the service must report. Texts of signals and
+    proof may hold `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a
+    stack output).
     """
 
     name: Name

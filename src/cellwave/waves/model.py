@@ -11,9 +11,11 @@ from cellwave.frozen import Frozen, canonical, digest_of
 
 
 class Bake(Frozen):
-    """The watch after a wave. Both must be reached: `seconds` elapsed and `samples` data points a service and cell.
+    """The watch after a wave. Both must be reached: `seconds` elapsed and `samples` data points a service and
+    cell.
 
-    Too little traffic extends the watch up to `limit` seconds; then the verdict is INCONCLUSIVE and a person decides.
+    Too little traffic extends the watch up to `limit` seconds; then the verdict is INCONCLUSIVE and a person
+    decides.
     """
 
     seconds: float = Field(default=0, ge=0)
@@ -22,7 +24,9 @@ class Bake(Frozen):
 
 
 class Wave(Frozen):
-    """Cells changed together: named, or selected by region or label. `concurrency` is cells in flight at once."""
+    """Cells changed together: named, or selected by region or label. `concurrency` is cells in flight at
+    once.
+    """
 
     name: Name
     cells: tuple[Name, ...] = ()
@@ -34,7 +38,9 @@ class Wave(Frozen):
 
 
 class Strategy(Frozen):
-    """waves.yaml. `tolerance` failed cells are let pass; `retries` is for a lone credential, throttling or quota error."""
+    """waves.yaml. `tolerance` failed cells are let pass; `retries` is for a lone credential, throttling or
+    quota error.
+    """
 
     waves: tuple[Wave, ...] = Field(min_length=1)
     concurrency: int = Field(default=1, ge=1)
@@ -46,7 +52,8 @@ class Strategy(Frozen):
 
 
 class Step(Frozen):
-    """One deployment of a plan. `after` names the deployments of the same wave that must have converged first.
+    """One deployment of a plan. `after` names the deployments of the same wave that must have converged
+    first.
 
     `release` is the digest to run; `previous` the one that ran before (None: the stack was not there).
     """
@@ -64,7 +71,11 @@ class Step(Frozen):
 
 
 class PlannedWave(Frozen):
-    """A wave of a plan, its steps in an order that respects `after`, and why each cell stands in it."""
+    """A wave of a plan, its steps in an order that respects `after`, and why each cell stands in it.
+
+    `number` is its place in waves.yaml (a plan of some cells only may leave numbers out). `note` says in
+    words why `concurrency` is lower than asked for.
+    """
 
     number: int
     name: str
@@ -73,6 +84,7 @@ class PlannedWave(Frozen):
     bake: Bake
     approve: bool = False
     reasons: dict[str, str] = {}
+    note: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
