@@ -1,7 +1,7 @@
-"""`pulumi-language-python` for an engine that came without one: lets a literal `pulumi up` run Python programs.
+"""`pulumi-language-python` for an engine that came without one: a literal `pulumi up` runs Python programs.
 
-The engine starts it with its own address as the last argument, reads the port from the first line of standard output
-and calls the language runtime's gRPC service there.
+The engine starts it with its own address as the last argument, reads the port from the first line of standard
+output and calls the language runtime's gRPC service there.
 """
 
 from __future__ import annotations

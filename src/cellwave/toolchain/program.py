@@ -14,15 +14,15 @@ import pulumi
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2, plugin_pb2
 
-# A program may be another version of the packages that this process was started from: a release's own are imported.
+# A program may be of another version than this process: a release's own packages are imported.
 OWN_PACKAGES = ("cellwave", "audit")
 
 
 class ProgramServer(LanguageServer):
     """A language host for any Python program.
 
-    `engine_address` is what the engine handed over as an argument (None: it comes with each Run request). `root` is
-    the folder whose `src` programs import from (None: the folder that holds the Pulumi.yaml of the request).
+    `engine_address` is what the engine handed over as an argument (None: it comes with each Run request).
+    `root` is the folder whose `src` programs import from (None: the one with the request's Pulumi.yaml).
     `program` is the folder or file to run (None: what the request names).
     """
 
@@ -34,30 +34,31 @@ class ProgramServer(LanguageServer):
         self._root = root
         self._program = program
 
-    def Handshake(  # noqa: N802 (the protocol's name)
+    def Handshake(
         self, request: language_pb2.LanguageHandshakeRequest, context: grpc.ServicerContext
     ) -> language_pb2.LanguageHandshakeResponse:
         """Answer the engine's first call; there is nothing to agree on."""
         return language_pb2.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request: object, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:  # noqa: N802
+    def GetPluginInfo(self, request: object, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         """Name the version, which is the Pulumi SDK's."""
         from importlib.metadata import version
 
         return plugin_pb2.PluginInfo(version=version("pulumi"))
 
-    def Run(  # noqa: N802
+    def Run(
         self, request: language_pb2.RunRequest, context: grpc.ServicerContext
     ) -> language_pb2.RunResponse:
-        """Run the program that the request names; an error is logged to the engine once, in a reader's words."""
+        """Run the program that the request names; an error is logged to the engine once."""
         root = self._root or Path(request.info.root_directory or request.pwd)
-        program = self._program or Path(request.info.program_directory or request.pwd, request.info.entry_point)
+        folder = request.info.program_directory or request.pwd
+        program = self._program or Path(folder, request.info.entry_point)
         _use_virtualenv(root, dict(request.info.options))
         if self._engine_address:
             del request.args[:]
             request.args.append(self._engine_address)
         self.program = lambda: run_program(program, root)
-        response: language_pb2.RunResponse = super().Run(request, context)
+        response: language_pb2.RunResponse = super().Run(request, context)  # type: ignore[no-untyped-call]
         if response.error:
             # It was logged already; `bail` keeps the engine from printing it a second time.
             response.error, response.bail = "", True
@@ -95,7 +96,7 @@ def forget_packages(names: tuple[str, ...] = OWN_PACKAGES) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """An error of a program: a CellwaveError's own words, else a traceback from the program's first line on."""
+    """A program's error: a CellwaveError's own words, else a traceback from the program's first line on."""
     if any(base.__name__ == "CellwaveError" for base in type(error).__mro__):
         hint = getattr(error, "hint", "")
         return f"{error}\n{hint}" if hint else str(error)

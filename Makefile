@@ -1,0 +1,33 @@
+# `make demo` and `make test` are each the whole of it on a fresh machine. Everything generated is in .cellwave/.
+PYTHON ?= python3
+VENV := .cellwave/venv/bin
+
+.PHONY: demo test bench lint clean setup lock
+
+demo: setup
+	$(VENV)/cellwave demo
+
+test: lint
+	$(VENV)/python -m pytest
+
+bench: setup
+	$(VENV)/python -m bench
+
+lint: setup
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+setup:
+	@$(PYTHON) tools/bootstrap.py
+
+# Bring the sandbox down first: a removed folder would leave its processes running.
+clean:
+	@if [ -x $(VENV)/cellwave ]; then $(VENV)/cellwave sandbox down; fi
+	rm -rf .cellwave
+
+# Renew the lock files after a change of pyproject.toml (add `--upgrade` for newer versions).
+lock: setup
+	$(VENV)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--all-extras pyproject.toml -o requirements.lock

@@ -1,0 +1,77 @@
+"""Find the Pulumi engine: on PATH when it is new enough, else in the project's `.cellwave/bin`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from cellwave.errors import Unavailable
+from cellwave.project import Project
+
+OLDEST = (3, 150, 0)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Pulumi command line that works: its absolute path and its version."""
+
+    path: Path
+    version: str
+
+
+def find_engine(project: Project) -> Engine | None:
+    """The engine to use, or None when none is installed; runs `pulumi version` once a process and file."""
+    on_path = shutil.which("pulumi")
+    for candidate in ([Path(on_path)] if on_path else []) + [project.bin / "pulumi"]:
+        version = _version_of(candidate)
+        if version and numbers(version) >= OLDEST:
+            return Engine(candidate.absolute(), version)
+    return None
+
+
+def require_engine(project: Project) -> Engine:
+    """The engine to use; Unavailable when none is installed."""
+    engine = find_engine(project)
+    if engine is None:
+        wanted = ".".join(map(str, OLDEST))
+        raise Unavailable(
+            f"there is no Pulumi engine (>= {wanted}) on PATH or in {project.bin}",
+            hint="install one with `cellwave toolchain install` (or `make setup`)",
+        )
+    return engine
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version's text, `v3.259.0-dev` -> (3, 259, 0); () when there are none."""
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return tuple(int(part or 0) for part in found.groups()) if found else ()
+
+
+def _version_of(candidate: Path) -> str:
+    try:
+        stat = candidate.stat()
+    except OSError:
+        return ""
+    return _asked(str(candidate), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache
+def _asked(path: str, _mtime: int, _size: int) -> str:
+    """What `pulumi version` says; "" when it can't be run. A changed file is another key of the cache."""
+    try:
+        done = subprocess.run(
+            [path, "version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip().removeprefix("v") if done.returncode == 0 else ""
