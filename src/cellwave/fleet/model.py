@@ -48,7 +48,10 @@ class AlarmSignal(Frozen):
 
 
 class RatioSignal(Frozen):
-    """Bad over total, summed over the bake from raw series: at most `at_most` (0..1)."""
+    """Bad over total, summed over the bake from raw series: at most `at_most` (0..1).
+
+    `min_samples` is for a signal with a traffic of its own; without it the bake's `samples` are needed.
+    """
 
     kind: Literal["ratio"] = "ratio"
     namespace: str
@@ -56,6 +59,7 @@ class RatioSignal(Frozen):
     total: str
     dimensions: dict[str, str]
     at_most: float = Field(ge=0, le=1)
+    min_samples: int | None = Field(default=None, ge=1)
     critical: bool = False
 
 
@@ -69,6 +73,7 @@ class QuantileSignal(Frozen):
     dimensions: dict[str, str]
     percentile: float = Field(default=99, gt=0, lt=100)
     at_most: float = Field(gt=0)
+    min_samples: int | None = Field(default=None, ge=1)
     critical: bool = False
 
 
