@@ -1,0 +1,99 @@
+"""Keys and tenants, in the control plane's tables: `python -m audit.admin key --application A [--tenant T]`.
+
+A cell learns of a new key when its storage stack is deployed next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import secrets
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+KEYS_TABLE = "control-keys"
+TENANTS_TABLE = "control-tenants"
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def make_key(application: str, tenant: str | None = None) -> str:
+    """Make a key and return it; only its hash is kept. A tenant key registers its tenant to the application."""
+    secret = secrets.token_urlsafe(32)
+    credential = ",".join(part for part in (application, tenant, secret) if part is not None)
+    item = {
+        "hash": hashlib.sha256(credential.encode()).hexdigest(),
+        "kind": "application" if tenant is None else "tenant",
+        "applicationId": application,
+        "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if tenant is not None:
+        _table(TENANTS_TABLE).put_item(Item={"applicationId": application, "tenantId": tenant})
+        item["tenantId"] = tenant
+    _table(KEYS_TABLE).put_item(Item=item)
+    return base64.b64encode(credential.encode()).decode()
+
+
+def list_keys() -> list[dict[str, Any]]:
+    """What is known of every key (never the key itself), by application and tenant."""
+    table = _table(KEYS_TABLE)
+    answer = table.scan()
+    keys = answer["Items"]
+    while "LastEvaluatedKey" in answer:
+        answer = table.scan(ExclusiveStartKey=answer["LastEvaluatedKey"])
+        keys += answer["Items"]
+    return sorted(
+        keys, key=lambda key: (str(key["applicationId"]), str(key.get("tenantId", "")), str(key["hash"]))
+    )
+
+
+def _table(name: str) -> Table:
+    return boto3.resource("dynamodb").Table(name)
+
+
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to 64 of A-Z a-z 0-9 . _ -")
+    return text
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m audit.admin", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    key = commands.add_parser("key", help="make a key and print it, once, as JSON")
+    key.add_argument("--application", type=_id, required=True, help="whose key; alone: it writes events")
+    key.add_argument(
+        "--tenant", type=_id, help="a key of this tenant of the application: it reads its events"
+    )
+    commands.add_parser("keys", help="list the keys: hash, kind, application, tenant, one JSON line each")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 when done, 1 when the control plane could not be reached."""
+    asked = _arguments(argv)
+    try:
+        if asked.command == "key":
+            key = make_key(asked.application, asked.tenant)
+            print(json.dumps({"applicationId": asked.application, "tenantId": asked.tenant, "key": key}))
+        else:
+            for known in list_keys():
+                print(json.dumps(known, sort_keys=True))
+    except (BotoCoreError, ClientError) as error:
+        print(f"the control plane's tables: {error}\nDeploy control.control first.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What an audit event is, and what is wrong with one that is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+MAX_EVENTS = 1000  # a post or an uploaded object
+MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON: an answer of 100 events must fit the 6 MB of a function
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
+    re.ASCII,
+)
+_A_TIME = "an RFC 3339 time such as 2025-01-31T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an event: where, what was found and what would be right."""
+
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: found {self.found}, expected {self.expected}"
+
+    def at(self, index: int) -> dict[str, object]:
+        """The problem as JSON, for the event of that index."""
+        return {"index": index, **asdict(self)}
+
+
+Check = Callable[[str, object], Iterator[Problem]]
+
+
+def is_id(text: object) -> bool:
+    """Whether a value can be an application's or a tenant's id: safe in a key, a path and a credential."""
+    return isinstance(text, str) and _ID.fullmatch(text) is not None
+
+
+def canonical_time(text: str) -> str:
+    """An RFC 3339 time as UTC with microseconds (finer digits are cut), so that text order is time order.
+
+    Raises ValueError when it is no such time.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise ValueError(f"{text!r} is not {_A_TIME}")
+    try:
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def problems(event: object) -> list[Problem]:
+    """Everything wrong with a parsed JSON value as an event; empty when it is one."""
+    found = list(_EVENT("", event))
+    if found:
+        return found
+    try:
+        json.dumps(event, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return [Problem("(event)", "half of a surrogate pair", "text that is Unicode")]
+    size = len(json.dumps(event))
+    if size > MAX_EVENT_BYTES:
+        return [Problem("(event)", f"{size} bytes", f"at most {MAX_EVENT_BYTES} bytes as JSON")]
+    return []
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _identifier(where: str, value: object) -> Iterator[Problem]:
+    if not is_id(value):
+        yield Problem(where, _shown(value), "1 to 64 of A-Z a-z 0-9 . _ -")
+
+
+def _time(where: str, value: object) -> Iterator[Problem]:
+    try:
+        canonical_time(value if isinstance(value, str) else "")
+    except ValueError:
+        yield Problem(where, _shown(value), _A_TIME)
+
+
+def _text(limit: int) -> Check:
+    def check(where: str, value: object) -> Iterator[Problem]:
+        if not isinstance(value, str) or not 1 <= len(value) <= limit:
+            yield Problem(where, _shown(value), f"a text of 1 to {limit} characters")
+
+    return check
+
+
+def _object(where: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, dict):
+        yield Problem(where, _shown(value), "an object")
+
+
+def _texts(where: str, value: object) -> Iterator[Problem]:
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        yield Problem(where, _shown(value), "an object whose values are texts")
+
+
+def _each(check: Check, limit: int) -> Check:
+    def check_all(where: str, value: object) -> Iterator[Problem]:
+        if not isinstance(value, list) or len(value) > limit:
+            yield Problem(where, _shown(value), f"a list of at most {limit}")
+            return
+        for index, item in enumerate(value):
+            yield from check(f"{where}[{index}]", item)
+
+    return check_all
+
+
+def _record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check:
+    def check(where: str, value: object) -> Iterator[Problem]:
+        if not isinstance(value, dict):
+            yield Problem(where or "(event)", _shown(value), "an object")
+            return
+        prefix = f"{where}." if where else ""
+        for name in (name for name in required if name not in value):
+            yield Problem(f"{prefix}{name}", "nothing", "it is required")
+        for name, item in value.items():
+            if name in fields:
+                yield from fields[name](f"{prefix}{name}", item)
+            else:
+                yield Problem(f"{prefix}{name}"[:100], "an unknown field", f"one of {', '.join(fields)}")
+
+    return check
+
+
+_NAMED = _record({"id": _text(256), "details": _object}, required=("id",))
+_EVENT = _record(
+    {
+        "tenantId": _identifier,
+        "eventTime": _time,
+        "eventName": _text(256),
+        "actor": _NAMED,
+        "resources": _each(_NAMED, 100),
+        "context": _record({"sourceIpAddress": _text(64), "userAgent": _text(1024)}),
+        "eventDetails": _object,
+        "tags": _texts,
+    },
+    required=("tenantId", "eventTime", "eventName"),
+)

@@ -1,0 +1,131 @@
+"""The little of HTTP that a handler behind an HTTP API (payload format 2.0) needs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+MAX_DEPTH = 64  # lists and objects in one another
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """A refusal the caller can act on: an HTTP status, a code for programs and a message for people."""
+
+    def __init__(self, status: int, code: str, message: str, details: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = list(details)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request. `headers` have lower-case names; `query` keeps the client's order and repetitions."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Request:
+        """The request in an HTTP API's event."""
+        text = event.get("body") or ""
+        return cls(
+            method=event["requestContext"]["http"]["method"],
+            path=event["rawPath"],
+            headers={name.lower(): value for name, value in event.get("headers", {}).items()},
+            query=tuple(parse_qsl(event.get("rawQueryString", ""), keep_blank_values=True)),
+            body=base64.b64decode(text) if event.get("isBase64Encoded") else text.encode(errors="replace"),
+        )
+
+    def json(self) -> Any:
+        """The body's JSON; raises ApiError 400 when it is none."""
+        try:
+            return parse_json(self.body)
+        except ValueError as error:
+            raise ApiError(400, "invalid_json", f"the body is no JSON: {error}") from None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a status and a JSON-able body."""
+
+    status: int
+    body: object
+
+
+Route = Callable[[Request], Reply]
+Routes = Mapping[str, Route]
+
+
+def parse_json(text: bytes) -> Any:
+    """JSON as RFC 8259 has it (UTF-8, no NaN, sanely nested); raises ValueError, whose text says why."""
+    with suppress(RecursionError):
+        value = json.loads(text.decode(), parse_constant=_no_constant)
+        if not _deep(value):
+            return value
+    raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
+def _deep(value: Any) -> bool:
+    """Whether a value is nested deeper than may be written again without running out of stack."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
+    """Answer an HTTP API's event by the route of its "<METHOD> <path>"."""
+    request = Request.of(event)
+    try:
+        reply = _route(request, routes)(request)
+    except ApiError as error:
+        reply = _refusal(error)
+    except Exception:  # the last place that can say anything to the caller
+        log.exception("%s %s failed", request.method, request.path)
+        reply = _refusal(ApiError(500, "internal", "the service failed; the request may be tried again"))
+    return {
+        "statusCode": reply.status,
+        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "body": json.dumps(reply.body),
+    }
+
+
+def _route(request: Request, routes: Routes) -> Route:
+    route = routes.get(f"{request.method} {request.path}")
+    if route is not None:
+        return route
+    methods = [name.split(" ")[0] for name in routes if name.split(" ")[1] == request.path]
+    if methods:
+        raise ApiError(405, "method_not_allowed", f"{request.path} answers {', '.join(methods)} only")
+    raise ApiError(404, "not_found", f"there is no {request.path}; there are {', '.join(routes)}")
+
+
+def _refusal(error: ApiError) -> Reply:
+    body: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.details:
+        body["details"] = error.details
+    return Reply(error.status, {"error": body})

@@ -1,0 +1,1 @@
+"""A tenant reads its own events."""

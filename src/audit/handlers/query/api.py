@@ -1,0 +1,63 @@
+"""The query API: a tenant reads its own events, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from boto3.dynamodb.conditions import Key
+
+from audit.handlers.common.aws import setting, table
+from audit.handlers.common.digest import healthz
+from audit.handlers.common.directory import authenticate
+from audit.handlers.common.http import Reply, Request, serve
+from audit.handlers.common.index import event_of
+from audit.handlers.query.search import Search
+
+MAX_PAGES = 10  # index pages read for one answer; past that the cursor says where to go on
+_FILTERED_PAGE = 500  # items: a filter drops most, so read more than are asked for
+
+
+def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
+    """Answer one request of the HTTP API."""
+    return serve(event, _ROUTES)
+
+
+def get_events(request: Request) -> Reply:
+    """GET /v1/events: {"events": [newest first], "cursor": where to go on, or null at the end}."""
+    search = Search.of(request, authenticate(request, "tenant"))
+    items, position = _read(search)
+    cursor = search.cursor(position) if position else None
+    return Reply(200, {"events": [event_of(item) for item in items], "cursor": cursor})
+
+
+def _read(search: Search) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Up to `limit` items, and the sort key to go on after (None: there are no more)."""
+    found: list[Mapping[str, Any]] = []
+    position = search.start
+    for _ in range(MAX_PAGES):
+        answer = table(setting("INDEX_TABLE")).query(**_page(search, position))
+        found += answer["Items"]
+        if len(found) > search.limit:
+            return found[: search.limit], str(found[search.limit - 1]["sk"])
+        if "LastEvaluatedKey" not in answer:
+            return found, None
+        position = str(answer["LastEvaluatedKey"]["sk"])
+    return found, position
+
+
+def _page(search: Search, position: str | None) -> dict[str, Any]:
+    condition = Key("pk").eq(search.partition) & Key("sk").between(search.since, search.until)
+    page: dict[str, Any] = {"KeyConditionExpression": condition, "ScanIndexForward": False}
+    wanted = search.condition()
+    if wanted is None:
+        page["Limit"] = search.limit + 1
+    else:
+        page["Limit"] = _FILTERED_PAGE
+        page["FilterExpression"] = wanted
+    if position is not None:
+        page["ExclusiveStartKey"] = {"pk": search.partition, "sk": position}
+    return page
+
+
+_ROUTES = {"GET /healthz": healthz, "GET /v1/events": get_events}
