@@ -103,7 +103,7 @@ def make_venv():
             "Python's venv module can't make a virtual environment here: see above.\n"
             "On Debian and Ubuntu the package that completes it is missing: sudo apt-get install python3-venv"
         )
-    pinned = re.search(r"^uv==.*(?:\\\n.*)*", LOCK.read_text(), re.MULTILINE)
+    pinned = re.search(r"^uv==.*(?:\n +--hash=.*)+", LOCK.read_text(), re.MULTILINE)
     only_uv = VENV / "uv.txt"
     only_uv.write_text(pinned.group(0) + "\n")
     run(
