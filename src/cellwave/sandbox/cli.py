@@ -1,0 +1,76 @@
+"""`cellwave sandbox`: the emulated AWS of this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Annotated
+
+import typer
+
+from cellwave.project import find_project
+from cellwave.sandbox import server
+
+app = typer.Typer(
+    no_args_is_help=True, help="The emulated AWS on this machine: MiniStack, the edge, the provider."
+)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@app.command()
+def up() -> None:
+    """Start the sandbox; does nothing when it runs.
+
+    Example: cellwave sandbox up
+    """
+    server.up(find_project(), _say)
+
+
+@app.command()
+def down() -> None:
+    """Stop it; what it holds is there again at the next `up`.
+
+    Example: cellwave sandbox down
+    """
+    _say("the sandbox is down" if server.down(find_project()) else "the sandbox was not running")
+
+
+@app.command()
+def reset() -> None:
+    """Stop it and forget all it held: emulated accounts and stack states.
+
+    Example: cellwave sandbox reset && cellwave sandbox up
+    """
+    server.reset(find_project())
+    _say("the sandbox is empty")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> None:
+    """Say which parts run.
+
+    Example: cellwave sandbox status --json
+    """
+    parts = server.status(find_project())
+    if as_json:
+        running = bool(parts) and all(part.alive for part in parts)
+        typer.echo(json.dumps({"running": running, "parts": [part.model_dump() for part in parts]}))
+        return
+    if not parts:
+        typer.echo("the sandbox is down")
+    for part in parts:
+        typer.echo(f"{part.name:<10}127.0.0.1:{part.port:<7}{f'pid {part.pid}' if part.alive else 'dead'}")
+
+
+@app.command()
+def env() -> None:
+    """Print what makes this shell's pulumi, aws and boto3 speak to the sandbox.
+
+    Example: eval "$(cellwave sandbox env)"
+    """
+    for name, value in server.environment(find_project()).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")

@@ -1,0 +1,164 @@
+"""The reverse proxy itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cellwave.fleet.model import Fleet, Region, Service
+from cellwave.sandbox.edge import postpolicy
+from cellwave.sandbox.edge.directory import Directory
+from cellwave.sandbox.edge.homing import application_of, home_cell
+from cellwave.sandbox.edge.metrics import Api, Meter
+
+# API Gateway's own limit for an integration.
+ANSWER_WITHIN_S = 30.0
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+HOP_BY_HOP = {
+    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "host", "content-length"),
+}
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The emulator: its URL, and the secret access key of every account."""
+
+    url: str
+    secret: str
+
+
+class Edge:
+    """Finds the API behind a request, passes it on and counts the answer."""
+
+    def __init__(self, fleet: Fleet, upstream: Upstream, client: httpx.AsyncClient) -> None:
+        self._upstream = upstream
+        self._client = client
+        self._hosts = product_hosts(fleet)
+        self._directory = Directory(upstream.secret)
+        self.meter = Meter(upstream.secret)
+
+    async def health(self, request: Request) -> Response:
+        """Answer that the edge is there."""
+        return JSONResponse({"status": "ok"})
+
+    async def api(self, request: Request) -> Response:
+        """`/_api/{account}/{region}/{api}/…`: an HTTP API's own endpoint."""
+        path = request.path_params
+        api = Api(account=path["account"], region=path["region"], id=path["api"])
+        return await self._call(api, request, _raw_path(request, skip=4))
+
+    async def product(self, request: Request) -> Response:
+        """A product host, named by the Host header or the first segment of the path."""
+        host = request.headers.get("host", "").rsplit(":", 1)[0].lower()
+        skip = 0
+        if host not in self._hosts:
+            host, skip = request.url.path.strip("/").split("/", 1)[0].lower(), 1
+        if host not in self._hosts:
+            message = "no such host here: name one in the Host header or as the first segment of the path"
+            return JSONResponse({"message": message, "hosts": sorted(self._hosts)}, status_code=404)
+        region, service = self._hosts[host]
+        cell = home_cell(application_of(request.headers.get("authorization", "")), region.cells)
+        api_id = await self._directory.find(cell, f"{cell.name}-{service.name}")
+        if api_id is None:
+            message = f"cell {cell.name} has no API {cell.name}-{service.name} yet"
+            return JSONResponse({"message": message}, status_code=404)
+        api = Api(account=cell.account, region=cell.aws_region, id=api_id)
+        response = await self._call(api, request, _raw_path(request, skip=skip))
+        response.headers["x-cellwave-cell"] = cell.name
+        return response
+
+    async def upload(self, request: Request) -> Response:
+        """`/_upload/{bucket}`: a browser-style POST to S3, its policy's signature checked first."""
+        body = await request.body()
+        content_type = request.headers.get("content-type", "")
+        try:
+            postpolicy.verify(postpolicy.form_fields(content_type, body), self._upstream.secret)
+        except postpolicy.Refused as refused:
+            return Response(refused.xml, status_code=refused.status, media_type="application/xml")
+        url = f"{self._upstream.url}/{request.path_params['bucket']}"
+        return await self._send("POST", url, [("content-type", content_type)], body)
+
+    async def _call(self, api: Api, request: Request, path: str) -> Response:
+        """Invoke an API and count the answer; whatever the emulator says passes through."""
+        began = time.perf_counter()
+        day = datetime.now(UTC).strftime("%Y%m%d")
+        # The emulator finds the API's account and region in this parameter alone.
+        scope = f"X-Amz-Credential={api.account}%2F{day}%2F{api.region}%2Fexecute-api%2Faws4_request"
+        query = "&".join(part for part in (request.url.query, scope) if part)
+        url = f"{self._upstream.url}/_aws/execute-api/{api.id}/$default{path}?{query}"
+        headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+        client = request.client.host if request.client else "127.0.0.1"
+        headers.append(("x-forwarded-for", client))
+        response = await self._send(request.method, url, headers, await request.body())
+        self.meter.record(api, response.status_code, (time.perf_counter() - began) * 1000)
+        return response
+
+    async def _send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:
+        try:
+            answer = await self._client.request(method, url, headers=headers, content=body)
+        except httpx.TimeoutException:
+            return JSONResponse({"message": "Endpoint request timed out"}, status_code=504)
+        except httpx.TransportError:
+            return JSONResponse({"message": "Service Unavailable"}, status_code=503)
+        response = Response(answer.content, status_code=answer.status_code)
+        # httpx has decoded the content already.
+        dropped = HOP_BY_HOP | {"content-encoding"}
+        for name, value in answer.headers.multi_items():
+            if name not in dropped:
+                response.headers.append(name, value)
+        return response
+
+
+def application(fleet: Fleet, upstream: Upstream) -> Starlette:
+    """The edge as an ASGI application."""
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
+    client = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits, trust_env=False)
+    edge = Edge(fleet, upstream, client)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        publishing = asyncio.create_task(edge.meter.publish_forever())
+        async with client:
+            yield
+        publishing.cancel()
+        await edge.meter.publish()
+
+    api = r"/_api/{account}/{region}/{api}"
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/_edge/health", edge.health),
+            Route("/_upload/{bucket}", edge.upload, methods=["POST"]),
+            Route(api, edge.api, methods=METHODS),
+            Route(api + "/{path:path}", edge.api, methods=METHODS),
+            Route("/{path:path}", edge.product, methods=METHODS),
+        ],
+    )
+
+
+def product_hosts(fleet: Fleet) -> dict[str, tuple[Region, Service]]:
+    """Every product host, `<service host>.<region endpoint>`, and what it stands for."""
+    return {
+        f"{service.host}.{region.endpoint}".lower(): (region, service)
+        for region in fleet.regions
+        for service in fleet.services
+        if service.host
+    }
+
+
+def _raw_path(request: Request, *, skip: int) -> str:
+    """The path as the client sent it (still percent-encoded), without its first `skip` segments."""
+    raw = request.scope.get("raw_path", b"").decode("latin-1") or "/"
+    parts = raw.split("/", skip + 1)
+    return "/" + parts[skip + 1] if len(parts) > skip + 1 else "/"

@@ -1,0 +1,131 @@
+"""MiniStack with three differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
+
+- An alarm compares the series of its own dimensions (MiniStack: of every dimension of that metric), period by
+  period, on a clock (MiniStack: only when data arrives), and heeds `TreatMissingData`.
+- A Lambda sees the standard library and boto3 only. MiniStack would give it this program's own packages, and an
+  installed package wins over a namespace package of the same name in the deployed zip.
+- Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ministack import app  # type: ignore[import-untyped]
+from ministack.core.responses import request_scope  # type: ignore[import-untyped]
+from ministack.services import cloudwatch  # type: ignore[import-untyped]
+
+LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+EVALUATE_EVERY_S = 1.0
+
+COMPARE = {
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "GreaterThanThreshold": operator.gt,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+WITHOUT_DATA = {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}
+
+
+def main() -> None:
+    """Serve until SIGTERM; GATEWAY_PORT, STATE_DIR and the like come from the environment, as MiniStack reads them."""
+    sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
+    cloudwatch._evaluate_alarm = evaluate
+    threading.Thread(target=_keep_evaluating, daemon=True).start()
+    sys.argv[1:] = []
+    app.main()
+
+
+def lambda_python(folder: Path) -> Path:
+    """Make a Python in `folder` that has the standard library and boto3 only; its path."""
+    packages = folder / "lambda-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    for name in LAMBDA_PACKAGES:
+        _link_module(name, packages)
+    script = folder / "lambda-python"
+    script.write_text(
+        "#!/bin/sh\n"
+        '[ -n "$AWS_SESSION_TOKEN" ] || unset AWS_SESSION_TOKEN\n'
+        f"PYTHONPATH='{packages}' exec '{sys.executable}' -S \"$@\"\n"
+    )
+    script.chmod(0o700)
+    return script
+
+
+def _link_module(name: str, packages: Path) -> None:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        return
+    source = Path(spec.origin)
+    target = source.parent if source.name == "__init__.py" else source
+    link = packages / target.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
+def evaluate(alarm: dict[str, Any]) -> None:
+    """Set a metric alarm's state from its last `EvaluationPeriods` periods, counted back from now."""
+    if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in COMPARE:
+        return
+    state, reason = _judge(alarm, _points(alarm), time.time())
+    old = alarm["StateValue"]
+    if state == old:
+        return
+    alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=int(time.time()))
+    cloudwatch._record_history(alarm["AlarmName"], old, state, reason)
+    cloudwatch._dispatch_alarm_actions(alarm, old, state, reason)
+    cloudwatch._evaluate_parent_alarms(alarm)
+
+
+def _points(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    dimensions = {d["Name"]: d["Value"] for d in alarm.get("Dimensions") or []}
+    key = (alarm.get("Namespace"), alarm.get("MetricName"), cloudwatch._dims_key(dimensions))
+    return cloudwatch._metrics.get(key) or []
+
+
+def _judge(alarm: dict[str, Any], points: list[dict[str, Any]], now: float) -> tuple[str, str]:
+    """The state that the points call for, and why."""
+    period, count = alarm.get("Period", 60), alarm.get("EvaluationPeriods", 1)
+    statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
+    values = []
+    for index in range(count):
+        end = now - index * period
+        inside = [p for p in points if end - period < p["Timestamp"] <= end]
+        if inside:
+            value = cloudwatch._stat_value(cloudwatch._calc_stats(inside), statistic, inside)
+            values += [] if value is None else [value]
+    treat = alarm.get("TreatMissingData") or "missing"
+    if not values:
+        return WITHOUT_DATA.get(treat, alarm["StateValue"]), "No datapoints were received"
+    breaches = COMPARE[alarm["ComparisonOperator"]]
+    breaching = [value for value in values if breaches(value, alarm["Threshold"])]
+    missing = count - len(values) if treat == "breaching" else 0
+    state = "ALARM" if len(breaching) + missing >= (alarm.get("DatapointsToAlarm") or count) else "OK"
+    return (
+        state,
+        f"Threshold Crossed: {statistic} {values} {alarm['ComparisonOperator']} {alarm['Threshold']}",
+    )
+
+
+def _keep_evaluating() -> None:
+    while True:
+        time.sleep(EVALUATE_EVERY_S)
+        if app._MAIN_LOOP is not None:
+            app._MAIN_LOOP.call_soon_threadsafe(_evaluate_everywhere)
+
+
+def _evaluate_everywhere() -> None:
+    for (account, region, _), alarm in list(cloudwatch._alarms._data.items()):
+        with request_scope(account, region):
+            evaluate(alarm)
+
+
+if __name__ == "__main__":
+    main()

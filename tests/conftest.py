@@ -1,0 +1,31 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cellwave.project import Project, find_project
+from cellwave.sandbox import server
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A running sandbox of this test run's own; its variables are in os.environ until the run ends.
+
+    Tests share it: give each its own account or names.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELLWAVE_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("AWS_PROFILE", raising=False)
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
+        project = find_project(Path(__file__).parent)
+        server.up(project, print)
+        try:
+            for name, value in server.environment(project).items():
+                patch.setenv(name, value)
+            yield project
+        finally:
+            server.down(project)
