@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from cellwave.fleet.model import Fleet, Signal
@@ -21,6 +22,20 @@ class Scope(Frozen):
     role: str | None = None
     outputs: dict[str, str] = {}
 
+    @classmethod
+    def of(cls, fleet: Fleet, cell: str, service: str, outputs: Mapping[str, str] | None = None) -> Scope:
+        """The scope of a deployment; KeyError when the fleet has no such cell or service."""
+        found, region = fleet.cell(cell), fleet.region_of(cell)
+        return cls(
+            cell=cell,
+            service=fleet.service(cell, service).name,
+            region=region.name if region else "",
+            account=found.account,
+            aws_region=found.aws_region,
+            role=fleet.role_arn(found),
+            outputs=dict(outputs or {}),
+        )
+
 
 class SignalSource(Protocol):
     """Reads one signal of one deployment."""
@@ -31,17 +46,3 @@ class SignalSource(Protocol):
         The signal's texts are already expanded. Never raises for what it meets outside: that is an Unreadable.
         """
         ...
-
-
-def scope_of(fleet: Fleet, cell: str, service: str, outputs: dict[str, str] | None = None) -> Scope:
-    """The scope of a deployment; KeyError when the fleet has no such cell or service."""
-    found, region = fleet.cell(cell), fleet.region_of(cell)
-    return Scope(
-        cell=cell,
-        service=fleet.service(cell, service).name,
-        region=region.name if region else "",
-        account=found.account,
-        aws_region=found.aws_region,
-        role=fleet.role_arn(found),
-        outputs=outputs or {},
-    )

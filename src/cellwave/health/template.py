@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.frozen import Frozen
-from cellwave.health.ports import Scope, scope_of
+from cellwave.health.ports import Scope
 
 M = TypeVar("M", bound=Frozen)
 
@@ -31,7 +31,7 @@ def check_templates(fleet: Fleet) -> None:
     cells = (*((fleet.control,) if fleet.control else ()), *fleet.cells)
     for cell in cells:
         for service in fleet.services_of(cell.name):
-            names = _names(scope_of(fleet, cell.name, service.name))
+            names = _names(Scope.of(fleet, cell.name, service.name))
             parts = {f"signals.{gate}": signal for gate, signal in service.signals.items()}
             for part, value in (*parts.items(), *((("proof", service.proof),) if service.proof else ())):
                 outputs = re.findall(r"outputs\[\w+\]", value.model_dump_json())

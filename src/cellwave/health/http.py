@@ -1,0 +1,105 @@
+"""What can be seen from outside by asking: HTTP probes, and the digest of the code that a deployment runs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import assert_never
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import HttpProof, ParameterProof, ProbeSignal, Signal
+from cellwave.health.aws import Clients
+from cellwave.health.model import ProbeReading, Reading, Unreadable
+from cellwave.health.ports import Scope
+from cellwave.health.template import expand
+
+TIMEOUT = httpx.Timeout(10, connect=3)
+TRIES = 3
+
+
+def http_client() -> httpx.Client:
+    """A client that follows no redirect, and goes to this machine itself without a proxy."""
+    direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+    return httpx.Client(timeout=TIMEOUT, mounts=direct)
+
+
+class HttpSource:
+    """Reads ProbeSignal. The best of TRIES in a row counts: one lost packet must not condemn a release."""
+
+    def __init__(self, client: httpx.Client | None = None) -> None:
+        self._client = client or http_client()
+
+    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+        """See SignalSource; a probe is always newer than `since`."""
+        if not isinstance(signal, ProbeSignal):
+            return Unreadable(reason=f"a {signal.kind} signal can't be probed")
+        reading = ProbeReading(status=0)
+        for _ in range(TRIES):
+            reading = self._probe(signal.url)
+            if reading.status == signal.status:
+                break
+        return reading
+
+    def _probe(self, url: str) -> ProbeReading:
+        try:
+            return ProbeReading(status=self._client.get(url).status_code)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return ProbeReading(status=0, reason=str(error) or type(error).__name__)
+
+
+class Observer:
+    """Looks at a deployment from outside the engine, to see which code it runs."""
+
+    def __init__(self, clients: Clients | None = None, client: httpx.Client | None = None) -> None:
+        self._clients = clients or Clients()
+        self._client = client or http_client()
+
+    def digest(self, proof: HttpProof | ParameterProof, scope: Scope) -> str | Unreadable:
+        """The digest that the deployment reports; Unreadable says why there is none. Expands the proof's texts."""
+        try:
+            proof = expand(proof, scope, f"services.{scope.service}.proof")
+        except BadInput as error:
+            return Unreadable(reason=str(error))
+        match proof:
+            case HttpProof():
+                return _from_http(proof, self._client)
+            case ParameterProof():
+                return _from_parameter(proof, scope, self._clients)
+            case _:
+                assert_never(proof)
+
+
+@cache
+def _observer() -> Observer:
+    return Observer()
+
+
+def observe_digest(proof: HttpProof | ParameterProof, scope: Scope) -> str | Unreadable:
+    """The digest that a deployment reports, seen with this process's credentials and one set of connections."""
+    return _observer().digest(proof, scope)
+
+
+def _from_http(proof: HttpProof, client: httpx.Client) -> str | Unreadable:
+    try:
+        answer = client.get(proof.http)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Unreadable(reason=f"{proof.http} did not answer: {error or type(error).__name__}")
+    if answer.status_code != 200:
+        return Unreadable(reason=f"{proof.http} answers {answer.status_code}")
+    try:
+        body = answer.json()
+    except ValueError:
+        return Unreadable(reason=f"{proof.http} does not answer JSON")
+    digest = body.get(proof.field) if isinstance(body, dict) else None
+    if not isinstance(digest, str) or not digest:
+        return Unreadable(reason=f"{proof.http} answers JSON without a text {proof.field!r}")
+    return digest
+
+
+def _from_parameter(proof: ParameterProof, scope: Scope, clients: Clients) -> str | Unreadable:
+    try:
+        return clients.ssm(scope).get_parameter(Name=proof.parameter)["Parameter"]["Value"]
+    except (BotoCoreError, ClientError) as error:
+        return Unreadable(reason=f"parameter {proof.parameter} of {scope.cell}: {error}")
