@@ -106,9 +106,16 @@ def read_gates(  # noqa: PLR0917 (as many things as a look needs)
 
 def _gates(fleet: Fleet, scope: Scope, since: float) -> list[_Gate]:
     service = fleet.service(scope.cell, scope.service)
-    return [
-        _Gate(scope=scope, name=name, signal=signal, since=since) for name, signal in service.signals.items()
-    ]
+    return [_gate(scope, name, signal, since) for name, signal in service.signals.items()]
+
+
+def _gate(scope: Scope, name: str, signal: Signal, since: float) -> _Gate:
+    broken = ""
+    try:
+        signal = expand(signal, scope, f"services.{scope.service}.signals.{name}")
+    except BadInput as error:
+        broken = str(error)
+    return _Gate(scope=scope, name=name, signal=signal, since=since, broken=broken)
 
 
 def _read_all(gates: Sequence[_Gate], source: SignalSource) -> list[Reading]:
