@@ -117,6 +117,9 @@ def _check_services(head: _FleetFile, document: Document) -> None:
     _check_template(head.role or "", ("account",), document, ("role",))
     groups: list[tuple[Path, dict[Name, Service]]] = [(("services",), head.services)]
     if head.control:
+        for name in head.control.services.keys() & head.services.keys():
+            found = f"two services of one name: {name} (also {document.where('services', name)})"
+            raise document.bad(("control", "services", name), found, "a name of its own")
         groups.append((("control", "services"), head.control.services))
     for path, services in groups:
         for service in services.values():

@@ -6,10 +6,12 @@ from cellwave.frozen import Frozen, digest_of
 
 
 class Release(Frozen):
-    """What `cellwave release build` froze. Its folder in the store holds `files` and this manifest (release.json).
+    """What `cellwave release build` froze. Its folder in the store holds `files` and this manifest
+    (release.json).
 
-    `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `code` maps a service
-    (as `<service>`) to the digest of the code that must be seen running; services without code are not in it.
+    `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `code` maps a
+    service (as `<service>`) to the digest of the code that must be seen running; services without code are
+    not in it.
     """
 
     version: str

@@ -1,0 +1,83 @@
+"""Freezing a project's working tree into a release."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import Service
+from cellwave.fleet.parse import parse_fleet
+from cellwave.fleet.yamlfile import read
+from cellwave.project import Project
+from cellwave.releases.code import code_digest, code_files
+from cellwave.releases.files import MANIFEST, files_below
+from cellwave.releases.model import Release
+from cellwave.releases.store import ReleaseStore, open_store
+from cellwave.waves.parse import parse_strategy
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+
+
+def build_release(project: Project, version: str, store: ReleaseStore | None = None) -> Release:
+    """Freeze what every service includes, with cells/ and waves.yaml, and put it into the project's store.
+
+    Building again is idempotent. BadInput: a fleet or strategy that doesn't hold, a path that isn't there, or
+    a version that names other content already. Unavailable: no disk space. Nothing is changed then.
+    """
+    if not _VERSION.fullmatch(version):
+        raise BadInput("--version", f"{version!r}", "letters, digits and . _ + -, at most 64, such as v2")
+    texts = project.config_files()
+    fleet = parse_fleet(texts)
+    parse_strategy(project.waves_file(), fleet)
+    services = (*fleet.control_services, *fleet.services)
+    where = _Places(texts, {service.name for service in fleet.control_services})
+    paths = {*texts, "waves.yaml"}
+    for service in services:
+        for relative, key in _wanted(service):
+            found = set(files_below(project.root, relative))
+            if not found:
+                message = f"service {service.name} includes {relative!r}, where there is no file"
+                raise BadInput(where.of(service.name, *key), message, "a file or folder of the project")
+            paths |= found
+    if MANIFEST in paths:
+        raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
+    content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
+    return (store or open_store(project)).put(freeze(version, content, services), content)
+
+
+def freeze(version: str, content: Mapping[str, bytes], services: tuple[Service, ...]) -> Release:
+    """The manifest of this content (bytes by path). Pure."""
+    code = {}
+    for service in services:
+        if service.code:
+            names = code_files(content, service.code)
+            code[service.name] = code_digest({name: content[path] for name, path in names.items()})
+    files = {path: hashlib.sha256(data).hexdigest() for path, data in content.items()}
+    return Release(version=version, files=files, code=code)
+
+
+class _Places:
+    """Where a service's keys are written in fleet.yaml."""
+
+    def __init__(self, texts: Mapping[str, str], control: set[str]) -> None:
+        file = next(file for file in texts if Path(file).name == "fleet.yaml")
+        self._document = read(texts[file], file)
+        self._control = control
+
+    def of(self, service: str, *key: str | int) -> str:
+        above = ("control", "services") if service in self._control else ("services",)
+        return self._document.where(*above, service, *key)
+
+
+def _wanted(service: Service) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Each path the service needs in a release, and the key that says so."""
+    yield f"{service.program}/Pulumi.yaml", ("program",)
+    if not service.include:
+        yield service.program, ("program",)
+    for index, path in enumerate(service.include):
+        yield path, ("include", index)
+    for index, path in enumerate(service.code):
+        yield path, ("code", index)

@@ -1,0 +1,53 @@
+"""Does a release's folder still hold what was built?"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cellwave.frozen import Frozen
+from cellwave.releases.files import MANIFEST, files_below
+from cellwave.releases.model import Release
+
+
+class Damage(Frozen):
+    """How a release's folder differs from its manifest: paths relative to it. Falsy when nothing does."""
+
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.missing or self.extra)
+
+    def __str__(self) -> str:
+        kinds = (("changed", self.changed), ("missing", self.missing), ("extra", self.extra))
+        return "; ".join(f"{kind}: {', '.join(paths)}" for kind, paths in kinds if paths) or "intact"
+
+
+def verify_release(path: Path) -> Damage:
+    """Compute every hash again. The folder's name is the digest; a manifest that doesn't give it is changed.
+
+    Byte code that a run left behind counts for nothing.
+    """
+    if not (path / MANIFEST).is_file():
+        return Damage(missing=(MANIFEST,))
+    try:
+        release = Release.model_validate_json((path / MANIFEST).read_bytes())
+    except ValidationError:
+        return Damage(changed=(MANIFEST,))
+    there = set(files_below(path, ".")) - {MANIFEST}
+    changed = [
+        name
+        for name, digest in release.files.items()
+        if name in there and hashlib.sha256((path / name).read_bytes()).hexdigest() != digest
+    ]
+    if release.digest != path.name:
+        changed.append(MANIFEST)
+    return Damage(
+        changed=tuple(sorted(changed)),
+        missing=tuple(sorted(release.files.keys() - there)),
+        extra=tuple(sorted(there - release.files.keys())),
+    )

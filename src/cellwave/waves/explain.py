@@ -1,0 +1,200 @@
+"""A plan for people: rows of a table, pictures (Graphviz, Mermaid) and answers to "why is this cell here?".
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from cellwave.errors import BadInput
+from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.waves.model import Bake, Plan, PlannedWave, Step
+
+
+class Row(NamedTuple):
+    """A cell of a plan, in words. The texts of `wave`, `concurrency` and `bake` are those of its wave."""
+
+    wave: str
+    cell: str
+    services: str
+    concurrency: str
+    bake: str
+    why: str
+
+
+def to_rows(plan: Plan) -> list[Row]:
+    """A row a cell, in the plan's order."""
+    return [
+        Row(
+            wave=f"{wave.number} {wave.name}",
+            cell=cell,
+            services=_services(_steps(wave, cell)),
+            concurrency=_concurrency(wave),
+            bake=_bake(wave),
+            why=wave.reasons.get(cell, ""),
+        )
+        for wave in plan.waves
+        for cell in dict.fromkeys((*wave.cells, *wave.reasons))
+    ]
+
+
+def why(plan: Plan, cell: str) -> str:
+    """Why a cell stands where it stands, in whole sentences; BadInput for a cell that the plan does not have."""
+    known = dict.fromkeys(name for wave in plan.waves for name in (*wave.cells, *wave.reasons))
+    if cell not in known:
+        raise BadInput("cell", f"{cell!r} is not in the plan", did_you_mean(cell, known, "cells of the plan"))
+    return "\n".join(_sentences(plan, cell))
+
+
+def to_dot(plan: Plan) -> str:
+    """The plan as a Graphviz digraph: a cluster a wave and a cell, an edge where one waits for another."""
+    font = "fontname=Helvetica"
+    lines = [
+        "digraph plan {",
+        f"  label={_quoted(_title(plan))}; labelloc=t; {font}; fontsize=16;",
+        "  rankdir=LR; compound=true; nodesep=0.25; ranksep=0.6;",
+        f'  node [shape=box, style="rounded,filled", fillcolor=white, color="#5b6b7f", {font}, fontsize=11];',
+        '  edge [color="#5b6b7f", arrowsize=0.7];',
+    ]
+    for index, wave in enumerate(plan.waves):
+        lines += _dot_wave(index, wave)
+        if index + 1 < len(plan.waves):
+            lines += _dot_gap(index, plan)
+    return "\n".join([*lines, "}", ""])
+
+
+def to_mermaid(plan: Plan) -> str:
+    """The plan as a Mermaid flowchart, with the same parts as the Graphviz picture."""
+    lines = ["---", f"title: {_quoted(_title(plan))}", "---", "flowchart LR"]
+    for index, wave in enumerate(plan.waves):
+        lines += _mermaid_wave(index, wave)
+    for index, wave in enumerate(plan.waves[:-1]):
+        lines.append(f'  w{index} == "{_between(wave)}" ==> w{index + 1}')
+    lines.append("  classDef wave fill:#eef3fa,stroke:#9db2cf,color:#1f2d3d")
+    lines.append("  classDef cell fill:#ffffff,stroke:#c3cfde,color:#1f2d3d")
+    return "\n".join([*lines, ""])
+
+
+def _sentences(plan: Plan, cell: str) -> Iterator[str]:
+    for place, wave in enumerate(plan.waves):
+        steps = _steps(wave, cell)
+        if not steps and cell not in wave.reasons:
+            continue
+        yield f"{cell} is in wave {wave.number} ({wave.name}): {wave.reasons.get(cell, 'no reason given')}."
+        if place:
+            previous = plan.waves[place - 1]
+            yield f"It waits for wave {previous.number} ({previous.name}), {_between(previous)}."
+        others = sorted({name.split(".")[0] for s in steps for name in s.after} - {cell})
+        if others:
+            yield f"In its wave it waits for {', '.join(others)}."
+        if steps:
+            yield f"Its services follow what they need: {_services(steps)}."
+        if wave.note:
+            yield f"Concurrency: {wave.note}."
+
+
+def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:
+    yield f'  subgraph w{index}["{_heading(wave)}"]'
+    if not wave.steps:
+        yield f'    {_anchor(index, wave)}["nothing to change"]'
+    for cell in wave.cells:
+        yield f'    subgraph {_id(index, cell)}["{cell}"]'
+        for step in _steps(wave, cell):
+            yield f'      {_id(index, step.cell, step.service)}("{step.service}")'
+        yield "    end"
+    for before, step in _edges(wave):
+        yield f"    {_id(index, *before.split('.'))} --> {_id(index, step.cell, step.service)}"
+    yield "  end"
+    yield f"  class w{index} wave"
+    for cell in wave.cells:
+        yield f"  class {_id(index, cell)} cell"
+
+
+def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
+    yield f"  subgraph cluster_w{index} {{"
+    yield f'    label={_quoted(_heading(wave))}; style="rounded,filled"; color="#9db2cf"; fillcolor="#eef3fa";'
+    if not wave.steps:
+        yield f'    {_anchor(index, wave)} [label="nothing to change", style=dashed];'
+    for cell in wave.cells:
+        yield f"    subgraph cluster_{_id(index, cell)} {{"
+        yield f'      label={_quoted(cell)}; style="rounded,filled"; color="#c3cfde"; fillcolor=white;'
+        for step in _steps(wave, cell):
+            yield f"      {_id(index, step.cell, step.service)} [label={_quoted(step.service)}];"
+        yield "    }"
+    for before, step in _edges(wave):
+        yield f"    {_id(index, *before.split('.'))} -> {_id(index, step.cell, step.service)};"
+    yield "  }"
+
+
+def _dot_gap(index: int, plan: Plan) -> Iterator[str]:
+    """What lies between two waves: one edge from cluster to cluster, over the bake."""
+    wave, following = plan.waves[index], plan.waves[index + 1]
+    text = _quoted(_between(wave))
+    yield f'  bake{index} [label={text}, shape=plaintext, style="", fontsize=10];'
+    yield f"  {_anchor(index, wave, last=True)} -> bake{index} [ltail=cluster_w{index}, penwidth=2];"
+    yield f"  bake{index} -> {_anchor(index + 1, following)} [lhead=cluster_w{index + 1}, penwidth=2];"
+
+
+def _anchor(index: int, wave: PlannedWave, *, last: bool = False) -> str:
+    if not wave.steps:
+        return f"w{index}_empty"
+    step = wave.steps[-1 if last else 0]
+    return _id(index, step.cell, step.service)
+
+
+def _edges(wave: PlannedWave) -> list[tuple[str, Step]]:
+    return [(before, step) for step in wave.steps for before in step.after]
+
+
+def _steps(wave: PlannedWave, cell: str) -> list[Step]:
+    return [step for step in wave.steps if step.cell == cell]
+
+
+def _services(steps: Sequence[Step]) -> str:
+    """Services of a cell by when they may start: "storage, then ingest and query"."""
+    level: dict[str, int] = {}
+    for step in steps:
+        level[step.deployment] = 1 + max((level[name] for name in step.after if name in level), default=-1)
+    stages = (
+        " and ".join(s.service for s in steps if level[s.deployment] == at)
+        for at in sorted({*level.values()})
+    )
+    return ", then ".join(stages)
+
+
+def _title(plan: Plan) -> str:
+    verb = "back from" if plan.direction == "back" else "to"
+    return f"{verb} {plan.version} ({plan.release[:12]}): {len(plan.cells)} cells, {len(plan.waves)} waves"
+
+
+def _heading(wave: PlannedWave) -> str:
+    return f"{wave.number} {wave.name}: {_concurrency(wave)}"
+
+
+def _concurrency(wave: PlannedWave) -> str:
+    return "one cell at a time" if wave.concurrency == 1 else f"{wave.concurrency} cells at once"
+
+
+def _between(wave: PlannedWave) -> str:
+    return f"then {_bake(wave)}"
+
+
+def _bake(wave: PlannedWave) -> str:
+    bake = "no bake" if wave.bake == Bake() else _bake_words(wave.bake)
+    return f"{bake}, begun by a person's approval" if wave.approve else bake
+
+
+def _bake_words(bake: Bake) -> str:
+    samples = f" and {bake.samples} samples" if bake.samples else ""
+    limit = f", {bake.limit:g} s at most" if bake.limit > bake.seconds else ""
+    return f"bake {bake.seconds:g} s{samples}{limit}"
+
+
+def _id(index: int, *names: str) -> str:
+    return f"w{index}_" + "__".join(name.replace("-", "_") for name in names)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
