@@ -110,7 +110,7 @@ def absorb_observed(turn: Turn, event: Observed) -> Turn:
     if turn.state.back or turn.state.condemned or leg.stage != "baking":
         return turn
     wave = leg.current
-    verdict = judge_bake(event.gates, wave.bake, event.at - leg.baking_since)
+    verdict = judge_bake(event.gates, wave.bake, event.at - leg.baking_since, tolerance=leg.plan.tolerance)
     subject = f"wave {wave.name}"
     match verdict.verdict:
         case BakeVerdict.WAIT:
@@ -150,7 +150,7 @@ def absorb_command(turn: Turn, event: Commanded) -> Turn:
 
 
 def approve(turn: Turn) -> Turn:
-    """A person's yes: to a wave that asks for one, to a bake that stayed inconclusive, or to start in spite of problems."""
+    """A person's yes: to a wave that asks for one, to an inconclusive bake, or to start in spite of problems."""
     leg = turn.state.leg
     if leg.failed:
         return turn.note("ignored", "a failed deployment can be tried again (resume) or undone (rollback)")

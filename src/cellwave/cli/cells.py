@@ -1,0 +1,57 @@
+"""`cellwave cells`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cellwave.cli.context import here
+
+
+def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the cells, and the release that each of their services runs.
+
+    Example: [bold]cellwave cells[/]
+    """
+    context = here()
+    fleet, _ = context.configuration()
+    versions = {item.digest: item.version for item in context.store.list()}
+    running, leases = context.running(), context.records.leases()
+    rows = []
+    for cell in (*((fleet.control,) if fleet.control else ()), *fleet.cells):
+        region = fleet.region_of(cell.name)
+        services = {}
+        for service in fleet.services_of(cell.name):
+            digest = running.get(f"{cell.name}.{service.name}")
+            services[service.name] = versions.get(digest, digest[:12]) if digest else None
+        rows.append(
+            {
+                "cell": cell.name,
+                "region": region.name if region else None,
+                "account": cell.account,
+                "aws_region": cell.aws_region,
+                "weight": cell.weight,
+                "services": services,
+                "leased_to": leases.get(cell.name),
+            }
+        )
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("cell", "region", "account", "AWS region", "weight", "runs", "leased to")
+    for row in rows:
+        runs = ", ".join(f"{name} {version or '-'}" for name, version in row["services"].items())
+        cells_of_row = (
+            row["cell"],
+            row["region"],
+            row["account"],
+            row["aws_region"],
+            f"{row['weight']:g}",
+            runs,
+        )
+        table.add_row(*(str(value or "") for value in cells_of_row), row["leased_to"] or "")
+    Console().print(table)

@@ -1,0 +1,88 @@
+"""What every command stands on: the project, the environment it works in, the records."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cellwave.errors import Unavailable
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project, find_project
+from cellwave.releases.store import ReleaseStore, open_store
+from cellwave.rollout.records import Records
+from cellwave.sandbox.server import environment as sandbox_environment
+from cellwave.waves.model import Strategy
+from cellwave.waves.parse import parse_strategy
+
+
+@dataclass(frozen=True)
+class Context:
+    """A command's surroundings."""
+
+    project: Project
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of deployments: this shell's; when it names no state backend and this project's sandbox is
+        up, the sandbox's. Unavailable when neither is there, or the backend's folder is gone."""
+        environment = dict(os.environ)
+        if not environment.get("PULUMI_BACKEND_URL"):
+            environment |= sandbox_environment(self.project)
+        url = environment["PULUMI_BACKEND_URL"]
+        if url.startswith("file://"):
+            folder = Path(url.removeprefix("file://")).expanduser()
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                raise Unavailable(
+                    f"the state backend can't be reached: {folder} is not a folder that can be written",
+                    hint="PULUMI_BACKEND_URL names it; `cellwave sandbox up` makes the sandbox's",
+                )
+        return environment
+
+    @property
+    def target(self) -> str:
+        """The state backend's URL: what a rollout works on."""
+        return self.environment["PULUMI_BACKEND_URL"]
+
+    @cached_property
+    def records(self) -> Records:
+        """The database of rollouts."""
+        if self.project.database_url.startswith("sqlite"):
+            self.project.home.mkdir(parents=True, exist_ok=True)
+        return Records(self.project.database_url)
+
+    @cached_property
+    def store(self) -> ReleaseStore:
+        """The releases."""
+        return open_store(self.project)
+
+    def configuration(self, release: str | None = None) -> tuple[Fleet, Strategy]:
+        """Fleet and strategy: as a release (its digest) froze them, or of the working tree."""
+        source = Project(self.store.path(release)) if release else self.project
+        fleet = parse_fleet(source.config_files())
+        return fleet, parse_strategy(source.waves_file(), fleet)
+
+    def running(self) -> dict[str, str | None]:
+        """The release that each stack runs; a working tree's deployment counts as none."""
+        return {name: row.release or None for name, row in self.records.stacks(self.target).items()}
+
+
+def here() -> Context:
+    """The context of the working directory; BadInput outside a project."""
+    return Context(find_project())
+
+
+def whoami() -> str:
+    """The actor that commands are journaled under: CELLWAVE_ACTOR, else user@host."""
+    return os.environ.get("CELLWAVE_ACTOR") or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def say(text: str) -> None:
+    """Tell a person something beside a command's output proper."""
+    print(text, file=sys.stderr, flush=True)

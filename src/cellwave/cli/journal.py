@@ -1,0 +1,54 @@
+"""`cellwave journal`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from cellwave.cli.context import here
+from cellwave.errors import CellwaveError
+from cellwave.rollout.journal import Entry, faults
+
+app = typer.Typer(help="Read and prove the journal.", no_args_is_help=True, rich_markup_mode="rich")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def show(
+    rollout: Annotated[str | None, typer.Argument(help="Only this rollout's lines.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what was decided and done, by whom.
+
+    Example: [bold]cellwave journal show v2-1[/]
+    """
+    for entry in here().records.journal(rollout):
+        print(json.dumps(entry.model_dump()) if as_json else line(entry))
+
+
+@app.command()
+def verify(as_json: Json = False) -> None:
+    """Prove that no line was changed, removed or put in between.
+
+    Example: [bold]cellwave journal verify[/]
+    """
+    entries = here().records.journal()
+    wrong = faults(entries)
+    head = entries[-1].hash if entries else ""
+    if as_json:
+        print(json.dumps({"entries": len(entries), "head": head, "faults": wrong}))
+    elif not wrong:
+        print(f"{len(entries)} entries, the chain is whole; its head is {head}")
+    if wrong:
+        raise CellwaveError("the journal was tampered with: " + "; ".join(wrong[:10]))
+
+
+def line(entry: Entry) -> str:
+    """A journal entry as one line of text, in local time."""
+    at = datetime.fromtimestamp(entry.at).strftime("%H:%M:%S")
+    who = "" if entry.actor == "cellwave" else f" ({entry.actor})"
+    about = " ".join(part for part in (entry.rollout, entry.subject) if part)
+    return f"{at}  {about}: {entry.kind.replace('_', ' ')}{who}{' - ' if entry.text else ''}{entry.text}"

@@ -1,0 +1,74 @@
+"""The command line. Errors are caught once, here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cellwave import __version__
+from cellwave.cli import cells, demo, journal, plan, release, rollout, up, worker
+from cellwave.errors import CellwaveError
+from cellwave.sandbox.cli import app as sandbox
+
+app = typer.Typer(
+    help="Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(release.app, name="release")
+app.add_typer(journal.app, name="journal")
+app.add_typer(sandbox, name="sandbox")
+app.command("plan")(plan.plan)
+app.command("cells")(cells.cells)
+app.command("up")(up.up)
+app.command("worker")(worker.worker)
+app.command("demo")(demo.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"cellwave {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.
+
+    Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person.
+    """
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes two readable lines and its exit code."""
+    try:
+        app()
+    except CellwaveError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold red]error:[/] {escape(error.message)}")
+        if error.hint:
+            console.print(
+                f"[dim]  right would be:[/] {escape(error.hint)}"
+                if error.exit_code == 2
+                else escape(error.hint)
+            )
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

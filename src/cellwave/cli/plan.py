@@ -1,0 +1,61 @@
+"""`cellwave plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cellwave.cli.context import Context, here
+from cellwave.releases.model import Release
+from cellwave.waves.explain import to_dot, to_mermaid, to_rows
+from cellwave.waves.model import Plan
+from cellwave.waves.planner import make_plan
+
+
+def plan(
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="[RELEASE]", help="Default: the working tree.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    dot: Annotated[bool, typer.Option("--dot", help="Print a Graphviz picture.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid picture.")] = False,
+) -> None:
+    """Show which cells change in which wave, in what order, and why.
+
+    Example: [bold]cellwave plan v2[/]   or   [bold]cellwave plan v2 --dot | dot -Tsvg > plan.svg[/]
+    """
+    context = here()
+    made = plan_for(context, context.store.get(wanted) if wanted else None)
+    if as_json:
+        print(made.to_json())
+    elif dot:
+        print(to_dot(made))
+    elif mermaid:
+        print(to_mermaid(made))
+    else:
+        Console().print(table_of(made))
+
+
+def plan_for(context: Context, release: Release | None) -> Plan:
+    """The plan of a release, or of the working tree as if it were one."""
+    fleet, strategy = context.configuration(release.digest if release else None)
+    running = context.running() if release else {}
+    return make_plan(
+        fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running
+    )
+
+
+def table_of(made: Plan) -> Table:
+    """A plan as a table for a terminal."""
+    rows = to_rows(made)
+    table = Table(
+        title=f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves", title_justify="left"
+    )
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

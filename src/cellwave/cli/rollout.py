@@ -1,0 +1,256 @@
+"""`cellwave rollout`."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cellwave.cli.context import Context, here, say, whoami
+from cellwave.cli.journal import line
+from cellwave.cli.picture import picture
+from cellwave.cli.plan import plan_for, table_of
+from cellwave.errors import BadInput, CellwaveError
+from cellwave.rollout.decide import start as first_state
+from cellwave.rollout.records import RolloutRow
+from cellwave.rollout.state import Action, Commanded
+from cellwave.rollout.worker import ensure_worker
+
+app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
+Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: the newest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
+EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
+POLL_SECONDS = 0.15
+TAKEN_SECONDS = 15.0
+
+
+@app.command()
+def start(
+    release: Annotated[str, typer.Argument(metavar="RELEASE")],
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not follow it.")] = False,
+) -> None:
+    """Roll a release out, and follow it. Ctrl-C detaches; the rollout goes on.
+
+    Example: [bold]cellwave rollout start v2[/]
+    """
+    context = here()
+    name = begin(context, release)
+    if detach:
+        print(name)
+        return
+    raise typer.Exit(follow(context, name))
+
+
+def begin(context: Context, wanted: str) -> str:
+    """Record a rollout of a release, lease its cells and see that a worker runs; its name.
+
+    BadInput: an unknown or held release. Leased: another has one of its cells. Nothing was changed then.
+    """
+    release = context.store.get(wanted)
+    if held := context.store.held(release.digest):
+        raise BadInput(
+            f"release {release.version}",
+            f"it is held by {held.by}: {held.reason}",
+            f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
+        )
+    plan = plan_for(context, release)
+    name = context.records.next_id(release.version)
+    row = RolloutRow(
+        id=name, created=time.time(), actor=whoami(), target=context.target, state=first_state(name, plan)
+    )
+    context.records.create_rollout(row)
+    ensure_worker(context.project, context.environment)
+    if Console().is_terminal:
+        Console().print(table_of(plan))
+    return name
+
+
+@app.command()
+def status(name: Name = None, as_json: Json = False) -> None:
+    """Show where a rollout stands, once.
+
+    Example: [bold]cellwave rollout status[/]
+    """
+    context = here()
+    row = find(context, name)
+    if as_json:
+        print(json.dumps(summary(row) | {"gates": [g.model_dump(mode="json") for g in row.state.gates]}))
+    else:
+        Console().print(picture(row.state, context.records.progress(), time.time()))
+        tell_what_next(row)
+
+
+@app.command()
+def watch(name: Name = None) -> None:
+    """Follow a rollout to its end. Ctrl-C detaches; the rollout goes on.
+
+    Example: [bold]cellwave rollout watch v2-1[/]
+    """
+    context = here()
+    raise typer.Exit(follow(context, find(context, name).id))
+
+
+@app.command("list")
+def list_rollouts(as_json: Json = False) -> None:
+    """List all rollouts, the newest first.
+
+    Example: [bold]cellwave rollout list[/]
+    """
+    context = here()
+    rows = context.records.rollouts()
+    keep_going(context, rows)
+    if as_json:
+        print(json.dumps([summary(row) for row in rows]))
+        return
+    table = Table("rollout", "release", "status", "started", "by", "reason")
+    for row in rows:
+        started = datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M:%S")
+        reason = row.state.reason or row.state.condemned or row.state.waiting
+        table.add_row(row.id, row.state.forward.plan.version, row.state.status, started, row.actor, reason)
+    Console().print(table)
+
+
+@app.command()
+def approve(name: Name = None, reason: Reason = "") -> None:
+    """Say yes: to a wave that wants approval, or to a bake that stayed inconclusive.
+
+    Example: [bold]cellwave rollout approve v2-1 -m "traffic is low tonight"[/]
+    """
+    command("approve", name, reason)
+
+
+@app.command()
+def pause(name: Name = None, reason: Reason = "") -> None:
+    """Start nothing new; what runs is finished, gates are still watched.
+
+    Example: [bold]cellwave rollout pause[/]
+    """
+    command("pause", name, reason)
+
+
+@app.command()
+def resume(name: Name = None, reason: Reason = "") -> None:
+    """Go on after a pause, or try again what failed for want of a credential, quota or lock.
+
+    Example: [bold]cellwave rollout resume[/]
+    """
+    command("resume", name, reason)
+
+
+@app.command()
+def rollback(name: Name = None, reason: Reason = "") -> None:
+    """Reverse a rollout now, and follow it: what runs is interrupted, everything it touched goes back.
+
+    Example: [bold]cellwave rollout rollback -m "customers report errors"[/]
+    """
+    context, row = command("rollback", name, reason)
+    raise typer.Exit(follow(context, row.id))
+
+
+def command(action: Action, name: str | None, reason: str) -> tuple[Context, RolloutRow]:
+    """Give a command to a rollout and wait until it is taken; BadInput when the rollout has ended."""
+    context = here()
+    row = find(context, name)
+    if row.state.outcome:
+        raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
+    event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
+    known = len(context.records.journal(row.id))
+    context.records.command(str(uuid.uuid4()), row.id, event)
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while action not in {entry.kind for entry in context.records.journal(row.id)[known:]}:
+        ensure_worker(context.project, context.environment)
+        now = context.records.rollout(row.id)
+        if time.monotonic() > deadline or (now and now.state.outcome):
+            raise CellwaveError(f"{action} was not taken by {row.id}", hint="see `cellwave rollout status`")
+        time.sleep(POLL_SECONDS)
+    say(f"{row.id}: {action} taken")
+    return context, row
+
+
+def find(context: Context, name: str | None) -> RolloutRow:
+    """A rollout by name, or the newest; BadInput when there is none. Sees that unfinished ones have a worker."""
+    rows = context.records.rollouts()
+    keep_going(context, rows)
+    if not rows:
+        raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
+    found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
+    if found is None:
+        raise BadInput(
+            f"rollout {name!r}", "there is none of that name", "one of " + ", ".join(r.id for r in rows[:10])
+        )
+    return found
+
+
+def keep_going(context: Context, rows: list[RolloutRow]) -> None:
+    """An unfinished rollout whose worker was killed gets a new one."""
+    if any(not row.state.outcome for row in rows):
+        ensure_worker(context.project, context.environment)
+
+
+def summary(row: RolloutRow) -> dict[str, object]:
+    """A rollout in a few fields, for scripts."""
+    state = row.state
+    return {
+        "rollout": row.id,
+        "release": state.forward.plan.version,
+        "status": state.status,
+        "reason": state.reason or state.condemned or state.waiting,
+        "actor": row.actor,
+        "started": row.created,
+        "ended": state.ended_at or None,
+        "cells": list(state.forward.plan.cells),
+        "touched": list(state.touched),
+        "wave": state.forward.current.name,
+    }
+
+
+def follow(context: Context, name: str) -> int:
+    """Show a rollout until it ends or waits for a person; the exit code. Ctrl-C only stops the showing."""
+    console = Console()
+    try:
+        row = _draw(context, name, console) if console.is_terminal else _tell(context, name)
+    except KeyboardInterrupt:
+        say(f"\ndetached; {name} goes on. Come back with: cellwave rollout watch {name}")
+        return 0
+    tell_what_next(row)
+    return EXITS[row.state.status]
+
+
+def _draw(context: Context, name: str, console: Console) -> RolloutRow:
+    with Live(console=console, refresh_per_second=8, transient=False) as live:
+        while True:
+            row = find(context, name)
+            live.update(picture(row.state, context.records.progress(), time.time()))
+            if row.state.status in EXITS:
+                return row
+            time.sleep(POLL_SECONDS)
+
+
+def _tell(context: Context, name: str) -> RolloutRow:
+    seen = 0
+    while True:
+        row = find(context, name)
+        for entry in context.records.journal(name, after=seen):
+            print(line(entry), flush=True)
+            seen = entry.seq
+        if row.state.status in EXITS:
+            return row
+        time.sleep(POLL_SECONDS)
+
+
+def tell_what_next(row: RolloutRow) -> None:
+    """What a person can do now."""
+    if row.state.status == "waiting":
+        say(f"it waits for a person: {row.state.waiting}")
+        say(f"  cellwave rollout approve {row.id}    go on\n  cellwave rollout resume {row.id}     try again")
+        say(f"  cellwave rollout rollback {row.id}   undo everything it touched")
+    elif row.state.status == "paused":
+        say(f"paused by {row.state.paused}; go on with: cellwave rollout resume {row.id}")

@@ -1,0 +1,89 @@
+"""`cellwave up`."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from cellwave.cli.context import Context, here, whoami
+from cellwave.deploy.port import Job, Progress, Result
+from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.errors import BadInput, CellwaveError
+from cellwave.fleet.model import Service
+from cellwave.rollout.records import StackRow
+from cellwave.rollout.state import Note
+from cellwave.waves.graph import Graph
+
+
+def up(
+    cell: Annotated[str, typer.Argument(help="A cell's name; the control plane's is one too.")],
+    wanted: Annotated[str | None, typer.Option("--release", help="Default: the working tree.")] = None,
+) -> None:
+    """Deploy one whole cell: its services in the order of their needs.
+
+    Example: [bold]cellwave up us-west-2[/]   or   [bold]cellwave up control --release v1[/]
+    """
+    context = here()
+    release = context.store.get(wanted).digest if wanted else ""
+    deploy_cell(context, cell, release)
+
+
+def deploy_cell(context: Context, cell: str, release: str) -> None:
+    """Run every service of a cell, from a release (its digest) or the working tree (""), under a lease."""
+    fleet, _ = context.configuration(release or None)
+    names = [c.name for c in (*((fleet.control,) if fleet.control else ()), *fleet.cells)]
+    if cell not in names:
+        raise BadInput(f"cell {cell!r}", "there is none of that name", "one of " + ", ".join(names))
+    services = {s.name: s for s in fleet.services_of(cell)}
+    graph = Graph(services, ((need, s.name) for s in services.values() for need in s.needs))
+    owner = f"up:{whoami()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    context.records.lease([cell], owner)
+    deployer = PulumiDeployer(context.project, context.environment)
+    try:
+        for name in graph.order(list(services).index):
+            deploy_service(context, deployer, cell, services[name], release)
+    finally:
+        deployer.close()
+        context.records.end_lease(owner)
+
+
+def deploy_service(
+    context: Context, deployer: PulumiDeployer, cell: str, service: Service, release: str
+) -> None:
+    """One service of a cell; CellwaveError when the engine fails."""
+    stack = f"{cell}.{service.name}"
+    source = context.store.path(release) if release else context.project.root
+    job = Job(
+        attempt=f"up:{stack}:{uuid.uuid4()}",
+        stack=stack,
+        operation="up",
+        program=str(source / service.program),
+        source=str(source),
+        release=release,
+        stateful=service.stateful,
+    )
+    with Console(stderr=True).status(stack) as status:
+
+        def progress(event: Progress) -> None:
+            status.update(f"{stack}  {event.done} done  {event.operation} {event.resource}")
+
+        result = deployer.run(job, progress=progress, aborted=lambda: False)
+    record(context, stack, release, result)
+    if result.outcome != "succeeded":
+        raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}")
+    changes = ", ".join(f"{count} {operation}" for operation, count in sorted(result.changes.items()))
+    print(f"{stack}  {changes or 'no changes'}  {result.seconds:.1f} s", flush=True)
+
+
+def record(context: Context, stack: str, release: str, result: Result) -> None:
+    """Keep what the stack runs now, and a journal line."""
+    text = f"release {release[:12] or 'working tree'}: {result.outcome} {result.reason}".strip()
+    context.records.note(str(uuid.uuid4()), Note(kind="up", text=text, actor=whoami(), subject=stack))
+    if result.outcome == "succeeded":
+        context.records.set_stack(StackRow(stack, context.target, release, result.outputs, time.time()))

@@ -1,0 +1,134 @@
+"""The rollout loop, made durable by DBOS: kill it anywhere, and it goes on where it was.
+
+One workflow a rollout: it takes an event, decides, keeps the decision, performs the effects. One child workflow a
+deployment attempt: deploy, prove, report to the inbox. Everything a workflow sees comes from a recorded step or
+message, so a replay decides the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from dbos import DBOS, SetWorkflowID
+from pydantic import TypeAdapter
+
+from cellwave.deploy.port import Result
+from cellwave.rollout.decide import decide
+from cellwave.rollout.shell import Order, Shell
+from cellwave.rollout.state import (
+    Abort,
+    Check,
+    Checked,
+    Deploy,
+    Effect,
+    Event,
+    Hold,
+    Observe,
+    Observed,
+    Started,
+    State,
+    Ticked,
+    Turn,
+)
+
+EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+INBOX = "inbox"
+LONGEST_WAIT = 3600.0
+
+
+def register(shell: Shell) -> Callable[[str], str]:
+    """Register the workflows with DBOS (before its launch); returns the one that runs a rollout by name."""
+
+    @DBOS.workflow(name="deployment")
+    def deployment(text: str) -> None:
+        order = Order.model_validate_json(text)
+        result = Result.model_validate_json(step("deploy", lambda: shell.deploy(order).model_dump_json()))
+        event = step("prove", lambda: shell.prove(order, result).model_dump_json())
+        DBOS.send(order.rollout, event, topic=INBOX)
+
+    @DBOS.workflow(name="rollout")
+    def rollout(name: str) -> str:
+        state = State.model_validate_json(step("load", lambda: load(shell, name)))
+        events: deque[Event] = deque(
+            [Started(at=state.started_at, actor=step("actor", lambda: actor(shell, name)))]
+        )
+        while not state.outcome:
+            event = events.popleft() if events else receive(state)
+            turn = decide(state, event)
+            step("commit", partial(commit, shell, turn, event.at))
+            state = turn.state
+            for effect in turn.effects:
+                events.extend(perform(shell, deployment, effect, state))
+        return state.outcome
+
+    return rollout
+
+
+def perform(shell: Shell, deployment: Callable[[str], None], effect: Effect, state: State) -> Iterator[Event]:
+    """Do what a decision asked for; what is known at once comes back as an event, the rest through the inbox."""
+    match effect:
+        case Deploy():
+            order = order_for(state.rollout, effect)
+            with SetWorkflowID(order.name):
+                DBOS.start_workflow(deployment, order.model_dump_json())
+        case Abort():
+            name = attempt_name(state.rollout, effect.deployment, effect.attempt, back=False)
+            step("abort", lambda: shell.records.ask_abort(name))
+        case Check():
+            yield Checked.model_validate_json(step("check", lambda: shell.check(state).model_dump_json()))
+        case Observe():
+            yield Observed.model_validate_json(
+                step("observe", lambda: shell.observe(state).model_dump_json())
+            )
+        case Hold():
+            step("hold", lambda: shell.store.hold(effect.release, effect.reason, state.rollout))
+
+
+def step(name: str, call: Callable[[], Any]) -> Any:
+    """Run a call once and remember what it returned: a replay gets the recorded value."""
+    return DBOS.run_step({"name": name}, call)
+
+
+def load(shell: Shell, name: str) -> str:
+    """The rollout's first state, with its start time."""
+    row = shell.records.rollout(name)
+    if row is None:
+        raise LookupError(f"no rollout {name} is recorded")
+    return row.state.model_copy(update={"started_at": row.created}).model_dump_json()
+
+
+def actor(shell: Shell, name: str) -> str:
+    """Who started the rollout."""
+    row = shell.records.rollout(name)
+    return row.actor if row else ""
+
+
+def commit(shell: Shell, turn: Turn, at: float) -> None:
+    """Keep a decision."""
+    shell.records.commit_turn(turn.state, turn.notes, at, shell.target)
+
+
+def receive(state: State) -> Event:
+    """The next message of the inbox; when none comes by the time of the next look, that time has come."""
+    leg = state.leg
+    if leg.stage == "baking" and not state.back:
+        wait = max(0.0, leg.next_look - float(step("now", time.time)))
+    else:
+        wait = LONGEST_WAIT
+    message = DBOS.recv(INBOX, timeout_seconds=wait)
+    return EVENTS.validate_json(message) if message is not None else Ticked(at=leg.next_look)
+
+
+def attempt_name(rollout: str, deployment: str, attempt: int, *, back: bool) -> str:
+    """An attempt's name, unique for ever."""
+    return f"{rollout}:{deployment}:{'back' if back else 'forward'}:{attempt}"
+
+
+def order_for(rollout: str, effect: Deploy) -> Order:
+    """The order that a child workflow carries out."""
+    name = attempt_name(rollout, effect.step.deployment, effect.attempt, back=effect.back)
+    return Order(name=name, rollout=rollout, step=effect.step, attempt=effect.attempt, back=effect.back)

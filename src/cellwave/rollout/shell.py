@@ -1,0 +1,166 @@
+"""The effects of a rollout: everything impure that the loop in runner.py asks for, one method an effect."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.frozen import Frozen
+from cellwave.health.http import observe_digest
+from cellwave.health.model import Unreadable
+from cellwave.health.ports import Scope, SignalSource
+from cellwave.health.read import open_alarms, read_gates
+from cellwave.project import Project
+from cellwave.releases.code import expected_digest
+from cellwave.releases.store import ReleaseStore
+from cellwave.rollout.records import Records
+from cellwave.rollout.state import Checked, Deployed, Observed, State
+from cellwave.waves.model import Step
+
+PROOF_SECONDS = 45.0
+PROGRESS_EVERY = 0.3
+FREE_BYTES = 200 * 1024 * 1024
+
+
+class Order(Frozen):
+    """One attempt at one step; `name` is unique for ever, so that the engine runs it once."""
+
+    name: str
+    rollout: str
+    step: Step
+    attempt: int
+    back: bool
+
+
+@lru_cache(maxsize=16)
+def _fleet(release: Path) -> Fleet:
+    # A release never changes, and is asked for at every step.
+    return parse_fleet(Project(release).config_files())
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The ports a rollout works through. `target` names the state backend; `home` is where space must be free."""
+
+    home: Path
+    target: str
+    records: Records
+    store: ReleaseStore
+    deployer: Deployer
+    signals: SignalSource
+
+    def fleet(self, release: str) -> Fleet:
+        """The fleet as the release froze it."""
+        folder = self.store.path(release)
+        return parse_fleet(
+            {f"cells/{p.name}": p.read_text() for p in sorted((folder / "cells").glob("*.yaml"))}
+        )
+
+    def deploy(self, order: Order) -> Result:
+        """Run the engine on one stack with the release's own program."""
+        step = order.step
+        service = self.fleet(step.release).service(step.cell, step.service)
+        folder = self.store.path(step.release)
+        job = Job(
+            attempt=order.name,
+            stack=step.deployment,
+            operation="up",
+            program=str(folder / service.program),
+            source=str(folder),
+            release=step.release,
+            stateful=service.stateful,
+        )
+        told = 0.0
+
+        def progress(event: Progress) -> None:
+            nonlocal told
+            if time.monotonic() - told > PROGRESS_EVERY:
+                told = time.monotonic()
+                text = f"{event.operation} {event.resource}".strip()
+                self.records.set_progress(step.deployment, text, event.done)
+
+        return self.deployer.run(job, progress=progress, aborted=lambda: self.records.abort_asked(order.name))
+
+    def prove(self, order: Order, result: Result) -> Deployed:
+        """Look from outside until the expected digest is seen, for PROOF_SECONDS at the most."""
+        step = order.step
+        event = Deployed(
+            at=time.time(),
+            deployment=step.deployment,
+            attempt=order.attempt,
+            back=order.back,
+            converged=result.outcome == "succeeded",
+            reason=result.reason or (result.outcome if result.outcome != "succeeded" else ""),
+            transient=result.transient or result.outcome == "locked",
+            outputs=result.outputs,
+            changes=result.changes,
+            seconds=result.seconds,
+        )
+        service = self.fleet(step.release).service(step.cell, step.service)
+        if not event.converged or service.proof is None:
+            return event
+        expected = expected_digest(self.store.get(step.release), service)
+        self.records.set_progress(step.deployment, "proving that it converged", 0)
+        deadline = time.monotonic() + PROOF_SECONDS
+        scope = self.scope(step, result.outputs)
+        while (seen := observe_digest(service.proof, scope)) != expected:
+            if time.monotonic() > deadline or self.records.abort_asked(order.name):
+                saw = seen.reason if isinstance(seen, Unreadable) else f"it runs {seen[:12]}"
+                why = f"did not converge in {PROOF_SECONDS:.0f} s: expected {expected[:12]}, {saw}"
+                return event.model_copy(update={"converged": False, "reason": why, "at": time.time()})
+            time.sleep(0.1)
+        return event.model_copy(update={"at": time.time()})
+
+    def check(self, state: State) -> Checked:
+        """What speaks against starting the current wave: a red alarm, a full disk."""
+        wave, release = state.leg.current, state.forward.plan.release
+        problems = []
+        free = shutil.disk_usage(self.home).free
+        if free < FREE_BYTES:
+            problems.append(
+                f"only {free // 2**20} MiB are free where the state is kept, {FREE_BYTES // 2**20} needed"
+            )
+        running = self.records.stacks(self.target)
+        fleet = self.fleet(release)
+        scopes = {
+            (step.cell, step.service): self.scope(step, running[step.deployment].outputs)
+            for step in wave.steps
+            if step.deployment in running
+        }
+        problems += open_alarms(fleet, scopes, self.signals)
+        return Checked(at=time.time(), problems=tuple(problems))
+
+    def observe(self, state: State) -> Observed:
+        """Read every gate of the wave's deployments; cells not yet updated are the control group."""
+        leg = state.leg
+        release = leg.plan.release
+        running = self.records.stacks(self.target)
+        done = {
+            (step.cell, step.service): (
+                self.scope(step, leg.track(step.deployment).outputs),
+                leg.track(step.deployment).at,
+            )
+            for step in leg.current.steps
+            if leg.phase_of(step) == "converged"
+        }
+        control = {
+            (step.cell, step.service): self.scope(step, running[step.deployment].outputs)
+            for wave in leg.plan.waves[leg.wave + 1 :]
+            for step in wave.steps
+            if step.deployment in running
+        }
+        gates = read_gates(
+            self.fleet(release), done, control, self.signals, leg.current.bake, leg.baking_since
+        )
+        return Observed(at=time.time(), gates=tuple(gates))
+
+    def scope(self, step: Step, outputs: Mapping[str, str]) -> Scope:
+        """Where a deployment's signals are read, and what their texts may name."""
+        return Scope.of(self.fleet(step.release), step.cell, step.service, outputs)
