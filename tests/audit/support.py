@@ -1,0 +1,144 @@
+"""The handlers of a cell on storage made without the engine, called as Lambda calls them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import boto3
+
+from audit.handlers.common import aws, directory
+from audit.handlers.ingest import processor, session
+from audit.handlers.query import api
+
+REGION: Literal["eu-west-1"] = "eu-west-1"
+Handler = Callable[[Mapping[str, Any]], dict[str, object]]
+
+
+def event(tenant: str = "t1", second: int = 0, **more: object) -> dict[str, Any]:
+    """A valid event of a tenant, at a second of a minute."""
+    return {"tenantId": tenant, "eventTime": f"2025-03-01T10:00:{second:02}Z", "eventName": "login", **more}
+
+
+@dataclass
+class Answer:
+    """What a handler answered."""
+
+    status: int
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(self.body["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        """The error's message."""
+        return str(self.body["error"]["message"])
+
+
+@dataclass
+class AuditCell:
+    """The handlers of one cell, called as Lambda calls them."""
+
+    account: str
+    applications: dict[str, Any] = field(default_factory=dict)
+
+    def bucket(self, kind: str) -> str:
+        """A bucket's name."""
+        return f"test-{self.account}-{kind}"
+
+    def key(self, *identity: str) -> str:
+        """A new key of an application, or of an application's tenant; the tenant becomes registered."""
+        credential = ",".join((*identity, f"secret-{len(self.applications)}"))
+        application = self.applications.setdefault(identity[0], {"tenants": [], "keys": []})
+        entry = {"hash": hashlib.sha256(credential.encode()).hexdigest(), "kind": "application"}
+        if len(identity) == 2:
+            entry |= {"kind": "tenant", "tenantId": identity[1]}
+            application["tenants"] = sorted({*application["tenants"], identity[1]})
+        application["keys"].append(entry)
+        content = json.dumps({"applications": self.applications})
+        aws.s3().put_object(Bucket=self.bucket("config"), Key="directory.json", Body=content.encode())
+        directory.forget()
+        return base64.b64encode(credential.encode()).decode()
+
+    def call(
+        self, handler: Handler, route: str, key: str | None = None, *, body: object = None, **query: object
+    ) -> Answer:
+        """Answer of a handler to "<METHOD> <path>"; parameters that are Python words end with an underscore."""
+        method, path = route.split(" ")
+        asked = {name.rstrip("_"): value for name, value in query.items()}
+        answer = handler(
+            {
+                "rawPath": path,
+                "rawQueryString": urlencode(asked, doseq=True),
+                "headers": {"Authorization": f"Bearer {key}"} if key is not None else {},
+                "requestContext": {"http": {"method": method}},
+                "body": body if isinstance(body, str) else json.dumps(body),
+            }
+        )
+        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])))
+
+    def ingest(self, route: str, key: str | None = None, *, body: object = None) -> Answer:
+        """Answer of the ingest API."""
+        return self.call(session.handler, route, key, body=body)
+
+    def search(self, key: str | None, **query: object) -> Answer:
+        """Answer of GET /v1/events."""
+        return self.call(api.handler, "GET /v1/events", key, **query)
+
+    def land(self, name: str, *lines: object) -> None:
+        """Put a landing object of these lines (bytes as they are, anything else as JSON)."""
+        content = b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+        aws.s3().put_object(Bucket=self.bucket("landing"), Key=name, Body=content)
+
+    def landed(self) -> list[str]:
+        """The keys of the landing bucket."""
+        found = aws.s3().list_objects_v2(Bucket=self.bucket("landing"))
+        return [entry["Key"] for entry in found.get("Contents", [])]
+
+    def process(self, *names: str) -> dict[str, object]:
+        """Run the processor over a message a landing object (default: over all that landed)."""
+        bodies = [
+            {"Records": [{"s3": {"bucket": {"name": self.bucket("landing")}, "object": {"key": name}}}]}
+            for name in names or self.landed()
+        ]
+        return self.deliver(*bodies)
+
+    def deliver(self, *bodies: object) -> dict[str, object]:
+        """Run the processor over queue messages of these bodies."""
+        records = [{"messageId": f"m{index}", "body": json.dumps(body)} for index, body in enumerate(bodies)]
+        return processor.handler({"Records": records})
+
+    def archived(self) -> dict[str, list[Any]]:
+        """The lines of every archive object, by key."""
+        bucket = self.bucket("archive")
+        found = aws.s3().list_objects_v2(Bucket=bucket)
+        keys = [entry["Key"] for entry in found.get("Contents", [])]
+        contents = {key: aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+        return {key: [json.loads(line) for line in text.splitlines()] for key, text in contents.items()}
+
+
+def create(cell: AuditCell) -> None:
+    """Make what a cell's storage stack would make."""
+    for kind in ("config", "landing", "archive"):
+        aws.s3().create_bucket(
+            Bucket=cell.bucket(kind),
+            CreateBucketConfiguration={"LocationConstraint": REGION},
+            ObjectLockEnabledForBucket=kind == "archive",
+        )
+    boto3.client("dynamodb").create_table(
+        TableName="test-index",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )

@@ -1,0 +1,132 @@
+"""Events come in by upload sessions and direct posts."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from audit.handlers.common.aws import s3
+from audit.handlers.common.events import MAX_EVENTS
+from tests.audit.support import AuditCell, event
+
+
+def upload(answer: Any, key: str, content: bytes) -> httpx.Response:
+    """Post a file as the session's form says."""
+    return httpx.post(answer["uploadUrl"], data={**answer["form"], "key": key}, files={"file": content})
+
+
+def test_a_session_uploads_many_times_under_its_own_prefix(cell: AuditCell) -> None:
+    """The form of one session is good for any number of objects of the application."""
+    answer = cell.ingest("GET /applications/session", cell.key("acme"))
+    assert answer.status == 200
+    assert set(answer.body) == {"uploadUrl", "form"}
+    for name in ("acme/1.jsonl", "acme/2.jsonl"):
+        assert upload(answer.body, name, b"{}").status_code == 204
+    assert cell.landed() == ["acme/1.jsonl", "acme/2.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [("other/1.jsonl", b"{}"), ("1.jsonl", b"{}"), ("acme/1.jsonl", b""), ("acme/1.jsonl", b"x" * 10485761)],
+    ids=["another's prefix", "no prefix", "empty", "too large"],
+)
+def test_a_session_uploads_nothing_else(cell: AuditCell, key: str, content: bytes) -> None:
+    """Another prefix and a size out of range are refused by the policy."""
+    answer = cell.ingest("GET /applications/session", cell.key("acme"))
+    assert 400 <= upload(answer.body, key, content).status_code < 500
+    assert cell.landed() == []
+
+
+def test_a_session_lasts_a_quarter_of_an_hour(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy names its end; the stack may name another place to upload to."""
+    monkeypatch.setenv("UPLOAD_URL", "http://upload.example/landing")
+    answer = cell.ingest("GET /applications/session", cell.key("acme"))
+    assert answer.body["uploadUrl"] == "http://upload.example/landing"
+    policy = json.loads(base64.b64decode(answer.body["form"]["policy"]))
+    left = datetime.fromisoformat(policy["expiration"]) - datetime.now(UTC)
+    assert timedelta(minutes=14) < left <= timedelta(minutes=15)
+    assert answer.body["form"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
+
+
+@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: {"events": [e, e]}], ids=["one", "several"])
+def test_a_direct_post_is_durable_before_it_is_accepted(cell: AuditCell, wrap: Any) -> None:
+    """202 says how many; the landing bucket holds them as JSON lines under the application's prefix."""
+    key = cell.key("acme")
+    cell.key("acme", "t1")
+    body = wrap(event(tags={"a": "ö"}))
+    count = len(body.get("events", [body]))
+    answer = cell.ingest("POST /v1/events", key, body=body)
+    assert (answer.status, answer.body) == (202, {"accepted": count})
+    (name,) = cell.landed()
+    assert name.startswith("acme/")
+    assert name.endswith(".jsonl")
+    lines = s3().get_object(Bucket=cell.bucket("landing"), Key=name)["Body"].read().splitlines()
+    assert [json.loads(line) for line in lines] == [event(tags={"a": "ö"})] * count
+
+
+def test_a_wrong_event_names_index_field_and_what_would_be_right(cell: AuditCell) -> None:
+    """400 lists every problem; none of the post is accepted."""
+    key = cell.key("acme")
+    cell.key("acme", "t1")
+    answer = cell.ingest(
+        "POST /v1/events", key, body={"events": [event(), event(eventTime="yesterday", colour="red")]}
+    )
+    assert (answer.status, answer.code) == (400, "invalid_events")
+    assert "events[1].eventTime" in answer.message
+    assert '"yesterday"' in answer.message
+    assert "RFC 3339" in answer.message
+    details = [(detail["index"], detail["field"]) for detail in answer.body["error"]["details"]]
+    assert details == [(1, "eventTime"), (1, "colour")]
+    assert cell.landed() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{", "[]", "3", '{"events": []}', '{"events": {}}', '{"events": [], "more": 1}', "NaN", '{"a":' * 5000],
+)
+def test_a_body_that_holds_no_events_is_refused(cell: AuditCell, body: str) -> None:
+    """400 with a reason, whatever the client sent."""
+    answer = cell.ingest("POST /v1/events", cell.key("acme"), body=body)
+    assert answer.status == 400
+    assert cell.landed() == []
+
+
+def test_a_post_holds_a_thousand_events_at_most(cell: AuditCell) -> None:
+    """1,000 are accepted, 1,001 are refused with their number."""
+    key = cell.key("acme")
+    cell.key("acme", "t1")
+    assert cell.ingest("POST /v1/events", key, body={"events": [event()] * MAX_EVENTS}).status == 202
+    answer = cell.ingest("POST /v1/events", key, body={"events": [event()] * (MAX_EVENTS + 1)})
+    assert answer.status == 400
+    assert "1001" in answer.message
+
+
+def test_an_application_writes_for_its_own_tenants_only(cell: AuditCell) -> None:
+    """A tenant that is unknown or another application's is 403, and takes the whole post with it."""
+    key = cell.key("acme")
+    cell.key("acme", "t1")
+    cell.key("rival", "t2")
+    for foreign in ("t2", "t3"):
+        answer = cell.ingest("POST /v1/events", key, body={"events": [event(), event(foreign)]})
+        assert (answer.status, answer.code) == (403, "foreign_tenant")
+        assert "events[1]" in answer.message
+    assert cell.landed() == []
+
+
+def test_a_failure_of_the_service_says_no_more_than_that(
+    cell: AuditCell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 in the same shape; the reason is in the log only."""
+    key = cell.key("acme")
+    cell.key("acme", "t1")
+    monkeypatch.setenv("LANDING_BUCKET", "there-is-no-such-bucket")
+    answer = cell.ingest("POST /v1/events", key, body=event())
+    assert (answer.status, answer.code) == (500, "internal")
+    assert "bucket" not in answer.message
+    assert "NoSuchBucket" in caplog.text
+    assert key not in caplog.text

@@ -1,0 +1,139 @@
+"""What holds for any event, time and cursor."""
+
+from __future__ import annotations
+
+import json
+import string
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.handlers.common.events import canonical_time, problems
+from audit.handlers.common.http import ApiError, parse_json
+from audit.handlers.common.index import event_of, item
+from audit.handlers.query.search import Search
+
+FIELDS = ("tenantId", "eventTime", "eventName", "actor", "resources", "context", "eventDetails", "tags")
+ids = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=zones)
+times = moments.map(lambda moment: moment.isoformat())
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(texts, values, max_size=3)
+named = st.fixed_dictionaries({"id": texts}, optional={"details": objects})
+events = st.fixed_dictionaries(
+    {"tenantId": ids, "eventTime": times, "eventName": texts},
+    optional={
+        "actor": named,
+        "resources": st.lists(named, max_size=3),
+        "context": st.fixed_dictionaries({}, optional={"sourceIpAddress": texts, "userAgent": texts}),
+        "eventDetails": objects,
+        "tags": st.dictionaries(texts, texts, max_size=3),
+    },
+)
+
+
+@given(events)
+def test_any_valid_event_is_accepted_and_comes_back_unchanged(event: dict[str, Any]) -> None:
+    """From JSON through the index and back to JSON, nothing is lost."""
+    assert problems(event) == []
+    parsed = parse_json(json.dumps(event).encode())
+    back = event_of(item("acme", "id", parsed))
+    assert back.pop("eventId") == "id"
+    assert back == event
+
+
+@given(events, st.sampled_from(["tenantId", "eventTime", "eventName"]))
+def test_a_missing_required_field_is_named(event: dict[str, Any], name: str) -> None:
+    """Whatever else the event holds."""
+    del event[name]
+    assert [(problem.field, problem.found) for problem in problems(event)] == [(name, "nothing")]
+
+
+@given(events, texts.filter(lambda name: name not in FIELDS), values)
+def test_an_unknown_field_is_named(event: dict[str, Any], name: str, value: object) -> None:
+    """Whatever its value is."""
+    (problem,) = problems({**event, name: value})
+    assert (problem.field, problem.found) == (name, "an unknown field")
+
+
+@given(st.recursive(values | st.text(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=10))
+def test_any_json_is_judged_without_a_crash(value: object) -> None:
+    """Problems are always text that can be sent as JSON."""
+    assert json.dumps([problem.at(0) for problem in problems(value)])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_json_or_a_value_error(content: bytes) -> None:
+    """Nothing that a client sends raises anything else."""
+    with suppress(ValueError):
+        parse_json(content)
+
+
+@given(moments, moments)
+def test_canonical_times_sort_as_the_moments_do(one: datetime, other: datetime) -> None:
+    """In whatever zone they were written."""
+    texts = canonical_time(one.isoformat()), canonical_time(other.isoformat())
+    assert (texts[0] < texts[1]) == (one < other)
+    assert (texts[0] == texts[1]) == (one == other)
+    assert datetime.fromisoformat(texts[0]) == one.astimezone(UTC)
+
+
+@given(st.text(max_size=40))
+def test_a_text_that_is_no_time_is_a_value_error(text: str) -> None:
+    """Never another error, and never a time in another form."""
+    with suppress(ValueError):
+        assert len(canonical_time(text)) == 27
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2025-13-01T00:00:00Z", "2025-01-01T24:00:00Z",
+     "2025-W01-1T00:00:00Z", "2025-01-01T00:00:00", "2025-01-01 00:00:00Z", "2025-01-01T00:00:00+25:00"],
+)  # fmt: skip
+def test_times_out_of_range_or_form_are_refused(text: str) -> None:
+    """RFC 3339 and nothing beside it."""
+    with pytest.raises(ValueError, match=r".+"):
+        canonical_time(text)
+
+
+questions = st.builds(
+    Search,
+    partition=st.tuples(ids, ids).map("#".join),
+    secret=st.binary(min_size=32, max_size=32),
+    filters=st.lists(st.tuples(st.sampled_from(["eventName", "actorId"]), texts), max_size=2).map(tuple),
+)
+
+
+@given(questions, texts)
+def test_a_cursor_leads_back_to_its_position(question: Search, position: str) -> None:
+    """For the same question under the same key."""
+    assert question.after(question.cursor(position)).start == position
+
+
+@given(questions, questions, texts)
+def test_a_cursor_is_no_good_for_another_question(one: Search, other: Search, position: str) -> None:
+    """Or under another key, even one that asks the same."""
+    for foreign in (other, replace(one, secret=other.secret), replace(one, partition=other.partition)):
+        if foreign == one:
+            continue
+        with pytest.raises(ApiError) as refused:
+            foreign.after(one.cursor(position))
+        assert refused.value.status == 400
+
+
+@given(questions, st.text(max_size=60))
+def test_any_other_text_is_no_cursor(question: Search, text: str) -> None:
+    """Refused, never a crash."""
+    with pytest.raises(ApiError):
+        question.after(text)
