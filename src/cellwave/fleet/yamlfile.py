@@ -65,6 +65,8 @@ def read(text: str, file: str) -> Document:
         loaded = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         raise _broken(error, file) from None
+    except RecursionError:
+        raise _endless(file) from None
     except (YAMLError, ValueError) as error:
         raise BadInput(file, f"not YAML: {error}", "valid YAML 1.2") from None
     if loaded is None:
@@ -72,7 +74,10 @@ def read(text: str, file: str) -> Document:
     if not isinstance(loaded, CommentedMap):
         raise BadInput(f"{file}:1", f"the file holds {_kind(loaded)}", "a mapping (key: value)")
     lines: dict[Path, int] = {(): 1}
-    return Document(file, _plain(loaded, (), lines, file, ()), lines)
+    try:
+        return Document(file, _plain(loaded, (), lines, file), lines)
+    except RecursionError:
+        raise _endless(file) from None
 
 
 def validate(model: type[M], document: Document, data: dict[str, Any] | None = None) -> M:
@@ -87,10 +92,14 @@ def validate(model: type[M], document: Document, data: dict[str, Any] | None = N
         ) from None
 
 
+def _endless(file: str) -> BadInput:
+    return BadInput(f"{file}:1", "nested without end", "aliases of finished values only")
+
+
 def _broken(error: MarkedYAMLError, file: str) -> BadInput:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    problem = str(error.problem or error.context or "not YAML").splitlines()[0]
+    problem = ", ".join(part.splitlines()[0] for part in (error.context, error.problem) if part)
     if isinstance(error, DuplicateKeyError):
         key = re.search(r'duplicate key "(.*?)"', problem)
         name = key.group(1) if key else "?"
@@ -101,20 +110,16 @@ def _broken(error: MarkedYAMLError, file: str) -> BadInput:
     return BadInput(f"{file}:{line}", f"broken YAML at column {column}: {problem}", "valid YAML 1.2")
 
 
-def _plain(value: Any, path: Path, lines: dict[Path, int], file: str, around: tuple[int, ...]) -> Any:
-    where = f"{file}:{lines[path]}"
-    if id(value) in around:
-        raise BadInput(where, "an alias that holds itself", "aliases of finished values only")
+def _plain(value: Any, path: Path, lines: dict[Path, int], file: str) -> Any:
     if isinstance(value, CommentedMap):
         return {
-            key: _plain(child, (*path, key), lines, file, (*around, id(value)))
-            for key, child in _placed(value, path, lines, file)
+            key: _plain(child, (*path, key), lines, file) for key, child in _placed(value, path, lines, file)
         }
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
             lines[(*path, index)] = int(value.lc.item(index)[0]) + 1
-        return [_plain(v, (*path, i), lines, file, (*around, id(value))) for i, v in enumerate(value)]
-    return _scalar(value, where)
+        return [_plain(v, (*path, i), lines, file) for i, v in enumerate(value)]
+    return _scalar(value, f"{file}:{lines[path]}")
 
 
 def _placed(mapping: CommentedMap, path: Path, lines: dict[Path, int], file: str) -> list[tuple[str, Any]]:

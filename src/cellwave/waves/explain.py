@@ -32,7 +32,7 @@ def to_rows(plan: Plan) -> list[Row]:
             cell=cell,
             services=_services(_steps(wave, cell)),
             concurrency=_concurrency(wave),
-            bake=_bake(wave),
+            bake=_bake(wave.bake),
             why=wave.reasons.get(cell, ""),
         )
         for wave in plan.waves
@@ -53,7 +53,8 @@ def to_dot(plan: Plan) -> str:
     font = "fontname=Helvetica"
     lines = [
         "digraph plan {",
-        f"  label={_quoted(_title(plan))}; labelloc=t; {font}; fontsize=16;",
+        f"  graph [{font}, fontsize=12];",
+        f"  label={_quoted(_title(plan))}; labelloc=t; fontsize=15;",
         "  rankdir=LR; compound=true; nodesep=0.25; ranksep=0.6;",
         f'  node [shape=box, style="rounded,filled", fillcolor=white, color="#5b6b7f", {font}, fontsize=11];',
         '  edge [color="#5b6b7f", arrowsize=0.7];',
@@ -71,7 +72,7 @@ def to_mermaid(plan: Plan) -> str:
     for index, wave in enumerate(plan.waves):
         lines += _mermaid_wave(index, wave)
     for index, wave in enumerate(plan.waves[:-1]):
-        lines.append(f'  w{index} == "{_between(wave)}" ==> w{index + 1}')
+        lines.append(f'  w{index} == "{_bake(wave.bake)}" ==> w{index + 1}')
     lines.append("  classDef wave fill:#eef3fa,stroke:#9db2cf,color:#1f2d3d")
     lines.append("  classDef cell fill:#ffffff,stroke:#c3cfde,color:#1f2d3d")
     return "\n".join([*lines, ""])
@@ -85,12 +86,12 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
         yield f"{cell} is in wave {wave.number} ({wave.name}): {wave.reasons.get(cell, 'no reason given')}."
         if place:
             previous = plan.waves[place - 1]
-            yield f"It waits for wave {previous.number} ({previous.name}), {_between(previous)}."
+            yield f"It waits for wave {previous.number} ({previous.name}): {_bake(previous.bake)}."
         others = sorted({name.split(".")[0] for s in steps for name in s.after} - {cell})
         if others:
             yield f"In its wave it waits for {', '.join(others)}."
         if steps:
-            yield f"Its services follow what they need: {_services(steps)}."
+            yield f"Order of its services: {_services(steps)}."
         if wave.note:
             yield f"Concurrency: {wave.note}."
 
@@ -131,7 +132,7 @@ def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
 def _dot_gap(index: int, plan: Plan) -> Iterator[str]:
     """What lies between two waves: one edge from cluster to cluster, over the bake."""
     wave, following = plan.waves[index], plan.waves[index + 1]
-    text = _quoted(_between(wave))
+    text = _quoted(_bake(wave.bake))
     yield f'  bake{index} [label={text}, shape=plaintext, style="", fontsize=10];'
     yield f"  {_anchor(index, wave, last=True)} -> bake{index} [ltail=cluster_w{index}, penwidth=2];"
     yield f"  bake{index} -> {_anchor(index + 1, following)} [lhead=cluster_w{index + 1}, penwidth=2];"
@@ -174,19 +175,13 @@ def _heading(wave: PlannedWave) -> str:
 
 
 def _concurrency(wave: PlannedWave) -> str:
-    return "one cell at a time" if wave.concurrency == 1 else f"{wave.concurrency} cells at once"
+    cells = "one cell at a time" if wave.concurrency == 1 else f"{wave.concurrency} cells at once"
+    return f"{cells}, after a person's approval" if wave.approve else cells
 
 
-def _between(wave: PlannedWave) -> str:
-    return f"then {_bake(wave)}"
-
-
-def _bake(wave: PlannedWave) -> str:
-    bake = "no bake" if wave.bake == Bake() else _bake_words(wave.bake)
-    return f"{bake}, begun by a person's approval" if wave.approve else bake
-
-
-def _bake_words(bake: Bake) -> str:
+def _bake(bake: Bake) -> str:
+    if bake == Bake():
+        return "no bake"
     samples = f" and {bake.samples} samples" if bake.samples else ""
     limit = f", {bake.limit:g} s at most" if bake.limit > bake.seconds else ""
     return f"bake {bake.seconds:g} s{samples}{limit}"

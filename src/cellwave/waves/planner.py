@@ -205,7 +205,7 @@ def _back_wave(wave: PlannedWave, rank: Mapping[str, int], concurrency: int) -> 
         number=wave.number,
         name=wave.name,
         steps=tuple(back),
-        concurrency=concurrency,
+        concurrency=max(1, min(concurrency, len({step.cell for step in back}))),
         bake=Bake(),
         reasons={cell: reason for cell, reason in reasons.items() if reason},
     )
