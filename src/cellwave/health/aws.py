@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def _session(role: str | None) -> boto3.Session:
     if role is None:
         return boto3.Session(botocore_session=ambient)
     fetcher = AssumeRoleCredentialFetcher(
-        client_creator=ambient.create_client,
+        client_creator=partial(ambient.create_client, config=CONFIG),
         source_credentials=ambient.get_credentials(),
         role_arn=role,
         extra_args={"RoleSessionName": "cellwave-health"},

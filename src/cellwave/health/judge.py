@@ -200,7 +200,7 @@ def _ratio(
     signal: RatioSignal, reading: SeriesReading, control: SeriesReading | None, min_samples: int
 ) -> Finding:
     bad, total = _counts(reading)
-    verdict, reason = _threshold(bad, total, signal.at_most, _needed(signal, min_samples))
+    verdict, reason = _threshold(bad, total, signal.at_most, _needed(signal, min_samples), "bad")
     if verdict is Verdict.FAIL and control is not None:
         control_bad, control_total = _counts(control)
         as_bad = _usable(control_bad, control_total, signal.at_most)
@@ -215,10 +215,10 @@ def _quantile(
 ) -> Finding:
     allowed = (100 - signal.percentile) / 100
     over, total = _over(reading.values, signal.at_most), len(reading.values)
-    verdict, reason = _threshold(over, total, allowed, _needed(signal, min_samples))
+    word = f"above {signal.at_most:g}"
+    verdict, reason = _threshold(over, total, allowed, _needed(signal, min_samples), word)
     if total:
-        reason += f", with {signal.at_most:g} as the limit; p{signal.percentile:g} is "
-        reason += f"{_percentile(reading.values, signal.percentile):g}"
+        reason += f"; p{signal.percentile:g} is {_percentile(reading.values, signal.percentile):g}"
     if verdict is Verdict.FAIL and control is not None:
         as_bad = _usable(_over(control.values, signal.at_most), len(control.values), allowed)
         if as_bad and not _higher(reading.values, control.values):
@@ -227,16 +227,17 @@ def _quantile(
     return verdict, f"{signal.metric}: {reason}", total
 
 
-def _threshold(bad: int, total: int, allowed: float, needed: int) -> tuple[Verdict, str]:
+def _threshold(bad: int, total: int, allowed: float, needed: int, word: str) -> tuple[Verdict, str]:
+    """The verdict on `bad` of `total` data points, without regard to other cells; `word` says what bad means."""
     if total == 0:
         return Verdict.INCONCLUSIVE, "no data points yet"
-    share = f"{_share(bad, total)} are bad, at most {allowed:.3g} allowed"
+    share = f"{_share(bad, total)} are {word}, at most {allowed * 100:g}% allowed"
     if bad / total > allowed:
         if bad >= CONDEMNING and bdtrc(bad - 1, total, allowed) < ALPHA:
             return Verdict.FAIL, share
         return Verdict.INCONCLUSIVE, f"{share}, but that may be chance"
     if total < needed:
-        return Verdict.INCONCLUSIVE, f"{total} of {needed} data points, {bad} bad"
+        return Verdict.INCONCLUSIVE, f"{total} of {needed} data points, {bad} {word}"
     return Verdict.PASS, share
 
 

@@ -1,0 +1,170 @@
+"""What holds of the judge whatever it is shown."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
+from cellwave.health.judge import BakeVerdict, judge_bake, judge_gate
+from cellwave.health.model import (
+    AlarmReading,
+    GateResult,
+    ProbeReading,
+    Reading,
+    SeriesReading,
+    Unreadable,
+    Verdict,
+)
+from cellwave.waves.model import Bake
+
+IMPORTS = settings(deadline=None)  # scipy.stats is imported when the first control group is compared
+
+WORSE = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
+COUNTS = st.integers(0, 400)
+SHARES = st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0])
+LATENCIES = st.lists(st.sampled_from([1.0, 100.0, 499.0, 500.0, 501.0, 5000.0]), max_size=80).map(tuple)
+SERIES = st.builds(SeriesReading, bad=COUNTS.map(float), total=COUNTS.map(float), values=LATENCIES)
+CONTROLS = st.none() | SERIES
+READINGS: st.SearchStrategy[Reading] = st.one_of(
+    SERIES,
+    st.builds(AlarmReading, state=st.sampled_from(["OK", "ALARM", "INSUFFICIENT_DATA", "MISSING", ""])),
+    st.builds(ProbeReading, status=st.sampled_from([0, 200, 500])),
+    st.builds(Unreadable, reason=st.just("no")),
+)
+RESULTS = st.lists(
+    st.builds(
+        GateResult,
+        cell=st.sampled_from(["c1", "c2", "c3"]),
+        service=st.sampled_from(["ingest", "query"]),
+        gate=st.sampled_from(["alarm", "errors"]),
+        verdict=st.sampled_from(Verdict),
+        reason=st.just("because"),
+        critical=st.booleans(),
+    ),
+    max_size=8,
+)
+BAKES = st.builds(Bake, seconds=st.floats(0.1, 100), samples=st.integers(0, 100), limit=st.floats(0, 200))
+
+
+def errors(at_most: float) -> RatioSignal:
+    """A ratio gate."""
+    return RatioSignal(namespace="N", bad="5xx", total="Count", dimensions={}, at_most=at_most)
+
+
+def latency(percentile: float) -> QuantileSignal:
+    """A latency gate at 500."""
+    return QuantileSignal(
+        namespace="N", metric="Latency", total="Count", dimensions={}, percentile=percentile, at_most=500
+    )
+
+
+SIGNALS: st.SearchStrategy[Signal] = st.one_of(
+    SHARES.map(errors),
+    st.sampled_from([50.0, 90.0, 99.0]).map(latency),
+    st.just(AlarmSignal(name="red")),
+    st.just(ProbeSignal(url="http://x/")),
+)
+
+
+def judge(signal: Signal, reading: Reading, control: SeriesReading | None, min_samples: int = 30) -> Verdict:
+    """The verdict alone."""
+    return judge_gate(
+        signal, reading, control, min_samples=min_samples, cell="c", service="s", gate="g", at=0
+    ).verdict
+
+
+@IMPORTS
+@given(at_most=SHARES, total=COUNTS, bad=COUNTS, more=COUNTS, needed=COUNTS, control=CONTROLS)
+def test_more_errors_never_improve_a_verdict(
+    *, at_most: float, total: int, bad: int, more: int, needed: int, control: SeriesReading | None
+) -> None:
+    """Of as many requests, the same with more errors is at least as bad."""
+    bad, worse = min(bad, total), min(bad + more, total)
+    before = judge(errors(at_most), SeriesReading(bad=bad, total=total), control, needed)
+    after = judge(errors(at_most), SeriesReading(bad=worse, total=total), control, needed)
+    assert WORSE.index(after) >= WORSE.index(before)
+
+
+@given(at_most=SHARES, total=COUNTS, bad=COUNTS)
+def test_another_error_never_takes_a_fail_back(at_most: float, total: int, bad: int) -> None:
+    """A condemned service that answers one more request with an error stays condemned."""
+    bad = min(bad, total)
+    if judge(errors(at_most), SeriesReading(bad=bad, total=total), None) is Verdict.FAIL:
+        assert judge(errors(at_most), SeriesReading(bad=bad + 1, total=total + 1), None) is Verdict.FAIL
+
+
+@given(values=LATENCIES, percentile=st.sampled_from([50.0, 90.0, 99.0]), times=st.integers(1, 9))
+def test_slower_requests_never_improve_a_verdict(
+    values: tuple[float, ...], percentile: float, times: int
+) -> None:
+    """The same requests, each slower, are at least as bad."""
+    slower = tuple(value * times for value in values)
+    before = judge(latency(percentile), SeriesReading(values=values), None)
+    after = judge(latency(percentile), SeriesReading(values=slower), None)
+    assert WORSE.index(after) >= WORSE.index(before)
+
+
+@IMPORTS
+@given(signal=SIGNALS, reading=READINGS, control=CONTROLS, needed=st.integers(0, 100))
+def test_no_data_never_passes(
+    signal: Signal, reading: Reading, control: SeriesReading | None, needed: int
+) -> None:
+    """A PASS has seen an alarm that is OK, an answer, or at least one data point and as many as were asked for."""
+    found = judge_gate(signal, reading, control, min_samples=needed, cell="c", service="s", gate="g", at=0)
+    if found.verdict is Verdict.PASS:
+        assert found.samples >= max(1, needed) or isinstance(reading, AlarmReading | ProbeReading)
+        assert reading in (AlarmReading(state="OK"), ProbeReading(status=200)) or isinstance(
+            reading, SeriesReading
+        )
+
+
+@IMPORTS
+@given(signal=SIGNALS, reading=READINGS, control=SERIES)
+def test_a_control_group_only_ever_exonerates(
+    signal: Signal, reading: Reading, control: SeriesReading
+) -> None:
+    """It turns FAIL into INCONCLUSIVE or changes nothing."""
+    alone, compared = judge(signal, reading, None), judge(signal, reading, control)
+    assert compared is alone or (alone, compared) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
+
+
+@given(
+    results=RESULTS, bake=BAKES, elapsed=st.floats(0, 300), order=st.randoms(), tolerance=st.integers(0, 2)
+)
+def test_the_order_of_cells_does_not_matter(
+    results: list[GateResult], bake: Bake, elapsed: float, order: Random, tolerance: int
+) -> None:
+    """Whichever cell was read first, the verdict is the same."""
+    shuffled = list(results)
+    order.shuffle(shuffled)
+    one = judge_bake(results, bake, elapsed, tolerance=tolerance)
+    two = judge_bake(shuffled, bake, elapsed, tolerance=tolerance)
+    assert (one.verdict, one.roll_back) == (two.verdict, two.roll_back)
+
+
+@given(results=RESULTS, more=RESULTS, bake=BAKES, early=st.floats(0, 300), late=st.floats(0, 300))
+def test_a_fail_stays_a_fail(
+    results: list[GateResult], more: list[GateResult], bake: Bake, early: float, late: float
+) -> None:
+    """Neither more time nor more gates take it back."""
+    if judge_bake(results, bake, early).verdict is BakeVerdict.FAIL:
+        assert judge_bake([*results, *more], bake, late).verdict is BakeVerdict.FAIL
+
+
+@given(results=RESULTS, bake=BAKES, elapsed=st.floats(0, 300))
+def test_a_bake_passes_only_when_every_gate_does(
+    results: list[GateResult], bake: Bake, elapsed: float
+) -> None:
+    """Without tolerance, PASS means that the time is over and nothing but PASS was seen."""
+    if judge_bake(results, bake, elapsed).verdict is BakeVerdict.PASS:
+        assert elapsed >= bake.seconds
+        assert {r.verdict for r in results} <= {Verdict.PASS}
+
+
+@given(results=RESULTS, bake=BAKES)
+def test_a_bake_always_comes_to_an_end(results: list[GateResult], bake: Bake) -> None:
+    """At the limit nobody waits any longer."""
+    assert judge_bake(results, bake, max(bake.limit, bake.seconds)).verdict is not BakeVerdict.WAIT

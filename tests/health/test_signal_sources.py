@@ -1,0 +1,267 @@
+"""The contract of SignalSource, held against the fake and against CloudWatch in the sandbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Protocol
+
+import boto3
+import pytest
+from tests.health.fake import FakeSource
+
+from cellwave.fleet.model import AlarmSignal, QuantileSignal, RatioSignal
+from cellwave.health.aws import Clients
+from cellwave.health.cloudwatch import CloudWatchSource, spread
+from cellwave.health.model import AlarmReading, SeriesReading, Unreadable
+from cellwave.health.ports import Scope, SignalSource
+
+ACCOUNTS = count(300000000001)
+NAMESPACE = "AWS/ApiGateway"
+API = {"ApiId": "a1"}
+ERRORS = RatioSignal(namespace=NAMESPACE, bad="5xx", total="Count", dimensions=API, at_most=0.01)
+LATENCY = QuantileSignal(namespace=NAMESPACE, metric="Latency", total="Count", dimensions=API, at_most=500)
+
+
+class World(Protocol):
+    """A source under test and the means to make it see something."""
+
+    @property
+    def source(self) -> SignalSource:
+        """What is under test."""
+        ...
+
+    def put(
+        self,
+        scope: Scope,
+        namespace: str,
+        metric: str,
+        dimensions: dict[str, str],
+        points: Iterable[tuple[float, float]],
+    ) -> None:
+        """Publish (epoch seconds, value) points."""
+        ...
+
+    def set_alarm(self, scope: Scope, name: str, state: str) -> None:
+        """Create the alarm, or move it to another state."""
+        ...
+
+    def cut(self) -> None:
+        """Make the source unreachable."""
+        ...
+
+
+class FakeWorld(FakeSource):
+    """The fake is its own world."""
+
+    @property
+    def source(self) -> SignalSource:
+        """Itself."""
+        return self
+
+    def cut(self) -> None:
+        """See World."""
+        self.down = "cut off"
+
+
+class CloudWatchWorld:
+    """The real adapter, and plain boto3 to publish what it shall find."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.source = CloudWatchSource(Clients())
+        self._patch = patch
+
+    def put(
+        self,
+        scope: Scope,
+        namespace: str,
+        metric: str,
+        dimensions: dict[str, str],
+        points: Iterable[tuple[float, float]],
+    ) -> None:
+        """See World."""
+        named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        data = [
+            {
+                "MetricName": metric,
+                "Dimensions": named,
+                "Timestamp": datetime.fromtimestamp(at, UTC),
+                "Value": v,
+            }
+            for at, v in points
+        ]
+        _boto(scope).put_metric_data(Namespace=namespace, MetricData=data)
+
+    def set_alarm(self, scope: Scope, name: str, state: str) -> None:
+        """See World."""
+        if not _boto(scope).describe_alarms(AlarmNames=[name])["MetricAlarms"]:
+            _boto(scope).put_metric_alarm(
+                AlarmName=name,
+                Namespace="Test",
+                MetricName=f"none-{name}",
+                Statistic="Sum",
+                Period=60,
+                EvaluationPeriods=1,
+                Threshold=1,
+                ComparisonOperator="LessThanLowerThreshold",  # one that the sandbox leaves as it is set
+            )
+        _boto(scope).set_alarm_state(AlarmName=name, StateValue=state, StateReason="set")
+
+    def cut(self) -> None:
+        """See World."""
+        self._patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        self.source = CloudWatchSource(Clients())
+
+
+def _boto(scope: Scope) -> Any:
+    return boto3.client(
+        "cloudwatch",
+        region_name=scope.aws_region,
+        aws_access_key_id=scope.account,
+        aws_secret_access_key="any",
+    )
+
+
+@pytest.fixture(params=["fake", "cloudwatch"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Each source in turn."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    request.getfixturevalue("sandbox")
+    with pytest.MonkeyPatch.context() as patch:
+        yield CloudWatchWorld(patch)
+
+
+@pytest.fixture
+def scope() -> Scope:
+    """A cell in an account that no other test uses."""
+    account = str(next(ACCOUNTS))
+    role = f"arn:aws:iam::{account}:role/cellwave-deploy"
+    return Scope(cell="c", service="s", account=account, aws_region="eu-west-1", role=role)
+
+
+def test_an_alarm_that_does_not_exist_is_missing(world: World, scope: Scope) -> None:
+    """A missing alarm is told apart from a silent one."""
+    assert world.source.read(AlarmSignal(name="nowhere"), scope, 0) == AlarmReading(state="MISSING")
+
+
+@pytest.mark.parametrize("state", ["OK", "ALARM", "INSUFFICIENT_DATA"])
+def test_an_alarms_state_is_read_as_it_stands(world: World, scope: Scope, state: str) -> None:
+    """All three states come through."""
+    world.set_alarm(scope, "red", "OK")
+    world.set_alarm(scope, "red", state)
+    reading = world.source.read(AlarmSignal(name="red"), scope, 0)
+    assert isinstance(reading, AlarmReading)
+    assert reading.state == state
+
+
+def test_an_alarm_belongs_to_its_account_and_region(world: World, scope: Scope) -> None:
+    """The neighbour's alarm of the same name is not seen."""
+    world.set_alarm(scope, "red", "ALARM")
+    for other in (
+        scope.model_copy(update={"aws_region": "us-west-2"}),
+        scope.model_copy(
+            update={"account": "300000000999", "role": "arn:aws:iam::300000000999:role/cellwave-deploy"}
+        ),
+    ):
+        assert world.source.read(AlarmSignal(name="red"), other, 0) == AlarmReading(state="MISSING")
+
+
+def test_a_ratio_without_data_has_no_points(world: World, scope: Scope) -> None:
+    """Nothing published reads as zero of zero, not as unreadable."""
+    assert world.source.read(ERRORS, scope, time.time() - 30) == SeriesReading()
+
+
+def test_a_ratio_sums_both_series(world: World, scope: Scope) -> None:
+    """Bad and total add up over seconds; zeros are data points too."""
+    now = float(int(time.time()))
+    world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1), (now - 4, 1), (now - 4, 2)])
+    world.put(scope, NAMESPACE, "5xx", API, [(now - 5, 0), (now - 4, 1)])
+    assert world.source.read(ERRORS, scope, now - 30) == SeriesReading(bad=1, total=4)
+
+
+def test_only_data_newer_than_the_convergence_counts(world: World, scope: Scope) -> None:
+    """What the old release did before `since` is not held against the new one."""
+    now = float(int(time.time()))
+    world.put(scope, NAMESPACE, "Count", API, [(now - 20, 9), (now - 10.5, 9), (now - 5, 1)])
+    world.put(scope, NAMESPACE, "5xx", API, [(now - 20, 9), (now - 10.5, 9)])
+    world.put(scope, NAMESPACE, "Latency", API, [(now - 20, 9000), (now - 10.5, 9000), (now - 5, 20)])
+    assert world.source.read(ERRORS, scope, now - 10) == SeriesReading(bad=0, total=1)
+    reading = world.source.read(LATENCY, scope, now - 10)
+    assert isinstance(reading, SeriesReading)
+    assert reading.values == (20,)
+
+
+def test_dimensions_tell_series_apart(world: World, scope: Scope) -> None:
+    """Another API's errors are not this one's."""
+    now = float(int(time.time()))
+    world.put(scope, NAMESPACE, "Count", API, [(now - 5, 10)])
+    world.put(scope, NAMESPACE, "5xx", {"ApiId": "a2"}, [(now - 5, 10)])
+    assert world.source.read(ERRORS, scope, now - 30) == SeriesReading(bad=0, total=10)
+
+
+def test_a_quantile_reads_as_many_values_as_there_were_samples(world: World, scope: Scope) -> None:
+    """One or two samples a second come through exactly."""
+    now = float(int(time.time()))
+    points = [(now - 6, 10.0), (now - 5, 200.0), (now - 5, 30.0), (now - 4, 4000.0)]
+    world.put(scope, NAMESPACE, "Latency", API, points)
+    world.put(scope, NAMESPACE, "Count", API, [(at, 1) for at, _ in points])
+    reading = world.source.read(LATENCY, scope, now - 30)
+    assert isinstance(reading, SeriesReading)
+    assert sorted(reading.values) == [10.0, 30.0, 200.0, 4000.0]
+
+
+def test_a_crowded_second_keeps_its_shape(world: World, scope: Scope) -> None:
+    """Forty samples in one second keep count, extremes, and the share above the limit."""
+    now = float(int(time.time()))
+    values = [20.0] * 30 + [900.0] * 10
+    world.put(scope, NAMESPACE, "Latency", API, [(now - 5, v) for v in values])
+    world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1) for _ in values])
+    reading = world.source.read(LATENCY, scope, now - 30)
+    assert isinstance(reading, SeriesReading)
+    assert len(reading.values) == 40
+    assert (min(reading.values), max(reading.values)) == (20.0, 900.0)
+    assert sum(v > LATENCY.at_most for v in reading.values) == pytest.approx(10, abs=2)
+
+
+def test_a_source_out_of_reach_is_unreadable(world: World, scope: Scope) -> None:
+    """A source that can't be reached says so and raises nothing."""
+    world.cut()
+    for signal in (AlarmSignal(name="red"), ERRORS, LATENCY):
+        assert isinstance(world.source.read(signal, scope, 0), Unreadable)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_composite_alarm_is_read_like_any_other(scope: Scope) -> None:
+    """A service's gate is a composite alarm."""
+    with pytest.MonkeyPatch.context() as patch:
+        world = CloudWatchWorld(patch)
+        world.set_alarm(scope, "child", "OK")
+        _boto(scope).put_composite_alarm(AlarmName="whole", AlarmRule="ALARM(child)")
+        world.set_alarm(scope, "child", "ALARM")
+        reading = world.source.read(AlarmSignal(name="whole"), scope, 0)
+    assert isinstance(reading, AlarmReading)
+    assert reading.state == "ALARM"
+    assert reading.since == pytest.approx(time.time(), abs=5)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_requests_without_a_latency_make_the_quantile_unreadable(scope: Scope) -> None:
+    """Requests that hang report no latency; the quick ones alone must not pass for all."""
+    now = float(int(time.time()))
+    with pytest.MonkeyPatch.context() as patch:
+        world = CloudWatchWorld(patch)
+        world.put(scope, NAMESPACE, "Count", API, [(now - 5, 40)])
+        world.put(scope, NAMESPACE, "Latency", API, [(now - 5, 20)])
+        reading = world.source.read(LATENCY, scope, now - 30)
+    assert isinstance(reading, Unreadable)
+    assert "1 of 40" in reading.reason
+
+
+def test_spread_goes_through_what_is_known() -> None:
+    """Values are laid between the known percentiles, with the extremes at the ends."""
+    assert spread({0.0: 1.0, 0.5: 10.0, 1.0: 100.0}, 5) == [1.0, 5.5, 10.0, 55.0, 100.0]
+    assert spread({0.0: 7.0, 1.0: 7.0}, 1) == [7.0]
