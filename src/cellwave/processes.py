@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def alive(proc: Proc) -> bool:
     """Whether that very process runs: another one that was given its pid doesn't count, nor does a zombie."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(proc.pid, os.WNOHANG)
-    return _is_same(proc)
+    found = _find(proc)
+    return found is not None and _running(found)
 
 
 def stop(proc: Proc, *, grace_s: float = 10.0) -> None:
@@ -52,37 +54,35 @@ def stop(proc: Proc, *, grace_s: float = 10.0) -> None:
 
     Does nothing when it is gone and its pid is another's.
     """
-    if _is_same(proc):
-        leader = psutil.Process(proc.pid)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            leader.send_signal(signal.SIGTERM)
-        psutil.wait_procs([leader], timeout=grace_s)
+    leader = _find(proc)
+    if leader is not None:
+        _signal(leader, signal.SIGTERM)
+        _await_end([leader], grace_s)
     rest = _session(proc)
     for process in rest:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(rest, timeout=grace_s)
+        _signal(process, signal.SIGKILL)
+    _await_end(rest, grace_s)
+    alive(proc)
 
 
-def _is_same(proc: Proc) -> bool:
+def _find(proc: Proc) -> psutil.Process | None:
+    """That very process, a zombie too; None when it is gone or its pid is another's."""
     try:
         found = psutil.Process(proc.pid)
-        return (
-            abs(found.create_time() - proc.started) < SAME_START_S and found.status() != psutil.STATUS_ZOMBIE
-        )
+        return found if abs(found.create_time() - proc.started) < SAME_START_S else None
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 def _session(proc: Proc) -> list[psutil.Process]:
-    """What lives in the session that `proc` leads or led.
+    """What runs in the session that `proc` leads or led.
 
     A session's id is its leader's pid, and no new process gets that pid while the session has members: so when the
     pid now is another process, the session is that one's.
     """
-    if psutil.pid_exists(proc.pid) and not _is_same(proc):
+    if psutil.pid_exists(proc.pid) and _find(proc) is None:
         return []
-    return [p for p in psutil.process_iter() if _session_id(p.pid) == proc.pid]
+    return [p for p in psutil.process_iter() if _session_id(p.pid) == proc.pid and _running(p)]
 
 
 def _session_id(pid: int) -> int:
@@ -90,3 +90,22 @@ def _session_id(pid: int) -> int:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
         return -1
+
+
+def _running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _await_end(processes: list[psutil.Process], within_s: float) -> None:
+    """Not psutil.wait_procs: that waits for zombies, which a careless parent or init may never collect."""
+    deadline = time.monotonic() + within_s
+    while any(_running(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.02)

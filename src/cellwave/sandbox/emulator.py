@@ -74,7 +74,7 @@ def evaluate(alarm: dict[str, Any]) -> None:
     """Set a metric alarm's state from its last `EvaluationPeriods` periods, counted back from now."""
     if not alarm.get("MetricName") or alarm.get("ComparisonOperator") not in COMPARE:
         return
-    state, reason = _judge(alarm, _points(alarm), time.time())
+    state, reason = judge(alarm, _points(alarm), time.time())
     old = alarm["StateValue"]
     if state == old:
         return
@@ -90,7 +90,7 @@ def _points(alarm: dict[str, Any]) -> list[dict[str, Any]]:
     return cloudwatch._metrics.get(key) or []
 
 
-def _judge(alarm: dict[str, Any], points: list[dict[str, Any]], now: float) -> tuple[str, str]:
+def judge(alarm: dict[str, Any], points: list[dict[str, Any]], now: float) -> tuple[str, str]:
     """The state that the points call for, and why."""
     period, count = alarm.get("Period", 60), alarm.get("EvaluationPeriods", 1)
     statistic = alarm.get("ExtendedStatistic") or alarm.get("Statistic") or "Average"
