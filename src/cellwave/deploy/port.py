@@ -58,9 +58,7 @@ class Progress(Frozen):
 class Deployer(Protocol):
     """Runs one job to its end."""
 
-    def run(
-        self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]
-    ) -> Result:
+    def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
         """Run the job; `aborted` is polled, and true interrupts the engine cleanly (outcome "aborted").
 
         Never raises for what the engine does: that is in the Result. Raises Unavailable when there is no engine.

@@ -1,0 +1,98 @@
+"""An attempt's folder: what must outlive the worker that started it.
+
+`lock` is held by flock by every process of the attempt (the driver and the engine, through an inherited file), so
+it is free exactly when none of them runs any more. `result.json` is written once, at the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from cellwave.deploy.port import Result
+
+LONGEST_NAME = 150  # characters; a file system takes 255 bytes
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The folder of one attempt."""
+
+    folder: Path
+
+    @property
+    def work(self) -> Path:
+        """The engine's working directory: a Pulumi.yaml of its own, shared with no other stack."""
+        return self.folder / "work"
+
+    @property
+    def events(self) -> Path:
+        """The engine's event log: one JSON object a line."""
+        return self.folder / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the engine printed."""
+        return self.folder / "engine.log"
+
+    @property
+    def abort_asked(self) -> bool:
+        """Whether somebody wants the attempt to end early."""
+        return (self.folder / "abort").exists()
+
+    def ask_abort(self) -> None:
+        """Ask whoever runs the attempt to end it early."""
+        (self.folder / "abort").touch()
+
+    def begin(self) -> None:
+        """Make the folder ready for a run; what an earlier, killed run left goes."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        for leftover in (self.events, self.log, self.folder / "abort"):
+            leftover.unlink(missing_ok=True)
+
+    def result(self) -> Result | None:
+        """The result of an attempt that has ended; None while it has none."""
+        try:
+            return Result.model_validate_json((self.folder / "result.json").read_text())
+        except (OSError, ValidationError):
+            return None
+
+    def finish(self, result: Result) -> None:
+        """Write the result, whole or not at all."""
+        partial = self.folder / "result.partial"
+        partial.write_text(result.model_dump_json())
+        partial.replace(self.folder / "result.json")
+
+    def tidy(self) -> None:
+        """Drop what nobody needs after a success; after a failure a person may want to read it."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        for spent in (self.events, self.log, self.folder / "program.log"):
+            spent.unlink(missing_ok=True)
+
+    def try_lock(self) -> int | None:
+        """A descriptor that holds the attempt's lock, or None while another process holds it."""
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def open_attempt(home: Path, name: str) -> Attempt:
+    """The folder of the attempt of that name, made when it is not there."""
+    plain = quote(name, safe="-_+=@,")
+    if len(plain) > LONGEST_NAME:
+        plain = plain[:LONGEST_NAME] + hashlib.sha256(name.encode()).hexdigest()[:16]
+    folder = home / "deploy" / plain
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Attempt(folder)

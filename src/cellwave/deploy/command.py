@@ -1,0 +1,158 @@
+"""Run one command of the engine, the program served by a fork of this (warm) process.
+
+The engine leads a process group of its own and prints into a file, so it goes on when its driver is killed. A pipe
+that only the engine and its plugins hold open for writing tells driver and program when it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellwave.deploy.attempt import Attempt
+from cellwave.toolchain.program import ProgramServer, serve
+
+POLL = 0.1  # seconds between two looks at whether an abort was asked for
+GRACE = 20.0  # seconds that an interrupted engine gets for the operations it has begun
+KILL_AFTER = 10.0  # seconds after the second interrupt
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a command needs: the engine, its environment, the attempt's folder and the program to serve."""
+
+    engine: str
+    environment: Mapping[str, str]
+    attempt: Attempt
+    lock: int
+    program: Path
+    source: Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (negative: killed by that signal) and whether it was interrupted by us."""
+
+    code: int
+    aborted: bool = False
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody else killed the engine."""
+        return self.code < 0 and not self.aborted
+
+
+def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
+    """Run a command of the engine that runs the program; its event log and output are in the attempt's folder."""
+    gone, alive = os.pipe()
+    os.set_inheritable(alive, True)
+    host, port = _fork_host(launch, gone, alive)
+    try:
+        engine = _start(
+            launch,
+            [*arguments, f"--client=127.0.0.1:{port}", "--event-log", str(launch.attempt.events)],
+            (alive, launch.lock),
+        )
+        os.close(alive)
+        return _wait(engine, gone, launch.attempt)
+    finally:
+        os.close(gone)
+        _end_host(host)
+
+
+def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
+    """Run a command of the engine that needs no program (`stack init`, `stack import`)."""
+    gone, alive = os.pipe()
+    os.set_inheritable(alive, True)
+    engine = _start(launch, arguments, (alive, launch.lock))
+    os.close(alive)
+    try:
+        return _wait(engine, gone, launch.attempt)
+    finally:
+        os.close(gone)
+
+
+def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> subprocess.Popen[bytes]:
+    command = [launch.engine, *arguments, "--non-interactive", "--color=never"]
+    with launch.attempt.log.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=launch.attempt.work,
+            env=dict(launch.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=tuple(inherit),
+        )
+
+
+def _wait(engine: subprocess.Popen[bytes], gone: int, attempt: Attempt) -> Ended:
+    """Wait for the engine's end; interrupts it when an abort is asked for, and twice when it takes too long."""
+    interrupted_at, interrupts = 0.0, 0
+    while engine.poll() is None:
+        ready, _, _ = select.select([gone], [], [], POLL)
+        if ready:
+            engine.wait()
+            break
+        now = time.monotonic()
+        waited = now - interrupted_at
+        due = (0.0, GRACE, KILL_AFTER)[interrupts] if interrupts < 3 else float("inf")
+        if (interrupts or attempt.abort_asked) and waited >= due:
+            number = signal.SIGKILL if interrupts == 2 else signal.SIGINT
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(engine.pid, number)
+            interrupted_at, interrupts = now, interrupts + 1
+    return Ended(engine.returncode, aborted=interrupts > 0)
+
+
+def _fork_host(launch: Launch, gone: int, alive: int) -> tuple[int, int]:
+    """Fork a process that serves the program; returns its pid and its port."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for descriptor in (told, alive, launch.lock):
+                os.close(descriptor)
+            _be_host(launch, gone, tell)
+        finally:
+            os._exit(1)
+    os.close(tell)
+    with os.fdopen(told) as answer:
+        port = answer.read()
+    if not port:
+        raise RuntimeError("the program's host did not start")
+    return pid, int(port)
+
+
+def _be_host(launch: Launch, gone: int, tell: int) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(launch.environment)
+    output = os.open(launch.attempt.folder / "program.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    folder = launch.program if launch.program.is_dir() else launch.program.parent
+    os.chdir(folder)
+    _server, port = serve(ProgramServer(root=launch.source, program=launch.program))
+    os.write(tell, str(port).encode())
+    os.close(tell)
+    # Nobody writes: the end of the file means that the engine and its plugins are gone.
+    os.read(gone, 1)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _end_host(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)

@@ -1,0 +1,136 @@
+"""Read the engine's event log: progress, counts, stack outputs, what is planned and what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellwave.deploy.port import Progress
+
+Event = dict[str, Any]
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+SECRET_MARK = "4dabf18193072939515e22adb298388d"  # the key by which Pulumi marks a special value
+HIDDEN = "[secret]"
+# Steps that take a resource away, or put another in its place.
+DESTRUCTIVE = frozenset(
+    {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
+)
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """An error that the engine reported; `urn` is "" when it belongs to no resource."""
+
+    urn: str
+    message: str
+
+
+@dataclass
+class Story:
+    """What an event log tells of a whole run."""
+
+    changes: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    errors: list[Diagnostic] = field(default_factory=list)
+    destroyed: list[tuple[str, str]] = field(default_factory=list)  # (operation, URN), in order
+    finished: bool = False
+
+
+class Tail:
+    """Reads what was appended to an event log since the last look; a line still being written is left for later."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._done = 0
+
+    def progress(self) -> Iterator[Progress]:
+        """The new steps, in order."""
+        for line in self._lines():
+            # Most lines are no step's: skip them without parsing.
+            if b'"resourcePreEvent"' in line or b'"resOutputsEvent"' in line:
+                seen = self._step(json.loads(line))
+                if seen is not None:
+                    yield seen
+
+    def _step(self, event: Event) -> Progress | None:
+        begun = event.get("resourcePreEvent")
+        step = (begun or event["resOutputsEvent"])["metadata"]
+        if step["op"] in ("same", "read") or step["type"] == STACK_TYPE:
+            return None
+        self._done += begun is None
+        return Progress(resource=name_of(step["urn"]), operation=step["op"], done=self._done)
+
+    def _lines(self) -> list[bytes]:
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, 2)
+                if size < self._offset:  # another run of the same attempt began
+                    self._offset = self._done = 0
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.splitlines()
+
+
+def read_story(path: Path) -> Story:
+    """The whole log's story; an absent or torn log gives what can be read."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return Story()
+    return tell(_parsed(lines))
+
+
+def tell(events: Iterable[Event]) -> Story:
+    """The story of a run's events."""
+    story = Story()
+    for event in events:
+        if summary := event.get("summaryEvent"):
+            story.changes = {k: v for k, v in (summary.get("resourceChanges") or {}).items() if v}
+            story.finished = True
+        elif found := event.get("diagnosticEvent"):
+            if found.get("severity") == "error":
+                story.errors.append(Diagnostic(found.get("urn", ""), found.get("message", "")))
+        elif begun := event.get("resourcePreEvent"):
+            step = begun["metadata"]
+            if step["op"] in DESTRUCTIVE:
+                story.destroyed.append((step["op"], step["urn"]))
+        elif ended := event.get("resOutputsEvent"):
+            step = ended["metadata"]
+            if step["type"] == STACK_TYPE and step.get("new"):
+                story.outputs = plain_outputs(step["new"].get("outputs") or {})
+    return story
+
+
+def plain_outputs(outputs: dict[str, Any]) -> dict[str, str]:
+    """Stack outputs as texts (other values as JSON); a secret is left out."""
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in outputs.items() if not _is_secret(v)}
+    return {k: v for k, v in texts.items() if v != HIDDEN}
+
+
+def name_of(urn: str) -> str:
+    """A URN's short form: the resource's type and name."""
+    parts = urn.split("::")
+    return f"{parts[-2].rsplit('$', 1)[-1]} {parts[-1]}" if len(parts) >= 4 else urn
+
+
+def _is_secret(value: Any) -> bool:
+    if isinstance(value, dict):
+        return SECRET_MARK in value or any(_is_secret(inner) for inner in value.values())
+    return isinstance(value, list) and any(_is_secret(inner) for inner in value)
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

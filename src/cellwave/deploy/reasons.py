@@ -1,0 +1,90 @@
+"""Condense what the engine says into a reason that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cellwave.deploy.events import Diagnostic, name_of
+
+LONGEST = 600  # characters of one reason
+
+# Worth one more try: throttling, credentials that ran out, a quota, a connection that broke.
+TRANSIENT = re.compile(
+    r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ProvisionedThroughputExceeded|Rate exceeded"
+    r"|ExpiredToken|RequestExpired|InvalidClientTokenId|UnrecognizedClient|credential|AssumeRole"
+    r"|LimitExceeded|QuotaExceeded|ServiceUnavailable|InternalFailure|InternalError"
+    r"|connection re(?:fused|set)|Connection(?:Reset|Refused|Closed)Error|EndpointConnectionError"
+    r"|timed? ?out|temporarily unavailable",
+    re.IGNORECASE,
+)
+ENGINE_TROUBLE = (
+    (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong: {line}"),
+    (r"no space left on device", "the disk is full: {line}"),
+    (r"unable to open bucket|could not (?:open|list) bucket|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN",
+     "the state backend can't be used: {line}"),
+    (r"snapshot integrity failure", "the stack's state is damaged: {line}"),
+)  # fmt: skip
+# The engine repeats these for every failed run; they say nothing of the cause.
+NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
+SECRET = re.compile(
+    r"(?i)((?:secret|password|passphrase|token|authorization|api[_-]?key)\w*[\"']?\s*[:=]\s*)[\"']?[^\s\"',}]+"
+)
+ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[a-z]+%\}>")
+
+
+def reason_of(errors: Sequence[Diagnostic], log: str) -> str:
+    """The first causes in words, from the engine's diagnostics, else from what it printed."""
+    texts = list(dict.fromkeys(text for error in errors if (text := _sentence(error))))
+    if not texts:
+        texts = [_engine_trouble(clean(log))]
+    more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
+    return redact("; ".join(texts[:3])) + more
+
+
+def is_transient(reason: str) -> bool:
+    """Whether one more try may help."""
+    return TRANSIENT.search(reason) is not None
+
+
+def redact(text: str) -> str:
+    """The text without anything that follows a word for a secret."""
+    return SECRET.sub(r"\1[secret]", text)
+
+
+def clean(text: str) -> str:
+    """The text without colours."""
+    return ANSI.sub("", text)
+
+
+def _sentence(error: Diagnostic) -> str:
+    message = clean(error.message).strip()
+    message = re.sub(r"^error: ", "", message)
+    if NOISE.match(message):
+        return ""
+    message = _last_of_traceback(message)
+    message = re.sub(r"\s+", " ", message)[:LONGEST]
+    about = name_of(error.urn) if error.urn and "pulumi:pulumi:Stack" not in error.urn else ""
+    return f"{about}: {message}" if about else message
+
+
+def _last_of_traceback(message: str) -> str:
+    """A Python traceback's error and the line it came from."""
+    if "Traceback (most recent call last)" not in message:
+        return message
+    lines = [line for line in message.splitlines() if line.strip()]
+    place = next((line.strip() for line in reversed(lines) if line.lstrip().startswith('File "')), "")
+    where = re.sub(r'File "(?:.*/)?([^/"]+)", line (\d+).*', r"\1:\2", place)
+    return f"{lines[-1].strip()} ({where})" if where else lines[-1].strip()
+
+
+def _engine_trouble(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for pattern, text in ENGINE_TROUBLE:
+        for line in lines:
+            if re.search(pattern, line):
+                return text.format(line=line[:LONGEST])
+    said = next(
+        (line for line in lines if line.startswith("error:")), lines[-1] if lines else "it said nothing"
+    )
+    return "the engine failed: " + said.removeprefix("error:").strip()[:LONGEST]

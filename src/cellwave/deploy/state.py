@@ -1,0 +1,127 @@
+"""What the state backend knows of a stack: whether it is there, who locks it, and its last deployment.
+
+For a backend in a directory this reads the files themselves, which costs nothing; for any other the engine is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psutil
+
+Deployment = dict[str, Any]
+
+# A process is the owner of a lock only when it ran already at the lock's time; clocks differ by less than this.
+CLOCK_SLACK = 2.0
+LOCKED = re.compile(r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
+
+
+@dataclass(frozen=True)
+class StackLock:
+    """A lock of the engine's on a stack. `file` is None when the backend is no directory."""
+
+    host: str
+    pid: int
+    user: str
+    at: float
+    file: Path | None = None
+
+    @property
+    def owner(self) -> str:
+        """Who holds it, in words."""
+        return f"{self.user}@{self.host} (pid {self.pid})"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process ran on this host and is gone for certain; what ran elsewhere never is."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            return process.create_time() > self.at + CLOCK_SLACK
+        except psutil.NoSuchProcess:
+            return True
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A state backend in a directory (`file://…`), in its layout of one folder a project."""
+
+    root: Path
+    project: str
+    stack: str
+
+    @property
+    def file(self) -> Path:
+        """The stack's checkpoint."""
+        return self.root / "stacks" / self.project / f"{self.stack}.json"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the layout is the one that this class reads."""
+        try:
+            return re.search(r"^version: 1$", (self.root / "meta.yaml").read_text(), re.MULTILINE) is not None
+        except OSError:
+            return False
+
+    def has_stack(self) -> bool:
+        """Whether the stack was made, in whatever encoding."""
+        return any(self.file.with_name(self.file.name + ending).exists() for ending in ("", ".gz", ".zst"))
+
+    def locks(self) -> tuple[StackLock, ...]:
+        """The engine's locks on the stack."""
+        folder = self.root / "locks" / "organization" / self.project / self.stack
+        found = []
+        for file in folder.glob("*.json"):
+            try:
+                content = json.loads(file.read_text())
+            except (OSError, ValueError):
+                continue
+            at = datetime.fromisoformat(content["timestamp"]).timestamp()
+            found.append(StackLock(content["hostname"], content["pid"], content["username"], at, file))
+        return tuple(found)
+
+    def deployment(self) -> Deployment | None:
+        """The last deployment; None when there is none or it is compressed (ask the engine then)."""
+        try:
+            latest = json.loads(self.file.read_text())["checkpoint"].get("latest")
+        except FileNotFoundError:
+            return None
+        return latest if isinstance(latest, dict) else None
+
+
+def directory_of(environment: Mapping[str, str], project: str, stack: str) -> Directory | None:
+    """The directory of a `file://` backend; None for any other."""
+    url = environment.get("PULUMI_BACKEND_URL", "")
+    if not url.startswith("file://"):
+        return None
+    parts = urlsplit(url)
+    root = Path(unquote(parts.netloc + parts.path)).expanduser()
+    return Directory(root / ".pulumi", project, stack) if root.is_absolute() else None
+
+
+def locks_in(text: str) -> tuple[StackLock, ...]:
+    """The locks that the engine names when it refuses to work on a locked stack."""
+    if "currently locked by" not in text:
+        return ()
+    return tuple(
+        StackLock(m["host"], int(m["pid"]), m["user"], datetime.fromisoformat(m["at"]).timestamp())
+        for m in LOCKED.finditer(text)
+    )
+
+
+def break_lock(lock: StackLock) -> None:
+    """Remove a dead owner's lock file: that very file, so a lock taken meanwhile by somebody else stays."""
+    if lock.file is not None:
+        lock.file.unlink(missing_ok=True)
+        lock.file.with_name(lock.file.name + ".attrs").unlink(missing_ok=True)

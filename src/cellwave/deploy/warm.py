@@ -1,0 +1,147 @@
+"""The warm process: Pulumi's SDK is imported once, and every job runs in a fork of it.
+
+It is started by a worker with one end of a socket pair as standard input, gets one job at a time as a line of JSON
+together with two descriptors (the job's connection and the attempt's held lock), and answers each with a line. It
+leaves when the other end is closed. The jobs' processes go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.drive import Task, drive
+from cellwave.deploy.port import Job
+
+# Imported before the first fork: what AWS programs use, and what takes long to import.
+PRELOADED = (
+    "pulumi", "pulumi_aws", "boto3", "pydantic", "ruamel.yaml", "grpc",
+    "pulumi_aws.apigatewayv2", "pulumi_aws.cloudwatch", "pulumi_aws.dynamodb", "pulumi_aws.iam", "pulumi_aws.kms",
+    "pulumi_aws.lambda_", "pulumi_aws.s3", "pulumi_aws.sqs", "pulumi_aws.ssm",
+)  # fmt: skip
+LINE = 1 << 20
+
+
+class WarmProcess:
+    """The worker's side: starts the process when there is none, and hands it jobs."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._mutex = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def start(self) -> None:
+        """Begin to import, so that the first job finds it done."""
+        with self._mutex:
+            self._ensure()
+
+    def submit(
+        self, job: Job, engine: str, environment: Mapping[str, str], folder: Path, lock: int
+    ) -> socket.socket:
+        """Run a job in a fork; the returned connection carries its result and is at its end when the fork is gone."""
+        order = {
+            "job": job.model_dump(),
+            "engine": engine,
+            "environment": dict(environment),
+            "folder": str(folder),
+        }
+        line = json.dumps(order).encode() + b"\n"
+        mine, theirs = socket.socketpair()
+        with theirs, self._mutex:
+            for _ in range(2):  # a killed warm process is started anew
+                control = self._ensure()
+                with contextlib.suppress(OSError):
+                    socket.send_fds(control, [line[:1]], [theirs.fileno(), lock])
+                    control.sendall(line[1:])
+                    if control.recv(1):
+                        return mine
+                self._drop()
+        mine.close()
+        raise OSError("the process that runs deployments did not start")
+
+    def close(self) -> None:
+        """Let the process go; running jobs go on."""
+        with self._mutex:
+            self._drop()
+
+    def _ensure(self) -> socket.socket:
+        if self._control is None or self._process is None or self._process.poll() is not None:
+            self._drop()
+            mine, theirs = socket.socketpair()
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "cellwave.deploy.warm", str(self._cache)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            self._control = mine
+        return self._control
+
+    def _drop(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+
+def main() -> None:
+    """Import, then fork a driver for each job until the worker is gone."""
+    # Compiled programs are kept apart: a release's folder holds what was released and nothing else.
+    sys.pycache_prefix = sys.argv[1]
+    for module in PRELOADED:
+        import_module(module)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=0)
+    gc.collect()
+    gc.freeze()  # keeps the collector from touching, and so copying, what the forks share
+    while True:
+        first, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+        if not first:
+            break
+        line = first
+        while not line.endswith(b"\n"):
+            line += control.recv(LINE)
+        if os.fork() == 0:
+            _be_driver(json.loads(line), control, *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        control.sendall(b"+")
+
+
+def _be_driver(order: dict[str, object], control: socket.socket, connection: int, lock: int) -> None:
+    """Run the job of a forked driver; never returns."""
+    try:
+        control.close()
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        attempt = Attempt(Path(str(order["folder"])))
+        job = Job.model_validate(order["job"])
+        environment = dict(order["environment"])  # type: ignore[call-overload]
+        result = drive(Task(job, str(order["engine"]), environment, attempt, lock))
+        with contextlib.suppress(OSError):  # a full disk: the result still reaches whoever waits
+            attempt.finish(result)
+        with contextlib.suppress(OSError):
+            os.write(connection, result.model_dump_json().encode())
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
