@@ -1,0 +1,1 @@
+"""The Pulumi program of the audit product: one stack a service and cell."""

@@ -1,0 +1,42 @@
+"""What the functions of a cell may do: IAM statements, each for one thing they really call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellwave.cell import CellContext
+
+Statement = Mapping[str, Any]
+
+
+def environment(ctx: CellContext) -> dict[str, str]:
+    """What every handler is told."""
+    return {"SERVICE": ctx.service.name, "CONFIG_BUCKET": ctx.bucket("config")}
+
+
+def read_directory_object(ctx: CellContext) -> Statement:
+    """Read the cell's copy of the directory."""
+    return {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{ctx.bucket('config')}/directory.json"}
+
+
+def objects(ctx: CellContext, kind: str, *actions: str) -> Statement:
+    """Act on the objects of a bucket."""
+    return {"Action": list(actions), "Resource": f"arn:aws:s3:::{ctx.bucket(kind)}/*"}
+
+
+def index(ctx: CellContext, *actions: str) -> Statement:
+    """Act on the index table."""
+    return {"Action": list(actions), "Resource": ctx.arn("dynamodb", f"table/{ctx.name('index')}")}
+
+
+def use_key(ctx: CellContext, name: str, through: str) -> Statement:
+    """Use the KMS key of that alias, for one AWS service only."""
+    return {
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+        "Resource": ctx.arn("kms", "key/*"),
+        "Condition": {
+            "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name(name)}"},
+            "StringEquals": {"kms:ViaService": f"{through}.{ctx.cell.aws_region}.amazonaws.com"},
+        },
+    }

@@ -1,0 +1,148 @@
+"""The ingest service: an HTTP API that accepts events, and the processor that archives and indexes them."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pulumi
+from pulumi_aws import lambda_, s3, sqs
+
+from audit.stacks import access
+from cellwave.cell import CellContext, CodeArchive, code_archive
+from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
+from cellwave.cell.function import Function, FunctionArgs
+from cellwave.cell.http_api import HttpApi, HttpApiArgs
+
+PROCESSOR_SECONDS = 30
+TRIES = 5  # deliveries of a message before it goes to the dead-letter queue
+
+
+def deploy(ctx: CellContext) -> None:
+    """The API, the queues, both functions and the alarms; outputs `api_id` and `url`."""
+    code = code_archive(ctx.source, ctx.service.code)
+    api = HttpApi(ctx, HttpApiArgs(_session_function(ctx, code)))
+    _feed(ctx, _queue(ctx), _processor(ctx, code))
+    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx)}))
+    pulumi.export("api_id", api.id)
+    pulumi.export("url", api.endpoint)
+
+
+def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
+    edge = os.environ.get("CELLWAVE_EDGE_URL")
+    upload = {"UPLOAD_URL": f"{edge}/_upload/{ctx.bucket('landing')}"} if edge else {}
+    return Function(
+        ctx,
+        "ingest-api",
+        FunctionArgs(
+            code=code,
+            handler="audit.handlers.ingest.session.handler",
+            environment={**access.environment(ctx), "LANDING_BUCKET": ctx.bucket("landing"), **upload},
+            allow=[
+                access.read_directory_object(ctx),
+                access.objects(ctx, "landing", "s3:PutObject"),
+                access.use_key(ctx, "archive", through="s3"),
+            ],
+        ),
+    )
+
+
+def _processor(ctx: CellContext, code: CodeArchive) -> Function:
+    queue = ctx.arn("sqs", ctx.name("ingest"))
+    return Function(
+        ctx,
+        "ingest-processor",
+        FunctionArgs(
+            code=code,
+            handler="audit.handlers.ingest.processor.handler",
+            environment={
+                **access.environment(ctx),
+                "LANDING_BUCKET": ctx.bucket("landing"),
+                "ARCHIVE_BUCKET": ctx.bucket("archive"),
+                "INDEX_TABLE": ctx.name("index"),
+            },
+            allow=[
+                access.read_directory_object(ctx),
+                access.objects(ctx, "landing", "s3:GetObject", "s3:GetObjectVersion"),
+                access.objects(ctx, "archive", "s3:PutObject", "s3:GetObject"),
+                access.use_key(ctx, "archive", through="s3"),
+                access.index(ctx, "dynamodb:BatchWriteItem"),
+                access.use_key(ctx, "index", through="dynamodb"),
+                {
+                    "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                    "Resource": queue,
+                },
+            ],
+            timeout=PROCESSOR_SECONDS,
+            memory=512,
+        ),
+    )
+
+
+def _queue(ctx: CellContext) -> sqs.Queue:
+    """The queue of landing notifications, and the one for what could not be processed."""
+    dead = sqs.Queue(
+        "dead",
+        name=ctx.name("ingest-dead"),
+        message_retention_seconds=14 * 86400,
+        sqs_managed_sse_enabled=True,
+    )
+    return sqs.Queue(
+        "ingest",
+        name=ctx.name("ingest"),
+        # AWS asks for six times the function's own time; nobody waits for that in the sandbox.
+        visibility_timeout_seconds=PROCESSOR_SECONDS * (1 if ctx.sandbox else 6),
+        message_retention_seconds=4 * 86400,
+        redrive_policy=dead.arn.apply(
+            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
+        ),
+        sqs_managed_sse_enabled=True,
+    )
+
+
+def _feed(ctx: CellContext, queue: sqs.Queue, processor: Function) -> None:
+    """From the landing bucket through the queue to the processor."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": ctx.arn("sqs", ctx.name("ingest")),
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{ctx.bucket('landing')}"},
+            "StringEquals": {"aws:SourceAccount": ctx.cell.account},
+        },
+    }
+    policy = sqs.QueuePolicy(
+        "ingest",
+        queue_url=queue.url,
+        policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    trigger = lambda_.EventSourceMapping(
+        "ingest",
+        event_source_arn=queue.arn,
+        function_name=processor.alias.arn,
+        batch_size=10,
+        function_response_types=["ReportBatchItemFailures"],
+    )
+    s3.BucketNotification(
+        "landing",
+        bucket=ctx.bucket("landing"),
+        queues=[{"queue_arn": queue.arn, "events": ["s3:ObjectCreated:*"]}],
+        opts=pulumi.ResourceOptions(depends_on=[policy, trigger]),
+    )
+
+
+def _alarms(ctx: CellContext) -> dict[str, Alarm]:
+    dead, queue = {"QueueName": ctx.name("ingest-dead")}, {"QueueName": ctx.name("ingest")}
+    processor = {"FunctionName": ctx.name("ingest-processor")}
+    return {
+        "dead": Alarm(
+            "ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, "landing objects nobody could process",
+            statistic="Maximum",
+        ),
+        "backlog": Alarm(
+            "ApproximateAgeOfOldestMessage", "AWS/SQS", queue, 900, "seconds that a landing object waits",
+            statistic="Maximum",
+        ),
+        "processor": Alarm("Errors", "AWS/Lambda", processor, 0, "the processor failed a whole batch"),
+    }  # fmt: skip

@@ -1,0 +1,90 @@
+"""The stack's name says everything: `<cell>.<service>`, found in cells/."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pulumi
+
+from cellwave.errors import CellwaveError
+from cellwave.fleet.model import Cell, Fleet, Service
+from cellwave.fleet.parse import parse_fleet
+from cellwave.frozen import digest_of
+
+WORKTREE = "worktree"
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """Which cell and service a stack is.
+
+    `source` is the folder with `cells/` that the program belongs to: the working tree, or a release's folder.
+    `release` is that release's digest, or "worktree". `made` collects the resources inside the boundary.
+    """
+
+    fleet: Fleet
+    cell: Cell
+    service: Service
+    source: Path
+    release: str
+    made: list[pulumi.Resource] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def stack(self) -> str:
+        """`<cell>.<service>`."""
+        return f"{self.cell.name}.{self.service.name}"
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the emulated AWS is deployed to, where everything is meant to be thrown away."""
+        return os.environ.get("CELLWAVE_SANDBOX") == "1"
+
+    def name(self, suffix: str) -> str:
+        """A physical name of the cell: `<cell>-<suffix>`."""
+        return f"{self.cell.name}-{suffix}"
+
+    def bucket(self, kind: str) -> str:
+        """A bucket's name, unique in the world: `<cell>-<account>-<kind>`."""
+        return f"{self.cell.name}-{self.cell.account}-{kind}"
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something of this cell's account and region."""
+        return f"arn:aws:{service}:{self.cell.aws_region}:{self.cell.account}:{resource}"
+
+
+def context() -> CellContext:
+    """The running stack's context; RunError with the known stacks when its name is not of the fleet."""
+    source = _source(Path(sys.argv[0]).resolve())
+    files = {f"cells/{path.name}": path.read_text() for path in sorted((source / "cells").glob("*.yaml"))}
+    try:
+        fleet = parse_fleet(files)
+    except CellwaveError as error:
+        raise pulumi.RunError(f"{error.message}\n{error.hint}".strip()) from None
+    stack = pulumi.get_stack()
+    if stack not in fleet.stacks:
+        known = "\n".join(f"  {name}" for name in fleet.stacks)
+        raise pulumi.RunError(
+            f"stack {stack!r} is no <cell>.<service> of {source / 'cells'}; there are:\n{known}"
+        )
+    cell, _, service = stack.rpartition(".")
+    return CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), source, _release(source))
+
+
+def _source(program: Path) -> Path:
+    for folder in program.parents:
+        if (folder / "cells").is_dir():
+            return folder
+    raise pulumi.RunError(f"no cells/ folder above the program {program}")
+
+
+def _release(source: Path) -> str:
+    """The digest of the release whose folder this is: of its content, as its manifest lists it."""
+    try:
+        manifest = json.loads((source / "release.json").read_text())
+    except FileNotFoundError:
+        return WORKTREE
+    return digest_of({"files": manifest["files"], "code": manifest["code"]})
