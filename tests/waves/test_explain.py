@@ -1,0 +1,108 @@
+"""A plan in words and pictures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import Fleet
+from cellwave.project import Project
+from cellwave.releases.model import Release
+from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
+from cellwave.waves.model import Plan
+from cellwave.waves.parse import parse_strategy
+from cellwave.waves.planner import make_plan, make_rollback
+
+
+@pytest.fixture
+def plan(project: Project, fleet: Fleet) -> Plan:
+    """This repository's plan of v2; the last wave wants a person's approval, and eu-west-1 runs nothing yet."""
+    strategy = parse_strategy(project.waves_file() + "    approve: true\n", fleet)
+    running = {stack: "old" for stack in fleet.stacks if not stack.startswith("eu-west-1")}
+    return make_plan(fleet, strategy, Release(version="v2", files={}, code={}), running)
+
+
+@pytest.fixture
+def back(plan: Plan) -> Plan:
+    """The way back of everything in ap-south-1 and eu-west-1."""
+    return make_rollback(plan, [step.deployment for step in plan.steps[:6]])
+
+
+def test_a_row_a_cell(plan: Plan) -> None:
+    """A table's rows follow the plan, and say order, concurrency, bake and reason in words."""
+    rows = to_rows(plan)
+    assert [row.cell for row in rows] == list(plan.cells)
+    assert rows[0]._asdict() == {
+        "wave": "1 canary",
+        "cell": "ap-south-1",
+        "services": "storage, then ingest and query",
+        "concurrency": "one cell at a time",
+        "bake": "bake 10 s and 30 samples, 60 s at most",
+        "why": "named by the wave; 5% of the traffic",
+    }
+    assert rows[-1].concurrency == "2 cells at once, after a person's approval"
+
+
+def test_rows_of_the_way_back_name_what_is_left(back: Plan) -> None:
+    """A cell without an old release has a row without services, and the reason."""
+    assert [(row.cell, row.services, row.bake) for row in to_rows(back)] == [
+        ("eu-west-1", "", "no bake"),
+        ("ap-south-1", "query and ingest, then storage", "no bake"),
+    ]
+    assert "no release ran there before" in to_rows(back)[0].why
+
+
+def test_why_answers_in_sentences(plan: Plan) -> None:
+    """On-call reads where a cell stands, and what it waits for."""
+    text = why(plan, "us-east-1")
+    assert (
+        "us-east-1 is in wave 3 (broad): selected by region us; 30% of the traffic; after us-west-2" in text
+    )
+    assert "It waits for wave 2 (early): bake 10 s and 30 samples, 60 s at most." in text
+    assert "In its wave it waits for us-west-2." in text
+    assert "Order of its services: storage, then ingest and query." in text
+
+
+def test_why_knows_what_the_way_back_leaves(back: Plan) -> None:
+    """A cell that is left as it is has an answer too."""
+    assert "left as it is: no release ran there before" in why(back, "eu-west-1")
+
+
+def test_why_of_a_cell_outside_the_plan_is_refused(plan: Plan) -> None:
+    """An unknown cell is answered with the nearest one of the plan."""
+    with pytest.raises(BadInput, match="'us-east1' is not in the plan") as caught:
+        why(plan, "us-east1")
+    assert "did you mean 'us-east-1'?" in caught.value.expected
+
+
+def test_a_lowered_concurrency_is_explained(fleet: Fleet, project: Project) -> None:
+    """When the budget slows a wave, its cells say so."""
+    strategy = parse_strategy(f"budget: 0.4\n{project.waves_file()}", fleet)
+    slowed = make_plan(fleet, strategy, Release(version="v2", files={}, code={}), {})
+    assert "Concurrency: 1 at once instead of 2: 50% of the traffic is over the 40% budget." in why(
+        slowed, "us-east-1"
+    )
+
+
+def test_dot_draws_every_step_edge_and_bake(plan: Plan, back: Plan) -> None:
+    """The Graphviz picture has a cluster a wave and a cell, all edges, a bake between waves, and balanced braces."""
+    for picture in (to_dot(plan), to_dot(back)):
+        assert picture.count("{") == picture.count("}")
+    dot = to_dot(plan)
+    assert dot.count("subgraph cluster_") == len(plan.waves) + len(plan.cells)
+    assert len(re.findall(r"^ +w\d_\w+ -> w\d_\w+;$", dot, re.M)) == sum(len(s.after) for s in plan.steps)
+    assert 'label="bake 10 s and 30 samples, 60 s at most"' in dot
+    assert "back from v2" in to_dot(back)
+    assert "nothing to change" in to_dot(back)
+
+
+def test_mermaid_draws_every_step_edge_and_bake(plan: Plan, back: Plan) -> None:
+    """The Mermaid picture has the same parts, and every subgraph ends."""
+    for picture in (to_mermaid(plan), to_mermaid(back)):
+        assert len(re.findall(r"^ +subgraph ", picture, re.M)) == len(re.findall(r"^ +end$", picture, re.M))
+    text = to_mermaid(plan)
+    assert len(re.findall(r" --> ", text)) == sum(len(step.after) for step in plan.steps)
+    assert text.count(" ==> ") == len(plan.waves) - 1
+    assert 'w2_us_east_1__query("query")' in text

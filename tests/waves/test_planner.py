@@ -1,0 +1,182 @@
+"""Plans of this repository's own fleet: who is changed when, how many at once, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import Fleet
+from cellwave.project import Project
+from cellwave.releases.model import Release
+from cellwave.waves.model import Bake, Plan, Strategy, Wave
+from cellwave.waves.parse import parse_strategy
+from cellwave.waves.planner import make_plan, make_rollback
+
+RELEASE = Release(version="v2", files={}, code={})
+ALL = ("ap-south-1", "eu-west-1", "us-west-2", "us-east-1", "ap-northeast-1", "ap-northeast-2")
+
+
+@pytest.fixture
+def strategy(project: Project, fleet: Fleet) -> Strategy:
+    """This repository's waves.yaml."""
+    return parse_strategy(project.waves_file(), fleet)
+
+
+@pytest.fixture
+def plan(fleet: Fleet, strategy: Strategy) -> Plan:
+    """The plan of a release while `old` runs everywhere but in eu-west-1, where nothing runs."""
+    running = {stack: "old" for stack in fleet.stacks if not stack.startswith("eu-west-1")}
+    return make_plan(fleet, strategy, RELEASE, running)
+
+
+def one_wave(concurrency: int, budget: float) -> Strategy:
+    """All cells of the fleet in one wave."""
+    return Strategy(waves=(Wave(name="all", cells=ALL, concurrency=concurrency),), budget=budget)
+
+
+def test_the_fleet_goes_in_three_waves_lighter_cells_first(plan: Plan) -> None:
+    """The canary, then Europe, then both pairs, each pair's lighter cell first."""
+    assert [(wave.number, wave.name, wave.cells) for wave in plan.waves] == [
+        (1, "canary", ("ap-south-1",)),
+        (2, "early", ("eu-west-1",)),
+        (3, "broad", ("ap-northeast-2", "ap-northeast-1", "us-west-2", "us-east-1")),
+    ]
+
+
+def test_the_second_of_a_pair_waits_for_all_last_services_of_the_first(plan: Plan) -> None:
+    """In us-east-1 nothing starts before ingest and query of us-west-2 have converged."""
+    after = {step.deployment: step.after for step in plan.steps}
+    assert after["us-east-1.storage"] == ("us-west-2.ingest", "us-west-2.query")
+    assert after["us-west-2.storage"] == ()
+    assert after["us-east-1.query"] == ("us-east-1.storage",)
+
+
+def test_the_control_plane_is_in_no_plan(plan: Plan) -> None:
+    """What all cells share is never changed by a wave."""
+    assert "control" not in plan.cells
+
+
+def test_steps_say_what_runs_and_what_ran(plan: Plan) -> None:
+    """Each step carries the release's digest and the one before; None where nothing ran."""
+    steps = {step.deployment: step for step in plan.steps}
+    assert (steps["us-west-2.query"].release, steps["us-west-2.query"].previous) == (RELEASE.digest, "old")
+    assert steps["eu-west-1.query"].previous is None
+
+
+def test_reasons_say_why_a_cell_stands_where_it_stands(plan: Plan) -> None:
+    """In words: what selected it, its share of the traffic, its failover partner."""
+    reasons = {cell: reason for wave in plan.waves for cell, reason in wave.reasons.items()}
+    assert reasons["ap-south-1"] == "named by the wave; 5% of the traffic"
+    assert reasons["us-east-1"] == (
+        "selected by region us; 30% of the traffic; after us-west-2, its failover partner"
+    )
+    assert reasons["us-west-2"] == (
+        "selected by region us; 20% of the traffic; before us-east-1, its failover partner"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "budget", "given", "note"),
+    [
+        (6, 1.0, 6, ""),
+        (9, 1.0, 6, ""),
+        (2, 0.55, 2, ""),
+        (2, 0.5, 1, "1 at once instead of 2: 55% of the traffic is over the 50% budget"),
+        (6, 0.8, 3, "3 at once instead of 6: 100% of the traffic is over the 80% budget"),
+        (6, 0.3, 1, "1 at once instead of 6: 100% of the traffic is over the 30% budget"),
+    ],
+)
+def test_concurrency_is_lowered_until_the_heaviest_cells_fit_the_budget(
+    fleet: Fleet, asked: int, budget: float, given: int, note: str
+) -> None:
+    """Any so many cells together carry at most the budget's share of the traffic, and the plan says so."""
+    (wave,) = make_plan(fleet, one_wave(asked, budget), RELEASE, {}).waves
+    assert (wave.concurrency, wave.note) == (given, note)
+
+
+def test_a_cell_heavier_than_the_budget_is_refused(fleet: Fleet) -> None:
+    """A cell can't be changed in part, so such a budget could never be kept."""
+    with pytest.raises(BadInput) as caught:
+        make_plan(fleet, one_wave(1, 0.29), RELEASE, {})
+    assert caught.value.where == "waves.yaml: budget"
+    assert "us-east-1 alone carries 30.0%" in caught.value.found
+    assert "at least 0.3" in caught.value.expected
+
+
+def test_an_unknown_cell_is_refused(fleet: Fleet, strategy: Strategy) -> None:
+    """A plan of some cells names only cells that there are."""
+    with pytest.raises(BadInput, match="'us-east-2' is not a cell"):
+        make_plan(fleet, strategy, RELEASE, {}, ["us-east-2"])
+
+
+def test_services_in_a_circle_are_refused(fleet: Fleet, strategy: Strategy) -> None:
+    """A fleet made without the parser gets no plan that could never run."""
+    ring = tuple(
+        service.model_copy(update={"needs": (need,)})
+        for service, need in zip(fleet.services, ("query", "storage", "ingest"), strict=True)
+    )
+    with pytest.raises(BadInput, match="a cycle: query after ingest, storage after query"):
+        make_plan(fleet.model_copy(update={"services": ring}), strategy, RELEASE, {})
+
+
+def test_the_way_back_reverses_waves_cells_and_services(plan: Plan) -> None:
+    """What was touched last goes back first; nothing bakes; several cells at once."""
+    back = make_rollback(plan, [step.deployment for step in plan.steps])
+    assert (back.direction, back.release, back.version) == ("back", RELEASE.digest, "v2")
+    assert [(wave.number, wave.bake, wave.concurrency) for wave in back.waves if wave.steps] == [
+        (3, Bake(), 4),
+        (1, Bake(), 1),
+    ]
+    assert [step.deployment for step in back.waves[-1].steps] == [
+        "ap-south-1.query",
+        "ap-south-1.ingest",
+        "ap-south-1.storage",
+    ]
+    after = {step.deployment: step.after for step in back.steps}
+    assert after["us-west-2.ingest"] == after["us-west-2.query"] == ("us-east-1.storage",)
+
+
+def test_the_way_back_runs_each_deployments_own_old_release(fleet: Fleet, strategy: Strategy) -> None:
+    """Cells that ran different releases go back to different ones."""
+    running = {stack: f"old-{stack}" for stack in fleet.stacks}
+    plan = make_plan(fleet, strategy, RELEASE, running)
+    back = make_rollback(plan, ["ap-south-1.storage", "eu-west-1.storage"])
+    assert [(step.release, step.previous) for step in back.steps] == [
+        ("old-eu-west-1.storage", RELEASE.digest),
+        ("old-ap-south-1.storage", RELEASE.digest),
+    ]
+
+
+def test_what_ran_nothing_before_is_left_and_named(plan: Plan) -> None:
+    """There is no release to go back to in eu-west-1, and the plan says so where the cell stood."""
+    back = make_rollback(plan, ["ap-south-1.storage", "eu-west-1.storage", "eu-west-1.query"])
+    assert back.cells == ("ap-south-1",)
+    assert back.waves[0].steps == ()
+    assert back.waves[0].reasons == {
+        "eu-west-1": "eu-west-1.storage, eu-west-1.query left as it is: no release ran there before"
+    }
+
+
+def test_what_ran_this_very_release_before_stays(fleet: Fleet, strategy: Strategy) -> None:
+    """A deployment that the rollout did not change is not changed back."""
+    running: dict[str, str | None] = dict.fromkeys(fleet.stacks, RELEASE.digest)
+    plan = make_plan(fleet, strategy, RELEASE, {**running, "ap-south-1.query": "old"})
+    back = make_rollback(plan, [step.deployment for step in plan.steps])
+    assert [step.deployment for step in back.steps] == ["ap-south-1.query"]
+
+
+def test_order_holds_across_services_that_were_not_touched(fleet: Fleet, strategy: Strategy) -> None:
+    """A pair goes back one after the other even when what tied them together has nothing to go back to."""
+    running = {"us-west-2.storage": "old", "us-east-1.query": "old"}
+    plan = make_plan(fleet, strategy, RELEASE, running)
+    back = make_rollback(plan, [step.deployment for step in plan.steps])
+    assert {step.deployment: step.after for step in back.steps} == {
+        "us-east-1.query": (),
+        "us-west-2.storage": ("us-east-1.query",),
+    }
+
+
+def test_a_stranger_among_the_touched_is_an_error(plan: Plan) -> None:
+    """A deployment of another plan can't be rolled back by this one."""
+    with pytest.raises(KeyError):
+        make_rollback(plan, ["elsewhere.query"])
