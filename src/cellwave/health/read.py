@@ -1,4 +1,4 @@
-"""What a rollout asks: is it converged, is anything red, and what do the gates of a wave say."""
+"""What a rollout asks of health: is anything red already, and what do the gates of a wave say."""
 
 from __future__ import annotations
 
@@ -10,24 +10,19 @@ from cellwave.errors import BadInput
 from cellwave.fleet.model import (
     AlarmSignal,
     Fleet,
-    ParameterProof,
     ProbeSignal,
     QuantileSignal,
     RatioSignal,
-    Service,
     Signal,
 )
 from cellwave.frozen import Frozen
 from cellwave.health.cloudwatch import CloudWatchSource
-from cellwave.health.http import HttpSource, observe_digest
+from cellwave.health.http import HttpSource
 from cellwave.health.judge import judge_gate
 from cellwave.health.model import AlarmReading, GateResult, Reading, SeriesReading, Unreadable, Verdict
 from cellwave.health.ports import Scope, SignalSource
 from cellwave.health.template import expand
-from cellwave.releases.model import Release
 from cellwave.waves.model import Bake
-
-__all__ = ["LiveSource", "expected_digest", "observe_digest", "open_alarms", "read_gates"]
 
 AT_ONCE = 8
 
@@ -56,12 +51,6 @@ class _Gate(Frozen):
     signal: Signal
     since: float
     broken: str = ""
-
-
-def expected_digest(release: Release, digest: str, service: Service) -> str | None:
-    """What the service's proof must show when it runs the release of that digest: the digest of its code over HTTP,
-    the release's own in a parameter; None when the release holds no code of it."""
-    return digest if isinstance(service.proof, ParameterProof) else release.code.get(service.name)
 
 
 def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: SignalSource) -> list[str]:

@@ -1,0 +1,164 @@
+"""Reading a wave's gates: what is asked of whom, and what becomes of what can't be read."""
+
+from __future__ import annotations
+
+import pytest
+from tests.health.fake import FakeSource
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import AlarmSignal, Cell, Fleet, HttpProof, RatioSignal, Region, Service, Signal
+from cellwave.health.model import Reading, Verdict
+from cellwave.health.ports import Scope
+from cellwave.health.read import open_alarms, read_gates
+from cellwave.health.template import check_templates, expand
+from cellwave.waves.model import Bake
+
+BAKE = Bake(seconds=10, samples=30, limit=60)
+ERRORS = RatioSignal(
+    namespace="AWS/ApiGateway",
+    bad="5xx",
+    total="Count",
+    dimensions={"ApiId": "{outputs[api]}"},
+    at_most=0.01,
+)
+
+
+def make_fleet(**signals: Signal) -> Fleet:
+    """Three cells that carry one service `web` with these signals."""
+    cells = tuple(Cell(name=f"c{n}", account=f"20000000000{n}", aws_region="eu-west-1") for n in (1, 2, 3))
+    return Fleet(
+        role="arn:aws:iam::{account}:role/deploy",
+        services=(
+            Service(name="web", program=".", signals=signals, proof=HttpProof(http="{outputs[url]}/x")),
+        ),
+        regions=(Region(name="eu", endpoint="eu.example", residency="EU", cells=cells),),
+    )
+
+
+def scopes(fleet: Fleet, *cells: str) -> dict[tuple[str, str], Scope]:
+    """The scopes of `web` in these cells, each with an API of its own."""
+    return {(cell, "web"): Scope.of(fleet, cell, "web", {"api": f"api-{cell}"}) for cell in cells}
+
+
+def publish(source: FakeSource, scope: Scope, total: int, bad: int, at: float = 100.0) -> None:
+    """So many requests, so many of them bad."""
+    api = {"ApiId": scope.outputs["api"]}
+    source.put(scope, "AWS/ApiGateway", "Count", api, [(at, total)])
+    source.put(scope, "AWS/ApiGateway", "5xx", api, [(at, bad)])
+
+
+class Counting(FakeSource):
+    """A fake that remembers which cells it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, float]] = []
+
+    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+        """See SignalSource."""
+        self.asked.append((scope.cell, since))
+        return super().read(signal, scope, since)
+
+
+def test_every_gate_of_every_deployment_is_read_with_its_own_texts() -> None:
+    """Each cell's alarm and API are its own; results come cell by cell, in the order declared."""
+    fleet = make_fleet(alarm=AlarmSignal(name="{cell}-{service}"), errors=ERRORS)
+    source, deployed = FakeSource(), scopes(fleet, "c1", "c2")
+    for scope in deployed.values():
+        source.set_alarm(scope, f"{scope.cell}-web", "OK")
+    publish(source, deployed["c1", "web"], 40, 0)
+    publish(source, deployed["c2", "web"], 40, 20)
+    results = read_gates(fleet, {k: (s, 50.0) for k, s in deployed.items()}, {}, source, BAKE, 50.0)
+    assert [(r.cell, r.gate, r.verdict) for r in results] == [
+        ("c1", "alarm", Verdict.PASS),
+        ("c1", "errors", Verdict.PASS),
+        ("c2", "alarm", Verdict.PASS),
+        ("c2", "errors", Verdict.FAIL),
+    ]
+
+
+def test_each_deployment_is_read_from_its_own_convergence_on() -> None:
+    """What was there before a cell converged does not count for it."""
+    fleet = make_fleet(errors=ERRORS)
+    source, deployed = FakeSource(), scopes(fleet, "c1", "c2")
+    for scope in deployed.values():
+        publish(source, scope, 40, 40, at=100.0)
+        publish(source, scope, 40, 0, at=200.0)
+    moments = {("c1", "web"): 150.0, ("c2", "web"): 50.0}
+    looked = {key: (scope, moments[key]) for key, scope in deployed.items()}
+    verdicts = [r.verdict for r in read_gates(fleet, looked, {}, source, BAKE, 150.0)]
+    assert verdicts == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_the_control_group_is_asked_only_where_a_gate_would_fail() -> None:
+    """A healthy wave costs the other cells nothing; a failing one is compared over the same bake."""
+    fleet = make_fleet(errors=ERRORS)
+    deployed, control = scopes(fleet, "c1"), scopes(fleet, "c2", "c3")
+    healthy, sick = Counting(), Counting()
+    publish(healthy, deployed["c1", "web"], 40, 0)
+    publish(sick, deployed["c1", "web"], 40, 20)
+    for source in (healthy, sick):
+        read_gates(fleet, {k: (s, 50.0) for k, s in deployed.items()}, control, source, BAKE, 60.0)
+    assert healthy.asked == [("c1", 50.0)]
+    assert sorted(sick.asked) == [("c1", 50.0), ("c2", 60.0), ("c3", 60.0)]
+
+
+@pytest.mark.parametrize(("bad_elsewhere", "verdict"), [(0, Verdict.FAIL), (20, Verdict.INCONCLUSIVE)])
+def test_the_control_group_is_pooled(bad_elsewhere: int, verdict: Verdict) -> None:
+    """Twenty data points in each of two cells are forty together."""
+    fleet = make_fleet(errors=ERRORS)
+    source, deployed, control = FakeSource(), scopes(fleet, "c1"), scopes(fleet, "c2", "c3")
+    publish(source, deployed["c1", "web"], 40, 30)
+    for scope in control.values():
+        publish(source, scope, 20, bad_elsewhere)
+    looked = {key: (scope, 50.0) for key, scope in deployed.items()}
+    assert [r.verdict for r in read_gates(fleet, looked, control, source, BAKE, 50.0)] == [verdict]
+
+
+def test_a_source_out_of_reach_makes_every_gate_an_error() -> None:
+    """Nothing passes unseen."""
+    fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS)
+    source = FakeSource()
+    source.down = "no route"
+    looked = {key: (scope, 50.0) for key, scope in scopes(fleet, "c1").items()}
+    results = read_gates(fleet, looked, {}, source, BAKE, 50.0)
+    assert {r.verdict for r in results} == {Verdict.ERROR}
+    assert results[0].reason == "unreadable: no route"
+
+
+def test_an_output_that_the_stack_does_not_have_is_an_error_that_names_the_key() -> None:
+    """A wave that bakes does not break off; the gate says which key to mend."""
+    fleet = make_fleet(errors=ERRORS)
+    looked = {("c1", "web"): (Scope.of(fleet, "c1", "web", {}), 50.0)}
+    (result,) = read_gates(fleet, looked, {}, FakeSource(), BAKE, 50.0)
+    assert result.verdict is Verdict.ERROR
+    assert "services.web.signals.errors.dimensions.ApiId" in result.reason
+
+
+def test_a_red_alarm_is_told_before_a_wave_and_one_not_there_yet_is_not() -> None:
+    """A wave starts with nothing red; the first release of a service has no alarm yet."""
+    fleet = make_fleet(alarm=AlarmSignal(name="{cell}-web"), errors=ERRORS)
+    source, deployed = FakeSource(), scopes(fleet, "c1", "c2", "c3")
+    source.set_alarm(deployed["c1", "web"], "c1-web", "OK")
+    source.set_alarm(deployed["c2", "web"], "c2-web", "ALARM")
+    assert [text.split(":")[0] for text in open_alarms(fleet, deployed, source)] == ["c2.web alarm"]
+    source.down = "no route"
+    assert len(open_alarms(fleet, deployed, source)) == 3
+
+
+def test_a_template_takes_known_names_only() -> None:
+    """Cell, account and outputs are filled in; nothing is looked up in them, and braces written twice stay."""
+    fleet = make_fleet()
+    scope = Scope.of(fleet, "c1", "web", {"api": "a1"})
+    alarm = AlarmSignal(name="{region}/{account}/{aws_region}/{outputs[api]}/{{x}}")
+    assert expand(alarm, scope, "here").name == "eu/200000000001/eu-west-1/a1/{x}"
+    for text in ("{cel}", "{cell.x}", "{cell!r}", "{cell:>9}", "{outputs[ap]}", "{0}", "{}", "{cell"):
+        with pytest.raises(BadInput, match=r"^here\.name: "):
+            expand(AlarmSignal(name=text), scope, "here")
+
+
+def test_wrong_templates_are_found_before_anything_runs() -> None:
+    """Every name but that of an output can be checked in the fleet's files alone."""
+    check_templates(make_fleet(errors=ERRORS))
+    with pytest.raises(BadInput, match=r"^services\.web\.signals\.alarm\.name: .*\{cel\}"):
+        check_templates(make_fleet(alarm=AlarmSignal(name="{cel}-web")))
