@@ -1,0 +1,161 @@
+"""Six cells x three services, created and then updated: `cellwave rollout` against a loop over `pulumi up`.
+
+Each contender gets a copy of the project and a fresh sandbox, with the control plane deployed beforehand. The
+rollout's time is that of its commands from start to exit: release build, plan, worker, waves, proof of convergence and
+journal, with bakes of 0. The loop is what one would write without it: two stacks at a time, storage before the
+services that need it, no proof of anything. The update changes one file of the handlers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project, find_project
+from cellwave.sandbox import server
+
+COPIED = ("Pulumi.yaml", "waves.yaml", "requirements.lock", "pyproject.toml", "cells", "src")
+OWN = ("AWS_", "PULUMI_", "CELLWAVE_")
+CELLWAVE = (sys.executable, "-m", "cellwave.cli.main")
+UP = "pulumi up --skip-preview --yes --non-interactive --stack {}"
+CREATE = "pulumi stack init --no-select {} && " + UP
+
+Times = dict[str, float]  # "create" and "update" -> seconds
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A contender's copy of the project with a sandbox that runs."""
+
+    project: Project
+    environment: dict[str, str]
+
+    def run(self, *command: str, given: str = "") -> float:
+        """Run a command in the copy to its end; its wall time in seconds. SystemExit with its output if it fails."""
+        start = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=self.project.root,
+            env=self.environment,
+            input=given,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-5000:]}")
+        return time.monotonic() - start
+
+    def change_code(self) -> None:
+        """Make the code of ingest and query another, as a release would."""
+        path = next(iter(sorted((self.project.root / "src/audit/handlers/common").glob("*.py"))))
+        path.write_text(path.read_text() + "\n# Changed.\n")
+
+
+@contextmanager
+def fresh(source: Project) -> Iterator[Bench]:
+    """A copy of the project whose bakes are 0, with a sandbox of its own; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="cellwave-bench-") as folder:
+        project = Project(Path(folder))
+        for name in COPIED:
+            path = source.root / name
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, project.root / name)
+        (project.root / ".cellwave").mkdir()
+        (project.root / ".cellwave/bin").symlink_to(source.bin)
+        waves = (project.root / "waves.yaml").read_text().splitlines()
+        bakes = ["bake: {seconds: 0}" if line.startswith("bake:") else line for line in waves]
+        (project.root / "waves.yaml").write_text("\n".join(bakes) + "\n")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+        server.up(project, lambda _line: None)
+        try:
+            yield Bench(project, kept | server.environment(project))
+        finally:
+            server.down(project)
+
+
+def by_rollout(bench: Bench) -> Times:
+    """Create and update by `cellwave rollout`."""
+
+    def roll(version: str) -> float:
+        built = bench.run(*CELLWAVE, "release", "build", "--version", version)
+        return built + bench.run(*CELLWAVE, "rollout", "start", version)
+
+    times = {"create": roll("v1")}
+    bench.change_code()
+    return times | {"update": roll("v2")}
+
+
+def by_loop(bench: Bench) -> Times:
+    """Create and update by `xargs -P2` over `pulumi up`."""
+    fleet = parse_fleet(bench.project.config_files())
+    stacks = {
+        needs: [f"{c.name}.{s.name}" for c in fleet.cells for s in fleet.services if bool(s.needs) is needs]
+        for needs in (False, True)
+    }
+
+    def loop(command: str) -> float:
+        xargs = ("xargs", "-P2", "-I{}", "sh", "-ec", command)
+        return sum(bench.run(*xargs, given="\n".join(stacks[needs])) for needs in (False, True))
+
+    times = {"create": loop(CREATE)}
+    bench.change_code()
+    return times | {"update": loop(UP)}
+
+
+def measure(source: Project, contender: Callable[[Bench], Times]) -> Times:
+    """One contender in a fresh sandbox."""
+    with fresh(source) as bench:
+        bench.run(*CELLWAVE, "up", "control")
+        return contender(bench)
+
+
+def table(rollout: Times, loop: Times) -> str:
+    """The result as a Markdown table."""
+    rows = [*rollout, "both"]
+    times = {
+        name: (rollout.get(name, sum(rollout.values())), loop.get(name, sum(loop.values()))) for name in rows
+    }
+    lines = [
+        f"| {name} | {ours:.1f} s | {theirs:.1f} s | {ours / theirs:.2f} |"
+        for name, (ours, theirs) in times.items()
+    ]
+    head = "| 6 cells x 3 services | `cellwave rollout` | `xargs -P2` over `pulumi up` | ratio |"
+    return "\n".join([head, "|---|---:|---:|---:|", *lines])
+
+
+def main() -> None:
+    """Measure both, print a table and, on the last line, JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="how often; the medians are reported (default: 1)"
+    )
+    rounds = parser.parse_args().rounds
+    source = find_project()
+    contenders = {"rollout": by_rollout, "loop": by_loop}
+    seen: dict[str, list[Times]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        # Each goes first in turn, so that a warm file cache favours neither.
+        for name in list(contenders)[:: -1 if number % 2 else 1]:
+            print(f"round {number + 1}: {name} ...", file=sys.stderr, flush=True)
+            seen[name].append(measure(source, contenders[name]))
+            print(f"round {number + 1}: {name} {seen[name][-1]}", file=sys.stderr, flush=True)
+    rollout, loop = (
+        {part: median(t[part] for t in seen[name]) for part in seen[name][0]} for name in contenders
+    )
+    print(table(rollout, loop))
+    ratio = sum(rollout.values()) / sum(loop.values())
+    print(json.dumps({"rollout": rollout, "loop": loop, "ratio": round(ratio, 3), "rounds": rounds}))
