@@ -73,9 +73,7 @@ def verify(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
     release = store.get(wanted)
     faults = verify_release(store.path(release.digest))
     if faults:
-        raise CellwaveError(
-            f"{release.version} is not what was built: {faults}", hint="build it again"
-        )
+        raise CellwaveError(f"{release.version} is not what was built: {faults}", hint="build it again")
     print(f"{release.version}  {release.digest[:12]}  {len(release.files)} files, all as built")
 
 

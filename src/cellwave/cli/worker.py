@@ -7,17 +7,24 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.context import here, say
-from cellwave.rollout.worker import work, worker_pid
+from cellwave.rollout.worker import sign, take_lock, worker_pid
 
 
-def worker(idle_exit: Annotated[float | None, typer.Option(hidden=True)] = None) -> None:
+def worker(
+    lock: Annotated[int | None, typer.Option(hidden=True)] = None,
+    idle_exit: Annotated[float | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Run rollouts in the foreground. Commands start one in the background when none runs.
 
     Example: [bold]cellwave worker[/]
     """
+    from cellwave.rollout.work import work  # DBOS and the engine take a second to import
+
     context = here()
-    if pid := worker_pid(context.project):
-        say(f"a worker runs already: pid {pid}")
+    held = open(lock, "a+") if lock is not None else take_lock(context.project)  # noqa: SIM115
+    if held is None:
+        say(f"a worker runs already: pid {worker_pid(context.project)}")
         return
+    sign(held)
     say("the worker runs; Ctrl-C ends it, and the next one goes on where it was")
     work(context.project, context.environment, idle_exit)

@@ -78,7 +78,7 @@ def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
         turn = set_track(turn, event.deployment, "converged", event.at, outputs=event.outputs)
         return turn.note("converged", f"{changed} in {event.seconds:.1f} s", subject=event.deployment)
     allowed = BACK_ATTEMPTS - 1 if event.back else leg.plan.retries if event.transient else 0
-    if event.attempt <= allowed and not state.condemned:
+    if event.attempt <= allowed and (event.back or not state.condemned):
         turn = set_track(turn, event.deployment, "pending", event.at, reason=event.reason)
         return turn.note("retrying", event.reason, subject=event.deployment)
     turn = set_track(turn, event.deployment, "failed", event.at, reason=event.reason)

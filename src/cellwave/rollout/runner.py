@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from pydantic import TypeAdapter
 
 from cellwave.deploy.port import Result
 from cellwave.rollout.decide import decide
+from cellwave.rollout.records import Records
 from cellwave.rollout.shell import Order, Shell
 from cellwave.rollout.state import (
     Abort,
@@ -38,6 +39,39 @@ from cellwave.rollout.state import (
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 INBOX = "inbox"
 LONGEST_WAIT = 3600.0
+INBOX_POLL_SECONDS = 0.05
+
+
+def launch(url: str, shell: Shell) -> Callable[[str], str]:
+    """Bring up DBOS on the database; interrupted workflows go on at once. Returns the rollout workflow."""
+    config: DBOSConfig = {
+        "name": "cellwave",
+        "system_database_url": url,
+        "application_version": "1",
+        "executor_id": "local",
+        "serializer": DBOSPortableJSONSerializer(),
+        "log_level": "WARNING",
+        "notification_listener_polling_interval_sec": INBOX_POLL_SECONDS,
+        "enable_otlp": False,
+    }
+    DBOS(config=config)
+    workflow = register(shell)
+    DBOS.launch()
+    return workflow
+
+
+def pump(records: Records, rollout: Callable[[str], str], target: str) -> bool:
+    """Start what is recorded and not started, pass commands on; whether any rollout is unfinished."""
+    unfinished = {row.id for row in records.rollouts() if not row.state.outcome and row.target == target}
+    for name in unfinished:
+        if DBOS.get_workflow_status(name) is None:
+            with SetWorkflowID(name):
+                DBOS.start_workflow(rollout, name)
+    for identity, name, event in records.undelivered():
+        if name in unfinished:
+            DBOS.send(name, event, topic=INBOX, idempotency_key=identity)
+            records.delivered(identity)
+    return bool(unfinished)
 
 
 def register(shell: Shell) -> Callable[[str], str]:

@@ -1,0 +1,103 @@
+"""A rollout whose worker is killed at every effect ends the same, and deploys nothing twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project
+from cellwave.releases.build import build_release
+from cellwave.rollout.decide import start
+from cellwave.rollout.journal import faults
+from cellwave.rollout.records import Records, RolloutRow, StackRow
+from cellwave.waves.parse import parse_strategy
+from cellwave.waves.planner import make_plan
+from tests.rollout.crashing import TARGET
+
+FLEET = """
+services:
+  app: {program: app, signals: {alarm: {kind: alarm, name: "{cell}-app"}}}
+"""
+REGION = """
+region: one
+endpoint: one.example
+residency: here
+cells:
+  - {name: a, account: "100000000001", aws_region: us-east-1}
+  - {name: b, account: "100000000002", aws_region: us-east-1}
+"""
+WAVES = """
+bake: {seconds: 0.2, samples: 0, limit: 5}
+waves:
+  - {name: first, cells: [a]}
+  - {name: second, cells: [b]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two cells, with a release in each already and a second one built."""
+    monkeypatch.delenv("CELLWAVE_HOME", raising=False)
+    root = tmp_path / "project"
+    for name, text in {"cells/fleet.yaml": FLEET, "cells/one.yaml": REGION, "waves.yaml": WAVES}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / "app").mkdir()
+    return tmp_path
+
+
+def begin(folder: Path, *, bad: bool) -> Records:
+    """Record a rollout of v2 over v1."""
+    project = Project(folder / "project")
+    releases = []
+    for version in ("v1", "v2"):
+        (project.root / "app" / "Pulumi.yaml").write_text(
+            f"name: app\nruntime: python\ndescription: {version}\n"
+        )
+        releases.append(build_release(project, version))
+    fleet = parse_fleet(project.config_files())
+    old, new = releases
+    (folder / "bad").write_text(new.digest if bad else "none")
+    records = Records(f"sqlite:///{folder / 'cellwave.db'}")
+    running = {f"{cell}.app": old.digest for cell in ("a", "b")}
+    for stack in running:
+        records.set_stack(StackRow(stack, TARGET, old.digest, {}, 1.0))
+        (folder / f"runs-{stack}").write_text(old.digest)
+    plan = make_plan(fleet, parse_strategy(project.waves_file(), fleet), new, running)
+    state = start("v2-1", plan)
+    records.create_rollout(
+        RolloutRow(id="v2-1", created=time.time(), actor="ann", target=TARGET, state=state)
+    )
+    return records
+
+
+@pytest.mark.parametrize(("bad", "outcome"), [(False, "done"), (True, "rolled_back")])
+def test_killed_at_every_effect_it_ends_the_same(folder: Path, bad: bool, outcome: str) -> None:
+    """kill -9 before and after every deployment and every kept decision: the next worker goes on where it was."""
+    records = begin(folder, bad=bad)
+    argv = [sys.executable, "-m", "tests.rollout.crashing", str(folder), "v2-1"]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    ended, kills = run.stdout.split()
+    assert ended == outcome
+    assert int(kills) > 20
+    attempts = (folder / "engine.log").read_text().splitlines()
+    assert len(attempts) == len(set(attempts)) == 2, "no attempt ran twice"
+    row = records.rollout("v2-1")
+    assert row is not None
+    expected = row.state.forward.plan.steps[0]
+    runs = {cell: (folder / f"runs-{cell}.app").read_text() for cell in ("a", "b")}
+    if bad:
+        assert set(runs.values()) == {expected.previous}
+        assert row.state.touched == ("a.app",), "the second wave was never touched"
+    else:
+        assert set(runs.values()) == {expected.release}
+    assert records.leases() == {}
+    entries = records.journal()
+    assert not faults(entries)
+    assert [e.kind for e in entries].count("deploying") == 2, "no journal line stands twice"
