@@ -14,12 +14,14 @@ def pinned_provider(ctx: CellContext) -> aws.Provider:
     A program that gives a resource another provider, or makes one, ends with a RunError.
     """
     role = ctx.fleet.role_arn(ctx.cell)
+    session = aws.ProviderAssumeRoleArgs(role_arn=role, session_name=f"cellwave-{ctx.stack}"[:64])
+    tags = {"cellwave:cell": ctx.cell.name, "cellwave:service": ctx.service.name}
     provider = aws.Provider(
         "cell",
         region=ctx.cell.aws_region,
         allowed_account_ids=[ctx.cell.account],
-        assume_roles=[{"role_arn": role, "session_name": f"cellwave-{ctx.stack}"[:64]}] if role else None,
-        default_tags={"tags": {"cellwave:cell": ctx.cell.name, "cellwave:service": ctx.service.name}},
+        assume_roles=[session] if role else None,
+        default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
         # The emulator serves buckets by path, and its machine has no metadata service to ask.
         s3_use_path_style=True if ctx.sandbox else None,
         skip_metadata_api_check=True if ctx.sandbox else None,
