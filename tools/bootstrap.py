@@ -75,7 +75,9 @@ def set_up():
         make_venv()
     say("[2/3] installing the locked packages")
     uv = [PYTHON, "-m", "uv", "pip"]
-    run([*uv, "sync", "--python", PYTHON, "--require-hashes", LOCK])
+    # Where Python may not cache what it compiles, every start of a program would compile it again.
+    compiled = ["--compile-bytecode"] if sys.dont_write_bytecode else []
+    run([*uv, "sync", *compiled, "--python", PYTHON, "--require-hashes", LOCK])
     say("[3/3] installing cellwave itself, editable")
     run([*uv, "install", "-q", "--python", PYTHON, "--no-deps", "--no-build-isolation", "--editable", ROOT])
     partial = STAMP.with_suffix(".partial")

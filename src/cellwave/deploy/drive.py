@@ -87,6 +87,9 @@ def _prepare(task: Task) -> Drive:
     task.attempt.begin()
     project, program = prepare_work(task.job, task.attempt.work)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
+    if "PULUMI_DEBUG_PROVIDERS" in environment:
+        # The provider runs already: looking for its plugin to download would take seconds.
+        environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     launch = Launch(task.engine, environment, task.attempt, task.lock, program, Path(task.job.source))
     return Drive(task.job, launch, directory_of(environment, project, task.job.stack))
 

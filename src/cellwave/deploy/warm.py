@@ -101,10 +101,11 @@ class WarmProcess:
 
 def main() -> None:
     """Import, then fork a driver for each job until the worker is gone."""
+    for name in PRELOADED:
+        # Pulumi's packages load at the first use of an attribute.
+        hasattr(import_module(name), "__all__")
     # Compiled programs are kept apart: a release's folder holds what was released and nothing else.
-    sys.pycache_prefix = sys.argv[1]
-    for module in PRELOADED:
-        import_module(module)
+    sys.pycache_prefix, sys.dont_write_bytecode = sys.argv[1], False
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=0)
