@@ -27,9 +27,8 @@ class Change:
 
 def changes(kind: ResourceType, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """The changes from old inputs to new ones. What AWS fills in by itself is no change when it is left out."""
-    before, after = kind.effective(old), kind.effective(new)
-    for key in kind.may_be_left_out - after.keys():
-        before.pop(key, None)
+    after = kind.effective(new)
+    before = kind.before(old, after)
     found = []
     for key in sorted(before.keys() | after.keys()):
         for path, what in _walk(key, before.get(key), after.get(key)):

@@ -84,7 +84,7 @@ class ResourceType:
     @cached_property
     def computed(self) -> frozenset[str]:
         """The outputs that AWS computes."""
-        return words(self.outputs) | ({"tagsAll"} if "tagsAll" in self.types else frozenset())
+        return words(self.outputs) | ({"tagsAll"} if "tags" in self.known else frozenset())
 
     @cached_property
     def replacing(self) -> frozenset[str]:
@@ -111,6 +111,10 @@ class ResourceType:
         filled = {**self.defaults, **inputs}
         return {key: value for key, value in filled.items() if not _says_nothing(key, value, self.defaults)}
 
+    def before(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Props:
+        """The effective old inputs, as far as the new ones (effective) change them: leaving some out does not."""
+        return {k: v for k, v in self.effective(old).items() if k in new or k not in self.may_be_left_out}
+
     def props(self, answer: Mapping[str, Any]) -> Props:
         """An API answer as this type's properties."""
         wanted = {key: kind for key, kind in self.types.items() if key in self.known | self.computed}
@@ -131,8 +135,9 @@ class ResourceType:
         self, live: Mapping[str, Any], inputs: Mapping[str, Any], state: Mapping[str, Any]
     ) -> Props:
         """The inputs after a refresh: what the program said, or what took its place outside of it."""
-        drifted = {key for key in self.known & set(live) if live[key] != state.get(key)} - {"region"}
-        return {key: live[key] for key in live if key in inputs or key in drifted}
+        ours = self.known & live.keys() - {"region"} - (self.may_be_left_out - inputs.keys())
+        drifted = {key for key in ours if live[key] != state.get(key)}
+        return {key: live[key] if key in drifted else inputs[key] for key in live if key in drifted | inputs.keys()}
 
 
 def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:

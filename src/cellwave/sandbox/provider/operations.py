@@ -91,18 +91,22 @@ def read(
         raise
     if live is None:
         return None
-    return ref, live, kind.refreshed(live, inputs, state) if inputs else kind.imported(live)
+    if not inputs:
+        return ref, live, kind.imported(live)
+    live = _own(kind, live, state)
+    return ref, live, kind.refreshed(live, inputs, state)
 
 
 def update(kind: ResourceType, aws: Aws, ref: str, inputs: Props, *, olds: Props, state: Props) -> Props:
     """Bring a resource from its old inputs to the new ones; returns its state."""
     aws, new = _scoped(kind, aws, inputs)
-    old = kind.effective(olds)
+    old = kind.before(olds, new)
     if kind.update and any(change.top != "tags" or not kind.tags for change in changes(kind, olds, inputs)):
         kind.update(aws, ref, new, old)
     if kind.tags:
         kind.tags.write(aws, state, new.get("tags", {}), state.get("tagsAll", {}))
-    return _state(kind, aws, ref, inputs, {**state, **inputs})
+    prior = {**state, **inputs}
+    return _own(kind, _state(kind, aws, ref, inputs, prior), prior)
 
 
 def preview_update(kind: ResourceType, aws: Aws, inputs: Props, olds: Props, state: Props) -> Props:
@@ -137,6 +141,11 @@ def _scoped(kind: ResourceType, aws: Aws, inputs: Props) -> tuple[Aws, Props]:
     if "tagsAll" in kind.computed:
         new["tags"] = _all_tags(aws, inputs)
     return aws.at(inputs.get("region")), new
+
+
+def _own(kind: ResourceType, live: Props, prior: Props) -> Props:
+    """Without what AWS has filled in since then, or another resource has set: that is not this one's business."""
+    return {key: live[key] for key in live if key in prior or key not in kind.may_be_left_out}
 
 
 def _state(kind: ResourceType, aws: Aws, ref: str, inputs: Props, prior: Props) -> Props:

@@ -298,11 +298,12 @@ MAPPING = ResourceType(
     "aws:lambda/eventSourceMapping:EventSourceMapping",
     inputs="functionName eventSourceArn batchSize bisectBatchOnFunctionError enabled filterCriteria "
     "functionResponseTypes maximumBatchingWindowInSeconds maximumRecordAgeInSeconds maximumRetryAttempts "
-    "parallelizationFactor scalingConfig startingPosition",
+    "parallelizationFactor scalingConfig startingPosition tags",
     outputs="arn functionArn lastModified state uuid",
     filled="batchSize maximumRecordAgeInSeconds maximumRetryAttempts parallelizationFactor",
     replaces="eventSourceArn startingPosition",
     defaults={"enabled": True},
+    tags=tags.LAMBDA,
     create=_create_mapping,
     read=_read_mapping,
     update=_update_mapping,

@@ -149,14 +149,6 @@ def _to_rules(new: Props) -> Props:
     return {"lifecycleConfiguration": {"rules": rules}}
 
 
-def _of_rules(answer: Any) -> Any:
-    rules = [
-        {key: value for key, value in rule.items() if (key, value) != ("Filter", {"Prefix": ""})}
-        for rule in answer.get("Rules", ())
-    ]
-    return {"Rules": rules} if rules else None
-
-
 _TARGETS = {
     "queues": ("QueueConfigurations", "queueArn", "QueueArn"),
     "topics": ("TopicConfigurations", "topicArn", "TopicArn"),
@@ -218,7 +210,6 @@ SETTINGS = (
         "get_bucket_lifecycle_configuration",
         "delete_bucket_lifecycle",
         to=_to_rules,
-        of=_of_rules,
     ),
     _setting(
         "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",

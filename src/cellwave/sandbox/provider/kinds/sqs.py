@@ -77,6 +77,7 @@ QUEUE = ResourceType(
     "fifoQueue contentBasedDeduplication deduplicationScope fifoThroughputLimit kmsMasterKeyId policy "
     "kmsDataKeyReusePeriodSeconds sqsManagedSseEnabled redrivePolicy redriveAllowPolicy tags",
     outputs="arn url",
+    filled="policy redrivePolicy redriveAllowPolicy kmsDataKeyReusePeriodSeconds sqsManagedSseEnabled",
     replaces="name fifoQueue",
     name="name",
     defaults=_DEFAULTS,
