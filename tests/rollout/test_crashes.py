@@ -12,9 +12,9 @@ import pytest
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from cellwave.releases.build import build_release
-from cellwave.rollout.decide import start
 from cellwave.rollout.journal import faults
 from cellwave.rollout.records import Records, RolloutRow, StackRow
+from cellwave.rollout.state import first_state
 from cellwave.waves.parse import parse_strategy
 from cellwave.waves.planner import make_plan
 from tests.rollout.crashing import TARGET
@@ -69,7 +69,7 @@ def begin(folder: Path, *, bad: bool) -> Records:
         records.set_stack(StackRow(stack, TARGET, old.digest, {}, 1.0))
         (folder / f"runs-{stack}").write_text(old.digest)
     plan = make_plan(fleet, parse_strategy(project.waves_file(), fleet), new, running)
-    state = start("v2-1", plan)
+    state = first_state("v2-1", plan)
     records.create_rollout(
         RolloutRow(id="v2-1", created=time.time(), actor="ann", target=TARGET, state=state)
     )

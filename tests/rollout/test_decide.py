@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellwave.health.model import GateResult, Verdict
-from cellwave.rollout.decide import BACK_ATTEMPTS, decide, start
+from cellwave.rollout.decide import BACK_ATTEMPTS, decide
 from cellwave.rollout.state import (
     Abort,
     Action,
@@ -26,6 +26,7 @@ from cellwave.rollout.state import (
     Started,
     State,
     Ticked,
+    first_state,
 )
 from cellwave.waves.model import Bake, Plan
 from tests.rollout.plans import NEW, OLD, plan
@@ -35,7 +36,7 @@ class World:
     """Drives the core: keeps the state and what it asked for, and answers as the test wants."""
 
     def __init__(self, made: Plan) -> None:
-        self.state: State = start("v2-1", made)
+        self.state: State = first_state("v2-1", made)
         self.now = 100.0
         self.pending: list[Effect] = []
         self.log: list[str] = []
@@ -304,9 +305,9 @@ def test_commands_said_twice_change_nothing_the_second_time() -> None:
     world = World(plan([["a"]]))
     world.passed_check()
     for action in ("pause", "rollback"):
-        world.order(action)  # type: ignore[arg-type]
+        world.order(action)
         before = world.state.model_copy(update={"turn": 0})
-        world.order(action)  # type: ignore[arg-type]
+        world.order(action)
         assert world.state.model_copy(update={"turn": 0}) == before
 
 
@@ -404,7 +405,7 @@ def test_whatever_happens_the_invariants_hold(
             verdict = Verdict.FAIL if what == "red" else Verdict.PASS
             world.observe(*[gate(cell, verdict) for cell in world.state.leg.current.cells])
         elif what in ("rollback", "pause", "resume", "approve"):
-            world.order(what)  # type: ignore[arg-type]
+            world.order(what)
         elif flying:
             name = sorted(flying)[pick % len(flying)]
             world.end(flying.pop(name), ok=what not in {"fail", "transient"}, transient=what == "transient")

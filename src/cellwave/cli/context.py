@@ -17,9 +17,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
 from cellwave.releases.store import ReleaseStore, open_store
 from cellwave.rollout.records import Records
-from cellwave.sandbox.server import environment as sandbox_environment
 from cellwave.waves.model import Strategy
-from cellwave.waves.parse import parse_strategy
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Context:
         up, the sandbox's. Unavailable when neither is there, or the backend's folder is gone."""
         environment = dict(os.environ)
         if not environment.get("PULUMI_BACKEND_URL"):
+            from cellwave.sandbox.server import environment as sandbox_environment
+
             environment |= sandbox_environment(self.project)
         url = environment["PULUMI_BACKEND_URL"]
         if url.startswith("file://"):
@@ -64,6 +64,8 @@ class Context:
 
     def configuration(self, release: str | None = None) -> tuple[Fleet, Strategy]:
         """Fleet and strategy: as a release (its digest) froze them, or of the working tree."""
+        from cellwave.waves.parse import parse_strategy
+
         source = Project(self.store.path(release)) if release else self.project
         fleet = parse_fleet(source.config_files())
         return fleet, parse_strategy(source.waves_file(), fleet)

@@ -12,7 +12,6 @@ from cellwave.cli.context import Context, here
 from cellwave.releases.model import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows
 from cellwave.waves.model import Plan
-from cellwave.waves.planner import make_plan
 
 
 def plan(
@@ -41,6 +40,8 @@ def plan(
 
 def plan_for(context: Context, release: Release | None) -> Plan:
     """The plan of a release, or of the working tree as if it were one."""
+    from cellwave.waves.planner import make_plan
+
     fleet, strategy = context.configuration(release.digest if release else None)
     running = context.running() if release else {}
     return make_plan(
@@ -50,12 +51,20 @@ def plan_for(context: Context, release: Release | None) -> Plan:
 
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
-    rows = to_rows(made)
+    title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves"
     table = Table(
-        title=f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves", title_justify="left"
+        "wave",
+        "cell",
+        "services",
+        "at once",
+        "bake",
+        "why",
+        title=title,
+        title_justify="left",
+        show_lines=True,
     )
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows[1:]:
-        table.add_row(*row)
+    wave = ""
+    for first, *row in to_rows(made):
+        table.add_row("" if first == wave else first, *row)
+        wave = first
     return table

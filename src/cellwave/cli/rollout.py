@@ -18,9 +18,8 @@ from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
 from cellwave.errors import BadInput, CellwaveError
-from cellwave.rollout.decide import start as first_state
 from cellwave.rollout.records import RolloutRow
-from cellwave.rollout.state import Action, Commanded
+from cellwave.rollout.state import Action, Commanded, first_state
 from cellwave.rollout.worker import ensure_worker
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")

@@ -7,18 +7,15 @@ import time
 import uuid
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 
 from cellwave.cli.context import Context, here, whoami
-from cellwave.deploy.port import Job, Progress, Result
-from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Service
 from cellwave.rollout.records import StackRow
 from cellwave.rollout.state import Note
-from cellwave.waves.graph import Graph
 
 
 def up(
@@ -36,6 +33,11 @@ def up(
 
 def deploy_cell(context: Context, cell: str, release: str) -> None:
     """Run every service of a cell, from a release (its digest) or the working tree (""), under a lease."""
+    import psutil
+
+    from cellwave.deploy.pulumi import PulumiDeployer
+    from cellwave.waves.graph import Graph
+
     fleet, _ = context.configuration(release or None)
     names = [c.name for c in (*((fleet.control,) if fleet.control else ()), *fleet.cells)]
     if cell not in names:
@@ -53,9 +55,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
         context.records.end_lease(owner)
 
 
-def deploy_service(
-    context: Context, deployer: PulumiDeployer, cell: str, service: Service, release: str
-) -> None:
+def deploy_service(context: Context, deployer: Deployer, cell: str, service: Service, release: str) -> None:
     """One service of a cell; CellwaveError when the engine fails."""
     stack = f"{cell}.{service.name}"
     source = context.store.path(release) if release else context.project.root

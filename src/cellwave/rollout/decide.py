@@ -27,16 +27,11 @@ from cellwave.rollout.state import (
     Track,
     Turn,
 )
-from cellwave.waves.model import Plan, PlannedWave, Step
+from cellwave.waves.model import PlannedWave, Step
 from cellwave.waves.planner import make_rollback
 
 LOOKS_A_BAKE = 20
 BACK_ATTEMPTS = 3
-
-
-def start(rollout: str, plan: Plan) -> State:
-    """The state of a rollout that nothing has happened to."""
-    return State(rollout=rollout, forward=Leg(plan=plan))
 
 
 def decide(state: State, event: Event) -> Turn:

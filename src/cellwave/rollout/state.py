@@ -99,6 +99,11 @@ class State(Frozen):
         )
 
 
+def first_state(rollout: str, plan: Plan) -> State:
+    """The state of a rollout that nothing has happened to."""
+    return State(rollout=rollout, forward=Leg(plan=plan))
+
+
 class Started(Frozen):
     """The rollout begins."""
 

@@ -1,0 +1,143 @@
+"""`cellwave demo`: the main job from end to end, in a fresh sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from cellwave.cli.context import Context, here, say
+from cellwave.errors import CellwaveError, Unavailable
+from cellwave.rollout.state import State
+
+EXPECTED = {"v1": "done", "v2": "rolled_back", "v3": "done"}
+READ_BACK_SECONDS = 60.0
+
+
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the last line's JSON object.")] = False,
+) -> None:
+    """Six cells, a good release, a bad one that undoes itself, a fixed one; customers' events flow meanwhile.
+
+    Example: [bold]cellwave demo[/]   or   [bold]cellwave demo --json | jq .rollouts[/]
+    """
+    # Everything for people goes to standard error when only the JSON is wanted.
+    shown = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with shown:
+        summary, lines = run(here())
+        for line in lines:
+            print(line)
+    print(json.dumps(summary), flush=True)
+    outcomes = {r["release"]: r["outcome"] for r in summary["rollouts"]}
+    faults = summary["events_lost"] + summary["cross_tenant_reads"] + summary["orphans"]
+    if outcomes != EXPECTED or faults:
+        raise CellwaveError(
+            "the demo did not come out as it should", hint="see above, and `cellwave journal show`"
+        )
+
+
+def run(context: Context) -> tuple[dict[str, Any], list[str]]:
+    """The whole job; the summary, and the story in words."""
+    from cellwave.cli.rollout import begin, follow
+    from cellwave.cli.up import deploy_cell
+    from cellwave.demo.customers import Traffic, make_keys
+    from cellwave.demo.report import in_words
+    from cellwave.demo.trees import build_all
+
+    folder = fresh(context)
+    context = here()
+    say("building three releases: v1, v2 with a defect in its query handler, v3 with the fix")
+    releases = build_all(context.project, folder / "trees", context.store)
+    fleet, _ = context.configuration(releases[0].digest)
+    if fleet.control:
+        say("deploying the control plane, and making keys for the customers")
+        deploy_cell(context, fleet.control.name, releases[0].digest)
+    config = make_keys(context.project, context.environment, fleet, context.environment["CELLWAVE_EDGE_URL"])
+    traffic = Traffic(context.project, context.environment, config, folder)
+    try:
+        for release in releases:
+            say(f"\nrolling out {release.version}")
+            follow(context, begin(context, release.version))
+    finally:
+        say("\nletting the traffic end")
+        traffic.end()
+    say("reading every accepted event back, trying to read others', looking for orphans")
+    states = [row.state for row in reversed(context.records.rollouts())]
+    summary = examine(context, states, traffic, config)
+    return summary, in_words(states, summary)
+
+
+def fresh(context: Context) -> Any:
+    """Stop what an earlier demo left, forget the sandbox and its rollouts, and start anew; the demo's folder.
+
+    Unavailable when this project has rollouts on another backend than its sandbox: those are not ours to forget.
+    """
+    from cellwave.demo.customers import end_leftover
+    from cellwave.rollout.worker import stop_worker
+    from cellwave.sandbox import server
+
+    home = context.project.home
+    sandbox = f"file://{home / 'sandbox' / 'state'}"
+    foreign = {row.target for row in context.records.rollouts()} - {sandbox}
+    if foreign:
+        raise Unavailable(
+            f"this project has rollouts on {', '.join(sorted(foreign))}; the demo would forget them",
+            hint="run the demo in a fresh clone",
+        )
+    folder = home / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    end_leftover(folder)
+    stop_worker(context.project)
+    server.reset(context.project)
+    context.records.engine.dispose()
+    for name in ("cellwave.db", "cellwave.db-wal", "cellwave.db-shm"):
+        (home / name).unlink(missing_ok=True)
+    for name in ("releases", "deploy", "demo"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    folder.mkdir()
+    server.up(context.project, say)
+    return folder
+
+
+def examine(context: Context, states: list[State], traffic: Any, config: Any) -> dict[str, Any]:
+    """Count what was lost, read across tenants, or orphaned."""
+    from cellwave.demo.report import attempts, rollout_report
+    from cellwave.sandbox.orphans import orphans
+    from cellwave.sandbox.traffic.crossing import cross_tenant_reads
+    from cellwave.sandbox.traffic.model import read_ledger
+    from cellwave.sandbox.traffic.verify import verify
+
+    fleet, _ = context.configuration(states[0].forward.plan.release)
+    events = list(read_ledger(traffic.ledger))
+    with exported(context):
+        verified = verify(events, config, fleet, within_s=READ_BACK_SECONDS)
+        crossing = cross_tenant_reads(events, config)
+        left = orphans(fleet, context.environment)
+    return {
+        "rollouts": [rollout_report(state) for state in states],
+        "cells": len(fleet.cells),
+        "deployments": sum(attempts(state) for state in states) + len(fleet.control_services),
+        "events_accepted": len(events),
+        "events_lost": verified.lost,
+        "cross_tenant_reads": crossing.reads + len(verified.misplaced),
+        "orphans": len(left),
+    }
+
+
+@contextlib.contextmanager
+def exported(context: Context) -> Iterator[None]:
+    """The deployments' environment as this process's own, for boto3."""
+    import os
+
+    before = dict(os.environ)
+    os.environ.update(context.environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
