@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
@@ -95,6 +97,31 @@ def test_a_verdict_says_in_words_what_it_saw() -> None:
     assert gate(ERRORS, ratio(0, 12)).reason == "5xx: 12 of 30 data points, 0 bad"
     slow = gate(LATENCY, values((20, 20.0), (20, 1600.0)))
     assert slow.reason == "Latency: 20 of 40 (50.0%) are above 1500, at most 10% allowed; p90 is 1600"
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "least", "most"),
+    [
+        (0.25, 0.25, 0.0, 0.03),  # exactly at the limit
+        (0.125, 0.25, 0.0, 0.01),
+        (0.2, 0.01, 1.0, 1.0),
+    ],
+)
+def test_looking_again_and_again_condemns_the_guilty_alone(
+    rate: float, limit: float, least: float, most: float
+) -> None:
+    """Of 200 bakes with 40 looks at ten more requests each, so many come to a FAIL at any look."""
+    chance = Random(1)
+    signal = ERRORS.model_copy(update={"at_most": limit})
+    condemned = 0
+    for _ in range(200):
+        bad = 0
+        for total in range(10, 401, 10):
+            bad += sum(chance.random() < rate for _ in range(10))
+            if gate(signal, ratio(bad, total)).verdict is Verdict.FAIL:
+                condemned += 1
+                break
+    assert least <= condemned / 200 <= most
 
 
 def test_an_error_counted_before_its_request_is_one_of_one() -> None:

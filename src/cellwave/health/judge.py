@@ -8,8 +8,9 @@ How a threshold gate decides
     FAIL    the share is over the limit, at least CONDEMNING bad points were seen, and a one-sided exact binomial
             test says that a service just within its limit would show this many bad points with a probability below
             ALPHA. A gate is looked at again and again while a wave bakes, and every look is a chance to be
-            unlucky: at 0.001 a look, a service exactly at its limit is condemned in about one of 75 bakes of 80
-            looks, and one at half its limit practically never.
+            unlucky: at 0.001 a look, a service exactly at its limit is condemned in at most one of 100 bakes of
+            80 looks at 400 requests, one at half its limit in one of 5,000 (simulated). One that answers a fifth of
+            its requests with errors where 1 % may be is condemned after 15 requests (the median).
     INCONCLUSIVE  anything else: too few data points, none at all, or a share over the limit on thin evidence. More
             traffic decides it.
 
