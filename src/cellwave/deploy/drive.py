@@ -21,8 +21,8 @@ from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of
 from cellwave.deploy.repair import Refused, mend
 from cellwave.deploy.state import (
-    Deployment,
     Directory,
+    Exported,
     StackLock,
     break_lock,
     directory_of,
@@ -119,7 +119,7 @@ def _run(at: Drive) -> Result:
         missing = _ensure_stack(at)
         if missing:
             return missing
-        mend(at.launch, at.job.stack, at.directory, _export(at))
+        mend(at.launch, at.job.stack, _export(at))
         refused = _protect(at)
         if refused:
             return refused
@@ -166,16 +166,16 @@ def _ensure_stack(at: Drive) -> Result | None:
     return _failure(at, ended, Story())
 
 
-def _export(at: Drive) -> Deployment | None:
+def _export(at: Drive) -> Exported:
     """The stack's last deployment, secrets still encrypted."""
     if at.directory and at.directory.is_usable and at.directory.file.exists():
-        return at.directory.deployment()
+        return at.directory.export()
     file = at.launch.attempt.work / "deployment.json"
     ended = run_plain(at.launch, ["stack", "export", "--file", str(file), "--stack", at.job.stack])
     if ended.code:
         raise ValueError(reason_of((), at.log()))
-    exported: dict[str, Any] = json.loads(file.read_text())
-    return exported.get("deployment")
+    exported: Exported = json.loads(file.read_text())
+    return exported
 
 
 def _protect(at: Drive) -> Result | None:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 Deployment = dict[str, Any]
+Exported = dict[str, Any]  # as `pulumi stack export` writes it: version, features, deployment
 
 # A process is the owner of a lock only when it ran already at the lock's time; clocks differ by less than this.
 CLOCK_SLACK = 2.0
@@ -91,13 +92,11 @@ class Directory:
             found.append(StackLock(content["hostname"], content["pid"], content["username"], at, file))
         return tuple(found)
 
-    def deployment(self) -> Deployment | None:
-        """The last deployment; None when there is none or it is compressed (ask the engine then)."""
-        try:
-            latest = json.loads(self.file.read_text())["checkpoint"].get("latest")
-        except FileNotFoundError:
-            return None
-        return latest if isinstance(latest, dict) else None
+    def export(self) -> Exported:
+        """The last deployment, in the form of `pulumi stack export`."""
+        kept = json.loads(self.file.read_text())
+        latest = kept.pop("checkpoint").get("latest")
+        return {**kept, "deployment": latest}
 
 
 def directory_of(environment: Mapping[str, str], project: str, stack: str) -> Directory | None:

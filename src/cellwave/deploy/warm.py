@@ -135,6 +135,8 @@ def _be_driver(order: dict[str, object], control: socket.socket, connection: int
         attempt = Attempt(Path(str(order["folder"])))
         job = Job.model_validate(order["job"])
         environment = dict(order["environment"])  # type: ignore[call-overload]
+        os.environ.clear()
+        os.environ.update(environment)
         result = drive(Task(job, str(order["engine"]), environment, attempt, lock))
         with contextlib.suppress(OSError):  # a full disk: the result still reaches whoever waits
             attempt.finish(result)
