@@ -214,9 +214,9 @@ def test_the_way_back_is_the_exact_reverse_of_what_was_touched(
     forward.run(stop_after)
     back = make_rollback(plan, forward.started)
     steps = {step.deployment: step for step in plan.steps}
-    assert {(s.deployment, s.release, s.previous) for s in back.steps} == {
-        (name, OLD, RELEASE.digest) for name in forward.started if steps[name].previous == OLD
-    }
+    assert [(s.deployment, s.release, s.previous) for s in back.steps] == [
+        (name, OLD, RELEASE.digest) for name in reversed(forward.started) if steps[name].previous == OLD
+    ]
 
     def watch(wave: PlannedWave, flying: set[str]) -> None:
         assert not paired(fleet, flying)
