@@ -6,13 +6,16 @@ import itertools
 from collections.abc import Iterator
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from audit.handlers.common import aws, directory
 from cellwave.project import Project
 from tests.audit.support import REGION, AuditCell, create
 
 ACCOUNTS = itertools.count(310000000000)
+LOADER = create_loader()  # shared, because reading the service models takes longer than a test
 
 
 @pytest.fixture
@@ -32,7 +35,9 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("UPLOAD_URL", raising=False)
     # boto3's own session would go on with the credentials of the test before.
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    session = botocore.session.Session()
+    session.register_component("data_loader", LOADER)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(botocore_session=session))
     aws.forget()
     directory.forget()
     create(made)
