@@ -42,16 +42,20 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("cell", "region", "account", "AWS region", "weight", "runs", "leased to")
+    table = Table("cell", "region", "AWS region", "account", "weight", "runs", "leased to")
     for row in rows:
-        runs = ", ".join(f"{name} {version or '-'}" for name, version in row["services"].items())
+        runs = row["services"]
+        same = len(set(runs.values())) == 1
+        text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
         cells_of_row = (
             row["cell"],
             row["region"],
-            row["account"],
             row["aws_region"],
+            row["account"],
             f"{row['weight']:g}",
-            runs,
+            text,
         )
-        table.add_row(*(str(value or "") for value in cells_of_row), row["leased_to"] or "")
+        table.add_row(*(str(value or "-") for value in cells_of_row), row["leased_to"] or "")
+    for column in table.columns[:5]:
+        column.no_wrap = True
     Console().print(table)

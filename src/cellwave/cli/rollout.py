@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from datetime import datetime
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -112,7 +113,7 @@ def list_rollouts(as_json: Json = False) -> None:
     table = Table("rollout", "release", "status", "started", "by", "reason")
     for row in rows:
         started = datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M:%S")
-        reason = row.state.reason or row.state.condemned or row.state.waiting
+        reason = shorten(row.state.reason or row.state.condemned or row.state.waiting, 90, placeholder=" ...")
         table.add_row(row.id, row.state.forward.plan.version, row.state.status, started, row.actor, reason)
     Console().print(table)
 

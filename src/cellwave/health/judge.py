@@ -48,6 +48,7 @@ from cellwave.waves.model import Bake
 
 ALPHA = 0.001
 CONDEMNING = 3
+TOLD = 3
 CONTROL_ALPHA = 0.05
 CONTROL_EFFECT = 0.147
 CONTROL_SAMPLES = 30
@@ -146,7 +147,8 @@ def _place(result: GateResult) -> tuple[str, str, str]:
 
 
 def _tell(results: Sequence[GateResult]) -> str:
-    return "; ".join(f"{r.cell}.{r.service} {r.gate}: {r.reason}" for r in results)
+    told = [f"{r.cell}.{r.service} {r.gate}: {r.reason}" for r in results[:TOLD]]
+    return "; ".join(told) + (f"; and {len(results) - TOLD} more" if len(results) > TOLD else "")
 
 
 def _passed(results: Sequence[GateResult], elapsed: float) -> str:
