@@ -137,7 +137,11 @@ class ResourceType:
         """The inputs after a refresh: what the program said, or what took its place outside of it."""
         ours = self.known & live.keys() - {"region"} - (self.may_be_left_out - inputs.keys())
         drifted = {key for key in ours if live[key] != state.get(key)}
-        return {key: live[key] if key in drifted else inputs[key] for key in live if key in drifted | inputs.keys()}
+        return {
+            key: live[key] if key in drifted else inputs[key]
+            for key in live
+            if key in drifted | inputs.keys()
+        }
 
 
 def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -41,7 +42,10 @@ def resource_classes(token: str) -> tuple[type, type]:
     _, path, name = token.split(":")
     package, module = path.split("/")
     package = {"lambda": "lambda_"}.get(package, package)
-    found = import_module(f"pulumi_aws.{package}.{re.sub('(?<!^)(?=[A-Z])', '_', module).lower()}")
+    with warnings.catch_warnings():
+        # pulumi_aws warns of types of its own that it merely imports.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = import_module(f"pulumi_aws.{package}.{re.sub('(?<!^)(?=[A-Z])', '_', module).lower()}")
     args = getattr(found, f"{name}InitArgs", None) or getattr(found, f"{name}Args")
     return args, getattr(found, f"_{name}State")
 

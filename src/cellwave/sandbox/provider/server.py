@@ -32,6 +32,8 @@ _SOME, _NONE = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DI
 
 def serve(port: int = 0) -> tuple[grpc.Server, int]:
     """Serve on loopback; returns the server and its port (0 picks a free one). OSError when the port is taken."""
+    for kind in TYPES.values():
+        assert kind.types  # the facts are read now, by one thread, and not while an engine waits
     server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_ANY_SIZE)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
     try:

@@ -99,6 +99,7 @@ INTEGRATION = _part(
     inputs="apiId integrationType connectionType description integrationMethod integrationUri payloadFormatVersion "
     "requestParameters timeoutMilliseconds",
     filled="integrationMethod",
+    rename={"timeoutMilliseconds": "TimeoutInMillis"},
     replaces="apiId integrationType",
     defaults={"connectionType": "INTERNET", "payloadFormatVersion": "1.0", "timeoutMilliseconds": 30000},
 )
@@ -158,6 +159,7 @@ STAGE = _part(
     replaces="apiId name",
     name="name",
     identity="apiId name",
+    upsert=lambda aws, new: new["name"],
     tags=tags.API,
     rename={"name": "StageName"},
     create=_create_stage,

@@ -45,6 +45,8 @@ def _read_alarm(kind: str, answer: str, aws: Aws, name: str) -> Any:
 
 def _read_metric(aws: Aws, name: str, prior: Props) -> Props | None:
     found = _read_alarm("MetricAlarm", "MetricAlarms", aws, name)
+    if found and "ExtendedStatistic" in found:
+        found.pop("Statistic", None)  # an alarm has one of the two; the emulator says both
     if found and "Metrics" in found:
         found["MetricQueries"] = [_of_query(item) for item in found["Metrics"]]
     return found and METRIC.props(found)

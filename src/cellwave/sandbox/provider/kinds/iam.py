@@ -25,13 +25,8 @@ def _read_role(aws: Aws, name: str, prior: Props) -> Props | None:
 def _update_role(aws: Aws, name: str, new: Props, old: Props) -> None:
     if new["assumeRolePolicy"] != old["assumeRolePolicy"]:
         aws.call("iam", "update_assume_role_policy", RoleName=name, PolicyDocument=new["assumeRolePolicy"])
-    aws.call(
-        "iam",
-        "update_role",
-        RoleName=name,
-        Description=new.get("description", ""),
-        MaxSessionDuration=new["maxSessionDuration"],
-    )
+    aws.call("iam", "update_role_description", RoleName=name, Description=new.get("description", ""))
+    aws.call("iam", "update_role", RoleName=name, MaxSessionDuration=new["maxSessionDuration"])
     if new.get("permissionsBoundary") != old.get("permissionsBoundary"):
         if "permissionsBoundary" in new:
             arn = new["permissionsBoundary"]

@@ -53,6 +53,7 @@ KEY = ResourceType(
     "multiRegion tags",
     outputs="arn keyId",
     local="deletionWindowInDays",
+    filled="policy",
     replaces="keyUsage customerMasterKeySpec multiRegion",
     defaults={"isEnabled": True, "keyUsage": "ENCRYPT_DECRYPT", "customerMasterKeySpec": "SYMMETRIC_DEFAULT"},
     tags=tags.KMS,

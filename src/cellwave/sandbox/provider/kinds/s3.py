@@ -46,16 +46,19 @@ def _update_bucket(aws: Aws, bucket: str, new: Props, old: Props) -> None:
 
 def _delete_bucket(aws: Aws, bucket: str, state: Props) -> None:
     if state.get("forceDestroy"):
-        _empty(aws, bucket)
+        _empty(aws, bucket, locked=state.get("objectLockEnabled", False))
     aws.call("s3", "delete_bucket", Bucket=bucket)
 
 
-def _empty(aws: Aws, bucket: str) -> None:
+def _empty(aws: Aws, bucket: str, *, locked: bool) -> None:
+    """Delete every version of every object; what COMPLIANCE mode still retains stays, and so does the bucket."""
+    bypass = True if locked else None
     for page in aws.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket):
         found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
         doomed = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in found]
         if doomed:
-            aws.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+            delete = {"Objects": doomed, "Quiet": True}
+            aws.call("s3", "delete_objects", Bucket=bucket, Delete=delete, BypassGovernanceRetention=bypass)
 
 
 BUCKET = ResourceType(

@@ -53,6 +53,7 @@ TOPIC = ResourceType(
     "aws:sns/topic:Topic",
     inputs="name displayName kmsMasterKeyId policy deliveryPolicy fifoTopic contentBasedDeduplication tags",
     outputs="arn owner",
+    filled="policy",
     replaces="name fifoTopic",
     name="name",
     tags=tags.SNS,
