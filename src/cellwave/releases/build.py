@@ -33,15 +33,8 @@ def build_release(project: Project, version: str, store: ReleaseStore | None = N
     fleet = parse_fleet(texts)
     parse_strategy(project.waves_file(), fleet)
     services = (*fleet.control_services, *fleet.services)
-    where = _Places(texts, {service.name for service in fleet.control_services})
-    paths = {*texts, "waves.yaml"}
-    for service in services:
-        for relative, key in _wanted(service):
-            found = set(files_below(project.root, relative))
-            if not found:
-                message = f"service {service.name} includes {relative!r}, where there is no file"
-                raise BadInput(where.of(service.name, *key), message, "a file or folder of the project")
-            paths |= found
+    places = _Places(texts, {service.name for service in fleet.control_services})
+    paths = {*texts, "waves.yaml"}.union(*(_collect(project.root, service, places) for service in services))
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
@@ -70,6 +63,21 @@ class _Places:
     def of(self, service: str, *key: str | int) -> str:
         above = ("control", "services") if service in self._control else ("services",)
         return self._document.where(*above, service, *key)
+
+
+def _collect(root: Path, service: Service, places: _Places) -> set[str]:
+    """The files that the service needs in a release."""
+    paths: set[str] = set()
+    for relative, key in _wanted(service):
+        found = set(files_below(root, relative))
+        if not found:
+            message = f"service {service.name} includes {relative!r}, where there is no file"
+            raise BadInput(places.of(service.name, *key), message, "a file or folder of the project")
+        if key[0] == "code" and not code_files(found, [relative]):
+            message = f"the code of service {service.name} is {relative!r}, where there is no *.py file below"
+            raise BadInput(places.of(service.name, *key), message, "a folder of Python code")
+        paths |= found
+    return paths
 
 
 def _wanted(service: Service) -> Iterator[tuple[str, tuple[str | int, ...]]]:
