@@ -20,14 +20,16 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     context = here()
     fleet, _ = context.configuration()
     versions = {item.digest: item.version for item in context.store.list()}
-    running, leases = context.running(), context.records.leases()
+    running, leases = context.records.stacks(context.target), context.records.leases()
     rows = []
     for cell in (*((fleet.control,) if fleet.control else ()), *fleet.cells):
         region = fleet.region_of(cell.name)
         services = {}
         for service in fleet.services_of(cell.name):
-            digest = running.get(f"{cell.name}.{service.name}")
-            services[service.name] = versions.get(digest, digest[:12]) if digest else None
+            row = running.get(f"{cell.name}.{service.name}")
+            services[service.name] = (
+                versions.get(row.release, row.release[:12] or "working tree") if row else None
+            )
         rows.append(
             {
                 "cell": cell.name,
@@ -43,8 +45,8 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         print(json.dumps(rows))
         return
     table = Table("cell", "region", "AWS region", "account", "weight", "runs", "leased to")
-    for row in rows:
-        runs = row["services"]
+    for line in rows:
+        runs = line["services"]
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
         cells_of_row = (

@@ -17,6 +17,8 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
 from cellwave.releases.store import ReleaseStore, open_store
 from cellwave.rollout.records import Records
+from cellwave.rollout.space import require_space
+from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
 
 
@@ -44,6 +46,12 @@ class Context:
                     hint="PULUMI_BACKEND_URL names it; `cellwave sandbox up` makes the sandbox's",
                 )
         return environment
+
+    def ready(self) -> None:
+        """Unavailable when a deployment could not work: no engine, no state backend, a full disk."""
+        require_engine(self.project)
+        require_space(self.project.home)
+        _ = self.environment
 
     @property
     def target(self) -> str:

@@ -54,6 +54,7 @@ def begin(context: Context, wanted: str) -> str:
 
     BadInput: an unknown or held release. Leased: another has one of its cells. Nothing was changed then.
     """
+    context.ready()
     release = context.store.get(wanted)
     if held := context.store.held(release.digest):
         raise BadInput(

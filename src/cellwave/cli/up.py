@@ -38,6 +38,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
     from cellwave.deploy.pulumi import PulumiDeployer
     from cellwave.waves.graph import Graph
 
+    context.ready()
     fleet, _ = context.configuration(release or None)
     names = [c.name for c in (*((fleet.control,) if fleet.control else ()), *fleet.cells)]
     if cell not in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.frozen import Frozen
@@ -21,12 +21,12 @@ from cellwave.project import Project
 from cellwave.releases.code import expected_digest
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.records import Records
+from cellwave.rollout.space import require_space
 from cellwave.rollout.state import Checked, Deployed, Observed, State
 from cellwave.waves.model import Step
 
 PROOF_SECONDS = 45.0
 PROGRESS_EVERY = 0.3
-FREE_BYTES = 200 * 1024 * 1024
 
 
 class Order(Frozen):
@@ -121,12 +121,11 @@ class Shell:
     def check(self, state: State) -> Checked:
         """What speaks against starting the current wave: a red alarm, a full disk."""
         wave, release = state.leg.current, state.forward.plan.release
-        problems = []
-        free = shutil.disk_usage(self.home).free
-        if free < FREE_BYTES:
-            problems.append(
-                f"only {free // 2**20} MiB are free where the state is kept, {FREE_BYTES // 2**20} needed"
-            )
+        problems: list[str] = []
+        try:
+            require_space(self.home)
+        except Unavailable as full:
+            problems.append(full.message)
         running = self.records.stacks(self.target)
         fleet = self.fleet(release)
         scopes = {
