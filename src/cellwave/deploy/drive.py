@@ -150,6 +150,8 @@ def _free(at: Drive, locks: tuple[StackLock, ...]) -> Result | None:
         return Result(outcome="locked", owner=owner, reason=f"the stack is locked by {owner}")
     for lock in locks:
         break_lock(lock)
+    if at.directory:
+        at.directory.tidy(crashed=bool(locks))
     if any(lock.file is None for lock in locks):
         run_plain(at.launch, ["cancel", "--yes", "--stack", at.job.stack])
     return None

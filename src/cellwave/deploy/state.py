@@ -92,11 +92,33 @@ class Directory:
             found.append(StackLock(content["hostname"], content["pid"], content["username"], at, file))
         return tuple(found)
 
+    def tidy(self, *, crashed: bool) -> None:
+        """Remove what a killed engine left half-written beside the stack's files; call when nobody holds a lock.
+
+        A file's `.attrs` are written in place: torn ones keep the engine from reading the file, missing ones don't.
+        """
+        for side in (self.root / "meta.yaml.attrs", *self.file.parent.glob(f"{self.file.name}*.attrs")):
+            if _is_torn(side):
+                side.unlink(missing_ok=True)
+        if crashed:
+            for partial in self.file.parent.glob(f"{self.file.name}.*tmp"):
+                partial.unlink(missing_ok=True)
+
     def export(self) -> Exported:
         """The last deployment, in the form of `pulumi stack export`."""
         kept = json.loads(self.file.read_text())
         latest = kept.pop("checkpoint").get("latest")
         return {**kept, "deployment": latest}
+
+
+def _is_torn(side: Path) -> bool:
+    try:
+        json.loads(side.read_text())
+    except ValueError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def directory_of(environment: Mapping[str, str], project: str, stack: str) -> Directory | None:
