@@ -1,0 +1,291 @@
+"""The Pulumi program, by the literal `pulumi` command line, as it runs from a release's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from cellwave.cell import code_archive
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project
+from tests.audit.support import event
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+CELL = "eu-west-1"
+SERVICES = ("storage", "ingest", "query")
+ACCOUNTS = ("2000000000", "3300000000")  # of the project's fleet, and in their place those of this test
+
+
+@dataclass
+class Deployment:
+    """A copy of what a release carries, and nothing else, with state of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def fleet(self) -> Fleet:
+        """The copy's fleet."""
+        files = sorted((self.folder / "cells").glob("*.yaml"))
+        return parse_fleet({f"cells/{path.name}": path.read_text() for path in files})
+
+    def pulumi(self, *argv: str, cwd: Path | None = None, fails: bool = False) -> str:
+        """Run the command line; its output."""
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", *argv],
+            cwd=cwd or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def up(self, stack: str, *flags: str) -> None:
+        """As a person types it."""
+        self.pulumi("stack", "select", "--create", stack)
+        self.pulumi("up", "--yes", "--skip-preview", *flags)
+
+    def outputs(self, service: str) -> dict[str, str]:
+        """A service's stack outputs."""
+        found: dict[str, str] = json.loads(
+            self.pulumi("stack", "output", "--json", "--stack", f"{CELL}.{service}")
+        )
+        return found
+
+    def key(self, *argv: str) -> dict[str, str]:
+        """A new key, as an Authorization header."""
+        done = subprocess.run(
+            [sys.executable, "-m", "audit.admin", "key", *argv],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return {"Authorization": f"Bearer {json.loads(done.stdout)['key']}"}
+
+    def aws(self, service: str) -> Any:
+        """A client in the cell's account and region."""
+        cell = self.fleet.cell(CELL)
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            region_name=cell.aws_region,
+            aws_access_key_id=cell.account,
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+def until(condition: Callable[[], bool], within: float = 60) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.2)
+
+
+def release_folder(folder: Path) -> None:
+    """Copy what cells/fleet.yaml includes, into accounts of this test's own."""
+    for path in sorted((ROOT / "cells").glob("*.yaml")):
+        (folder / "cells").mkdir(exist_ok=True)
+        (folder / "cells" / path.name).write_text(path.read_text().replace(*ACCOUNTS))
+    fleet = parse_fleet(Project(folder).config_files())
+    for name in fleet.service(CELL, "query").include:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if name != "cells" and (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif name != "cells":
+            shutil.copy(ROOT / name, target)
+    (folder / "release.json").write_text('{"version": "test", "files": {}, "code": {}}')
+
+
+@pytest.fixture(scope="module")
+def deployed(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The control plane and one whole cell, up."""
+    folder = tmp_path_factory.mktemp("release")
+    release_folder(folder)
+    state = tmp_path_factory.mktemp("state")
+    account = parse_fleet(Project(folder).config_files()).cell("control").account
+    made = Deployment(
+        folder,
+        {
+            **os.environ,
+            "PULUMI_BACKEND_URL": f"file://{state}",
+            "AWS_ACCESS_KEY_ID": account,
+        },
+    )
+    made.up("control.control")
+    made.key("--application", "acme", "--tenant", "t1")
+    for service in SERVICES:
+        made.up(f"{CELL}.{service}")
+    return made
+
+
+def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
+    """A direct post and an upload by policy are archived, indexed and read back by their tenant alone."""
+    application = deployed.key("--application", "acme")
+    tenant, other = (deployed.key("--application", "acme", "--tenant", name) for name in ("t1", "t2"))
+    deployed.up(f"{CELL}.storage")
+    ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
+
+    def accepted() -> bool:
+        # The cell's copy of the directory may be a minute old.
+        return httpx.post(f"{ingest}/v1/events", headers=application, json=event()).status_code == 202
+
+    until(accepted, within=90)
+    session = httpx.get(f"{ingest}/applications/session", headers=application).json()
+    uploaded = httpx.post(
+        session["uploadUrl"],
+        data={**session["form"], "key": "acme/a.jsonl"},
+        files={"file": json.dumps(event(second=1)).encode()},
+    )
+    assert uploaded.status_code == 204
+
+    def read(key: dict[str, str]) -> list[str]:
+        answer = httpx.get(f"{query}/v1/events", headers=key, params={"eventName": "login"})
+        return [found["eventTime"] for found in answer.json().get("events", [])]
+
+    until(lambda: len(read(tenant)) >= 2, within=90)
+    assert read(tenant)[0] == event(second=1)["eventTime"]
+    assert read(other) == []
+    bucket = f"{CELL}-{deployed.fleet.cell(CELL).account}-archive"
+    keys = [entry["Key"] for entry in deployed.aws("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+    assert len(keys) == 2
+    assert all(key.startswith("acme/t1/") for key in keys)
+
+
+def test_health_answers_the_digest_of_the_service_s_code(deployed: Deployment) -> None:
+    """The same that the program computes from the code folders."""
+    for service in ("ingest", "query"):
+        folders = deployed.fleet.service(CELL, service).code
+        answer = httpx.get(f"{deployed.outputs(service)['url']}/healthz")
+        assert answer.json() == {"service": service, "digest": code_archive(deployed.folder, folders).digest}
+
+
+def test_a_second_up_changes_nothing(deployed: Deployment) -> None:
+    """Nor does the emulated AWS drift from what was asked for."""
+    deployed.up("control.control", "--expect-no-changes")
+    for service in ("ingest", "query"):
+        deployed.up(f"{CELL}.{service}", "--expect-no-changes", "--refresh")
+
+
+def test_the_release_marker_is_in_the_cell(deployed: Deployment) -> None:
+    """Each service's parameter holds the digest of the release whose folder the program ran from."""
+    values = {
+        service: deployed.aws("ssm").get_parameter(Name=f"/cellwave/{service}")["Parameter"]["Value"]
+        for service in SERVICES
+    }
+    assert len(set(values.values())) == 1
+    assert len(values["query"]) == 64
+
+
+def test_each_service_has_one_composite_alarm(deployed: Deployment) -> None:
+    """It is OK, and goes to ALARM when one of its alarms does."""
+    cloudwatch = deployed.aws("cloudwatch")
+
+    def state(service: str) -> str:
+        found = cloudwatch.describe_alarms(AlarmNames=[f"{CELL}-{service}"], AlarmTypes=["CompositeAlarm"])
+        return str(found["CompositeAlarms"][0]["StateValue"])
+
+    until(lambda: [state(service) for service in SERVICES] == ["OK"] * 3)
+    cloudwatch.put_metric_data(
+        Namespace="AWS/ApiGateway",
+        MetricData=[
+            {
+                "MetricName": "5xx",
+                "Dimensions": [{"Name": "ApiId", "Value": deployed.outputs("query")["api_id"]}],
+                "Values": [1.0, 0.0],
+                "Counts": [5, 20],
+            }
+        ],
+    )
+    until(lambda: state("query") == "ALARM")
+    assert state("ingest") == "OK"
+    until(lambda: state("query") == "OK")
+
+
+def test_the_archive_is_locked_and_encrypted(deployed: Deployment) -> None:
+    """A default retention on every object, and the cell's own KMS key."""
+    s3, bucket = deployed.aws("s3"), f"{CELL}-{deployed.fleet.cell(CELL).account}-archive"
+    lock = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    assert lock["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 1}
+    (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    aliases = {a["AliasName"]: a.get("TargetKeyId") for a in deployed.aws("kms").list_aliases()["Aliases"]}
+    key = aliases[f"alias/{CELL}-archive"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"].endswith(f"key/{key}")
+
+
+def test_a_function_may_do_what_it_does_and_no_more(deployed: Deployment) -> None:
+    """No action and no resource of a policy is a star alone; the query function writes nothing."""
+    iam = deployed.aws("iam")
+    for function in ("ingest-api", "ingest-processor", "query-api"):
+        policy = iam.get_role_policy(RoleName=f"{CELL}-{function}-eu-west-1", PolicyName="own")
+        statements = policy["PolicyDocument"]["Statement"]
+        actions = {action for one in statements for action in _list(one["Action"])}
+        resources = {resource for one in statements for resource in _list(one["Resource"])}
+        assert all("*" not in action for action in actions)
+        assert "*" not in resources
+        if function == "query-api":
+            assert {action for action in actions if not action.startswith(("logs:", "kms:"))} == {
+                "s3:GetObject",
+                "dynamodb:Query",
+            }
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def test_a_resource_with_another_provider_ends_the_program(deployed: Deployment, tmp_path: Path) -> None:
+    """Neither a second provider nor a resource that names one gets past the boundary."""
+    for line, reason in {
+        "aws.Provider('other', region='us-east-1')": "provider 'other': eu-west-1.query has one AWS provider",
+        "sqs.Queue('q', opts=pulumi.ResourceOptions(provider=other))": "'q': its provider is not the one pinned",
+    }.items():
+        program = tmp_path / str(len(reason))
+        shutil.copytree(deployed.folder / "cells", program / "cells")
+        (program / "Pulumi.yaml").write_text("name: probe\nruntime: python\n")
+        (program / "__main__.py").write_text(
+            "import pulumi\nimport pulumi_aws as aws\nfrom pulumi_aws import sqs\n"
+            "from cellwave.cell import context, pinned_provider\n"
+            "other = aws.Provider('before', region='us-east-1')\n"
+            f"pinned_provider(context())\n{line}\n"
+        )
+        deployed.pulumi("stack", "select", "--create", f"{CELL}.query", cwd=program)
+        said = deployed.pulumi("preview", cwd=program, fails=True)
+        assert reason in said
+        assert "Traceback" not in said
+
+
+def test_an_unknown_stack_lists_the_known_ones(deployed: Deployment) -> None:
+    """Without a traceback, and nothing is made."""
+    deployed.pulumi("stack", "select", "--create", "mars.ingest")
+    said = deployed.pulumi("preview", fails=True)
+    assert "us-west-2.ingest" in said
+    assert "Traceback" not in said
+
+
+def test_a_cell_can_be_destroyed(deployed: Deployment) -> None:
+    """In the sandbox even its archive; afterwards nothing of it is there."""
+    for service in reversed(SERVICES):
+        deployed.pulumi("destroy", "--yes", "--skip-preview", "--stack", f"{CELL}.{service}")
+    names = [bucket["Name"] for bucket in deployed.aws("s3").list_buckets()["Buckets"]]
+    assert names == []
+    assert deployed.aws("lambda").list_functions()["Functions"] == []
+    assert deployed.aws("dynamodb").list_tables()["TableNames"] == []
