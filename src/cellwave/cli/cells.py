@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,14 +21,14 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     fleet, _ = context.configuration()
     versions = {item.digest: item.version for item in context.store.list()}
     running, leases = context.records.stacks(context.target), context.records.leases()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in (*((fleet.control,) if fleet.control else ()), *fleet.cells):
         region = fleet.region_of(cell.name)
         services = {}
         for service in fleet.services_of(cell.name):
-            row = running.get(f"{cell.name}.{service.name}")
+            stack = running.get(f"{cell.name}.{service.name}")
             services[service.name] = (
-                versions.get(row.release, row.release[:12] or "working tree") if row else None
+                versions.get(stack.release, stack.release[:12] or "working tree") if stack else None
             )
         rows.append(
             {
@@ -49,15 +49,15 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         runs = line["services"]
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
-        cells_of_row = (
-            row["cell"],
-            row["region"],
-            row["aws_region"],
-            row["account"],
-            f"{row['weight']:g}",
+        fields = (
+            line["cell"],
+            line["region"],
+            line["aws_region"],
+            line["account"],
+            f"{line['weight']:g}",
             text,
         )
-        table.add_row(*(str(value or "-") for value in cells_of_row), row["leased_to"] or "")
+        table.add_row(*(str(value or "-") for value in fields), str(line["leased_to"] or ""))
     for column in table.columns[:5]:
         column.no_wrap = True
     Console().print(table)
