@@ -104,8 +104,8 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
     if not isinstance(project, dict) or not isinstance(project.get("name"), str):
         raise ValueError(f"{file} names no project")
     program = (source / project.get("main", ".")).resolve()
+    settings = source / project.pop("stackConfigDir", ".") / f"Pulumi.{job.stack}.yaml"
     (work / "Pulumi.yaml").write_text(json.dumps({**project, "main": str(program)}))
-    settings = source / f"Pulumi.{job.stack}.yaml"
     if settings.is_file():
         shutil.copy(settings, work)
     return project["name"], program

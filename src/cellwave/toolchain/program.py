@@ -120,7 +120,7 @@ def _use_virtualenv(root: Path, options: dict[str, object]) -> None:
     if isinstance(name, str) and name:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         packages = root / name / "lib" / version / "site-packages"
-        if packages.is_dir():
+        if packages.is_dir() and str(packages) not in sys.path:
             site.addsitedir(str(packages))
 
 
