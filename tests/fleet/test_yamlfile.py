@@ -75,6 +75,7 @@ def test_anchors_and_merged_keys_are_resolved() -> None:
         ("strict: .nan\n", "t.yaml:1", "found nan", "a finite number"),
         ("leaf: {name: 2026-01-01}\n", "t.yaml:1", "found a ", "a text (in quotes)"),
         ("leaf: {name: !odd a}\n", "t.yaml:1", "found a ", "a text (in quotes)"),
+        ("strict: 1\nleaf: \x00", "t.yaml:2", "a character that YAML does not allow", "plain text"),
         ("&me\nleaf: *me\n", "t.yaml:1", "nested without end", "finished values"),
         ("leaf: " + 500 * "[", "t.yaml:1", "nested without end", "finished values"),
     ],

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from cellwave.errors import BadInput
@@ -67,8 +68,11 @@ def read(text: str, file: str) -> Document:
         raise _broken(error, file) from None
     except RecursionError:
         raise _endless(file) from None
+    except ReaderError as error:
+        where = f"{file}:{text.count(chr(10), 0, error.position) + 1}"
+        raise BadInput(where, f"a character that YAML does not allow: {error.reason}", "plain text") from None
     except (YAMLError, ValueError) as error:
-        raise BadInput(file, f"not YAML: {error}", "valid YAML 1.2") from None
+        raise BadInput(f"{file}:1", f"not YAML: {' '.join(str(error).split())}", "valid YAML 1.2") from None
     if loaded is None:
         raise BadInput(f"{file}:1", "the file is empty", "a mapping (key: value)")
     if not isinstance(loaded, CommentedMap):
