@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from typing import Annotated
@@ -14,7 +13,7 @@ from cellwave.cli.context import Context, here, whoami
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Service
-from cellwave.rollout.records import StackRow
+from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
 
 
@@ -33,8 +32,6 @@ def up(
 
 def deploy_cell(context: Context, cell: str, release: str) -> None:
     """Run every service of a cell, from a release (its digest) or the working tree (""), under a lease."""
-    import psutil
-
     from cellwave.deploy.pulumi import PulumiDeployer
     from cellwave.waves.graph import Graph
 
@@ -45,7 +42,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
         raise BadInput(f"cell {cell!r}", "there is none of that name", "one of " + ", ".join(names))
     services = {s.name: s for s in fleet.services_of(cell)}
     graph = Graph(services, ((need, s.name) for s in services.values() for need in s.needs))
-    owner = f"up:{whoami()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    owner = process_owner(whoami())
     context.records.lease([cell], owner)
     deployer = PulumiDeployer(context.project, context.environment)
     try:

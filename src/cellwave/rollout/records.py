@@ -6,16 +6,19 @@ Every method is one transaction. Writers are the one worker and any number of co
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import psutil
 import sqlalchemy as sa
 
 from cellwave.errors import Leased, Unavailable
 from cellwave.frozen import Frozen
+from cellwave.processes import Proc, alive
 from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.state import Commanded, Note, State
 
@@ -254,6 +257,9 @@ class Records:
 
     def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
         held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
+        dead = {other for other in held.values() if _is_dead(other)}
+        db.execute(sa.delete(LEASES).where(LEASES.c.owner.in_(dead)))
+        held = {cell: other for cell, other in held.items() if other not in dead}
         taken = {cell: other for cell, other in held.items() if other != owner}
         if taken:
             names = ", ".join(f"{cell} by {other}" for cell, other in taken.items())
@@ -272,6 +278,16 @@ class Records:
         last = db.execute(sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)).first()
         entry = seal(_entry(last) if last else None, at=at, rollout=rollout, **note.model_dump())
         db.execute(sa.insert(JOURNAL).values(key=key, **entry.model_dump()))
+
+
+def process_owner(actor: str) -> str:
+    """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
+    return f"up:{actor}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def _is_dead(owner: str) -> bool:
+    kind, *_, pid, started = owner.split(":") if owner.count(":") >= 3 else ("", "0", "0")
+    return kind == "up" and not alive(Proc(pid=int(pid), started=float(started)))
 
 
 def _rollout(row: sa.Row[Any]) -> RolloutRow:

@@ -1,0 +1,121 @@
+"""What the database promises. The same suite would run on PostgreSQL: give its URL in CELLWAVE_TEST_DATABASE_URL."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from cellwave.errors import Leased
+from cellwave.rollout.journal import faults
+from cellwave.rollout.records import JOURNAL, Records, RolloutRow, StackRow, metadata
+from cellwave.rollout.state import Commanded, Note, first_state
+from tests.rollout.plans import NEW, plan
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    """An empty database."""
+    made = Records(os.environ.get("CELLWAVE_TEST_DATABASE_URL") or f"sqlite:///{tmp_path / 'db'}")
+    yield made
+    metadata.drop_all(made.engine)
+    made.engine.dispose()
+
+
+def row(name: str, cells: list[str]) -> RolloutRow:
+    """A rollout of cells."""
+    return RolloutRow(id=name, created=1.0, actor="ann", target="t", state=first_state(name, plan([cells])))
+
+
+def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Records) -> None:
+    """A second rollout that shares one cell changes nothing, and learns whose it is."""
+    records.create_rollout(row("v1-1", ["a", "b"]))
+    with pytest.raises(Leased, match="b by v1-1"):
+        records.create_rollout(row("v2-1", ["b", "c"]))
+    assert [r.id for r in records.rollouts()] == ["v1-1"]
+    assert records.leases() == {"a": "v1-1", "b": "v1-1"}
+
+
+def test_a_decision_kept_twice_is_kept_once(records: Records) -> None:
+    """A step that is repeated after a crash writes no second journal line."""
+    made = row("v1-1", ["a"])
+    records.create_rollout(made)
+    state = made.state.model_copy(update={"turn": 1})
+    for _ in range(2):
+        records.commit_turn(state, [Note(kind="started", text="x")], 2.0, "t")
+    assert [e.kind for e in records.journal()] == ["started"]
+
+
+def test_a_converged_stack_is_recorded_with_its_release(records: Records) -> None:
+    """The planner learns from it what each stack runs; another backend's stacks are another's."""
+    made = row("v1-1", ["a"])
+    records.create_rollout(made)
+    records.commit_turn(made.state, [Note(kind="converged", text="", subject="a.storage")], 2.0, "t")
+    assert {name: stack.release for name, stack in records.stacks("t").items()} == {"a.storage": NEW}
+    assert records.stacks("elsewhere") == {}
+
+
+def test_leases_end_with_the_rollout(records: Records) -> None:
+    """Whatever the outcome."""
+    made = row("v1-1", ["a"])
+    records.create_rollout(made)
+    records.commit_turn(made.state.model_copy(update={"outcome": "failed", "turn": 1}), [], 2.0, "t")
+    assert records.leases() == {}
+
+
+def test_a_command_is_taken_once(records: Records) -> None:
+    """The same command left twice is delivered once."""
+    event = Commanded(at=1.0, action="pause", actor="ann")
+    for _ in range(2):
+        records.command("one", "v1-1", event)
+    [(identity, name, text)] = records.undelivered()
+    assert (identity, name) == ("one", "v1-1")
+    assert Commanded.model_validate_json(text) == event
+    records.delivered(identity)
+    assert records.undelivered() == []
+
+
+def test_the_chain_stays_whole_under_concurrent_writers(records: Records) -> None:
+    """The worker and command lines write at the same time."""
+
+    def write(name: str) -> None:
+        for number in range(15):
+            records.note(f"{name}/{number}", Note(kind="k", text=name))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = records.journal()
+    assert len(entries) == 60
+    assert faults(entries) == []
+
+
+def test_a_line_changed_in_the_database_is_found(records: Records) -> None:
+    """Tampering shows."""
+    records.note("a", Note(kind="approve", text="", actor="ann"))
+    records.note("b", Note(kind="done", text=""))
+    with records.engine.begin() as db:
+        db.execute(sa.update(JOURNAL).where(JOURNAL.c.seq == 1).values(actor="mallory"))
+    assert faults(records.journal())
+
+
+def test_the_lease_of_a_dead_command_line_is_taken_over(records: Records) -> None:
+    """`cellwave up` that was killed does not block its cell for ever; a living one does."""
+    dead = f"up:ann:{2**22 + 1}:1.00"
+    records.lease(["a"], dead)
+    records.lease(["a"], "v1-1")
+    assert records.leases() == {"a": "v1-1"}
+
+
+def test_what_a_stack_runs_is_replaced(records: Records) -> None:
+    """The last deployment counts."""
+    for release in ("one", "two"):
+        records.set_stack(StackRow("a.app", "t", release, {"url": "x"}, 1.0))
+    assert records.stacks("t")["a.app"].release == "two"
+    assert records.stacks("t")["a.app"].outputs == {"url": "x"}
