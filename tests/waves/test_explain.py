@@ -8,18 +8,26 @@ import pytest
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
-from cellwave.project import Project
 from cellwave.releases.model import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 from cellwave.waves.parse import parse_strategy
 from cellwave.waves.planner import make_plan, make_rollback
 
+WAVES = """\
+concurrency: 2
+bake: {seconds: 10, samples: 30, limit: 60}
+waves:
+  - {name: canary, cells: [ap-south-1]}
+  - {name: early, cells: [eu-west-1]}
+  - {name: broad, regions: [us, jp], approve: true}
+"""
+
 
 @pytest.fixture
-def plan(project: Project, fleet: Fleet) -> Plan:
-    """This repository's plan of v2; the last wave wants a person's approval, and eu-west-1 runs nothing yet."""
-    strategy = parse_strategy(project.waves_file() + "    approve: true\n", fleet)
+def plan(fleet: Fleet) -> Plan:
+    """The plan of v2 for this repository's fleet; eu-west-1 runs nothing yet."""
+    strategy = parse_strategy(WAVES, fleet)
     running = {stack: "old" for stack in fleet.stacks if not stack.startswith("eu-west-1")}
     return make_plan(fleet, strategy, Release(version="v2", files={}, code={}), running)
 
@@ -77,13 +85,13 @@ def test_why_of_a_cell_outside_the_plan_is_refused(plan: Plan) -> None:
     assert "did you mean 'us-east-1'?" in caught.value.expected
 
 
-def test_a_lowered_concurrency_is_explained(fleet: Fleet, project: Project) -> None:
-    """When the budget slows a wave, its cells say so."""
-    strategy = parse_strategy(f"budget: 0.4\n{project.waves_file()}", fleet)
+def test_a_lowered_concurrency_is_explained(fleet: Fleet) -> None:
+    """When the budget slows a wave, its rows and its cells say so."""
+    strategy = parse_strategy(f"budget: 0.4\n{WAVES.replace(', approve: true', '')}", fleet)
     slowed = make_plan(fleet, strategy, Release(version="v2", files={}, code={}), {})
-    assert "Concurrency: 1 at once instead of 2: 50% of the traffic is over the 40% budget." in why(
-        slowed, "us-east-1"
-    )
+    note = "2 could carry 50% of the traffic, over the budget of 40%"
+    assert to_rows(slowed)[-1].concurrency == f"one cell at a time ({note})"
+    assert f"Its wave changes one cell at a time: {note}." in why(slowed, "us-east-1")
 
 
 def test_dot_draws_every_step_edge_and_bake(plan: Plan, back: Plan) -> None:

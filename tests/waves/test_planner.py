@@ -81,9 +81,9 @@ def test_reasons_say_why_a_cell_stands_where_it_stands(plan: Plan) -> None:
         (6, 1.0, 6, ""),
         (9, 1.0, 6, ""),
         (2, 0.55, 2, ""),
-        (2, 0.5, 1, "1 at once instead of 2: 55% of the traffic is over the 50% budget"),
-        (6, 0.8, 3, "3 at once instead of 6: 100% of the traffic is over the 80% budget"),
-        (6, 0.3, 1, "1 at once instead of 6: 100% of the traffic is over the 30% budget"),
+        (2, 0.5, 1, "2 could carry 55% of the traffic, over the budget of 50%"),
+        (6, 0.8, 3, "6 could carry 100% of the traffic, over the budget of 80%"),
+        (6, 0.3, 1, "6 could carry 100% of the traffic, over the budget of 30%"),
     ],
 )
 def test_concurrency_is_lowered_until_the_heaviest_cells_fit_the_budget(

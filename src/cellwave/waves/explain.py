@@ -31,7 +31,7 @@ def to_rows(plan: Plan) -> list[Row]:
             wave=f"{wave.number} {wave.name}",
             cell=cell,
             services=_services(_steps(wave, cell)),
-            concurrency=_concurrency(wave),
+            concurrency=_concurrency(wave) + (f" ({wave.note})" if wave.note else ""),
             bake=_bake(wave.bake),
             why=wave.reasons.get(cell, ""),
         )
@@ -93,7 +93,7 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
         if steps:
             yield f"Order of its services: {_services(steps)}."
         if wave.note:
-            yield f"Concurrency: {wave.note}."
+            yield f"Its wave changes {_concurrency(wave)}: {wave.note}."
 
 
 def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:

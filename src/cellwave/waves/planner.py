@@ -157,8 +157,10 @@ def _concurrency(wave: Wave, cells: Sequence[Cell], fleet: Fleet, strategy: Stra
     if fitting == asked:
         return asked, ""
     share = sum(weights[:asked]) / total
-    budget = f"{share:.0%} of the traffic is over the {strategy.budget:.0%} budget"
-    return fitting, f"{fitting} at once instead of {asked}: {budget}"
+    return (
+        fitting,
+        f"{asked} could carry {share:.0%} of the traffic, over the budget of {strategy.budget:.0%}",
+    )
 
 
 def _reason(cell: Cell, wave: Wave, cells: Sequence[Cell], fleet: Fleet) -> str:
