@@ -27,7 +27,7 @@ ASSUME = json.dumps(
 @dataclass(frozen=True)
 class Case:
     """`updated` None: the type has nothing to update. `replacing` is an input with a value that replaces it (None:
-    no input does). `scope` goes before the id on import. `lasts`: AWS has a default for it that deleting goes back to."""
+    no input does). `scope` goes before the id on import. `lasts`: deleting it goes back to a default of AWS's."""
 
     inputs: Props
     updated: Props | None = None
