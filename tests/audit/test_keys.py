@@ -60,7 +60,7 @@ def test_a_tenants_secret_is_no_secret_of_another(cell: AuditCell) -> None:
 def test_the_directory_is_read_once_a_minute(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revoked key works while the copy is fresh, and is unknown after that."""
     now = 1000.0
-    copy = directory._Copy(clock=lambda: now)
+    copy = directory.Copy(clock=lambda: now)
     monkeypatch.setattr(directory, "directory", copy.get)
     key = cell.key("acme", "t1")
     assert cell.search(key).status == 200

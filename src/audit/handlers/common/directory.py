@@ -62,7 +62,7 @@ class Directory:
         return None
 
 
-class _Copy:
+class Copy:
     """The directory as last read."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -83,7 +83,7 @@ class _Copy:
         self._read_at = float("-inf")
 
 
-_copy = _Copy()
+_copy = Copy()
 directory = _copy.get
 forget = _copy.forget
 
