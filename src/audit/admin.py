@@ -1,4 +1,4 @@
-"""Keys and tenants, in the control plane's tables: `python -m audit.admin key --application A [--tenant T]`.
+"""Keys and tenants, in the control plane's tables: `python -m audit.admin key acme acme/north`.
 
 A cell learns of a new key when its storage stack is deployed next.
 """
@@ -61,19 +61,26 @@ def _table(name: str) -> Table:
     return boto3.resource("dynamodb").Table(name)
 
 
-def _id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to 64 of A-Z a-z 0-9 . _ -")
-    return text
+def _holder(text: str) -> tuple[str, str | None]:
+    application, slash, tenant = text.partition("/")
+    for name in (application, *([tenant] if slash else [])):
+        if not _ID.fullmatch(name):
+            raise argparse.ArgumentTypeError(
+                f"found {name!r}, expected 1 to 64 of A-Z a-z 0-9 . _ - (APPLICATION or APPLICATION/TENANT)"
+            )
+    return application, tenant if slash else None
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m audit.admin", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    key = commands.add_parser("key", help="make a key and print it, once, as JSON")
-    key.add_argument("--application", type=_id, required=True, help="whose key; alone: it writes events")
+    key = commands.add_parser("key", help="make keys and print each, once, as a JSON line")
     key.add_argument(
-        "--tenant", type=_id, help="a key of this tenant of the application: it reads its events"
+        "holders",
+        type=_holder,
+        nargs="+",
+        metavar="APPLICATION[/TENANT]",
+        help="an application's key writes events for its tenants, a tenant's reads its own",
     )
     commands.add_parser("keys", help="list the keys: hash, kind, application, tenant, one JSON line each")
     return parser.parse_args(argv)
@@ -84,8 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = _arguments(argv)
     try:
         if asked.command == "key":
-            key = make_key(asked.application, asked.tenant)
-            print(json.dumps({"applicationId": asked.application, "tenantId": asked.tenant, "key": key}))
+            for application, tenant in asked.holders:
+                key = make_key(application, tenant)
+                print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}))
         else:
             for known in list_keys():
                 print(json.dumps(known, sort_keys=True))

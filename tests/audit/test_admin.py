@@ -56,7 +56,7 @@ def test_a_key_is_printed_once_and_kept_as_a_hash(
     tables: AuditCell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tables and the listing hold its SHA-256, kind and owner, and never the key."""
-    made = make(capsys, "--application", "acme", "--tenant", "t1")
+    made = make(capsys, "acme/t1")
     credential = base64.b64decode(made["key"]).decode()
     assert credential.startswith("acme,t1,")
     assert admin.main(["keys"]) == 0
@@ -69,8 +69,8 @@ def test_a_key_is_printed_once_and_kept_as_a_hash(
 def test_a_cells_directory_knows_every_key(tables: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
     """Read through the control plane's role; a tenant's key registers the tenant; the text is stable."""
     keys = [
-        make(capsys, "--application", "acme")["key"],
-        make(capsys, "--application", "acme", "--tenant", "t1")["key"],
+        make(capsys, "acme")["key"],
+        make(capsys, "acme/t1")["key"],
     ]
     text = read_directory(fleet(tables))
     assert read_directory(fleet(tables)) == text
@@ -80,7 +80,7 @@ def test_a_cells_directory_knows_every_key(tables: AuditCell, capsys: pytest.Cap
     assert directory.tenants("acme") == {"t1"}
 
 
-@pytest.mark.parametrize("argv", [["--application", "a,b"], ["--application", "a", "--tenant", "a/b"], []])
+@pytest.mark.parametrize("argv", [["a,b"], ["a/b/c"], ["a/"], []])
 def test_an_id_that_could_not_be_told_apart_is_refused(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,7 +131,7 @@ def deployed(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Depl
         },
     )
     made.up("control.control")
-    made.key("--application", "acme", "--tenant", "t1")
+    made.key("acme/t1")
     for service in SERVICES:
         made.up(f"{CELL}.{service}")
     return made
@@ -139,8 +139,8 @@ def deployed(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Depl
 
 def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     """A direct post and an upload by policy are archived, indexed and read back by their tenant alone."""
-    application = deployed.key("--application", "acme")
-    tenant, other = (deployed.key("--application", "acme", "--tenant", name) for name in ("t1", "t2"))
+    application = deployed.key("acme")
+    tenant, other = (deployed.key(f"acme/{name}") for name in ("t1", "t2"))
     deployed.up(f"{CELL}.storage")
     ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
 
