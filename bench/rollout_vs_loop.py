@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,10 +25,12 @@ from statistics import median
 
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
+from cellwave.rollout.worker import stop_worker
 from cellwave.sandbox import server
 
 COPIED = ("Pulumi.yaml", "waves.yaml", "requirements.lock", "pyproject.toml", "cells", "src")
 OWN = ("AWS_", "PULUMI_", "CELLWAVE_")
+LONGEST_S = 900
 CELLWAVE = (sys.executable, "-m", "cellwave.cli.main")
 UP = "pulumi up --skip-preview --yes --non-interactive --stack {}"
 CREATE = "pulumi stack init --no-select {} && " + UP
@@ -54,6 +57,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
+            timeout=LONGEST_S,
         )
         if done.returncode:
             sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-5000:]}")
@@ -84,6 +88,7 @@ def fresh(source: Project) -> Iterator[Bench]:
         try:
             yield Bench(project, kept | server.environment(project))
         finally:
+            stop_worker(project)
             server.down(project)
 
 
@@ -144,6 +149,7 @@ def main() -> None:
         "--rounds", type=int, default=1, help="how often; the medians are reported (default: 1)"
     )
     rounds = parser.parse_args().rounds
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # leave no sandbox behind
     source = find_project()
     contenders = {"rollout": by_rollout, "loop": by_loop}
     seen: dict[str, list[Times]] = {name: [] for name in contenders}
