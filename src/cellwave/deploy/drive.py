@@ -106,7 +106,8 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
     program = (source / project.get("main", ".")).resolve()
     settings = source / project.pop("stackConfigDir", ".") / f"Pulumi.{job.stack}.yaml"
     (work / "Pulumi.yaml").write_text(json.dumps({**project, "main": str(program)}))
-    if settings.is_file():
+    # Settings that the engine wrote by itself hold no configuration, and may be of another backend's stack.
+    if settings.is_file() and (YAML(typ="safe").load(settings.read_text()) or {}).get("config"):
         shutil.copy(settings, work)
     return project["name"], program
 

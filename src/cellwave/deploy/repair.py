@@ -89,7 +89,16 @@ def _adopt(resources: list[State], resource: State, find: Find) -> None:
             replaced["delete"] = True
     inputs = resource.get("inputs", {})
     outputs = {key: value for key, value in inputs.items() if key != "__defaults"}
-    resources.append({**resource, "id": found[0], "outputs": {**outputs, "id": found[0]}, MARK: True})
+    adopted = {**resource, "id": found[0], "outputs": {**outputs, "id": found[0]}, MARK: True}
+    resources.insert(_place_of(resource["urn"], resources), adopted)
+
+
+def _place_of(urn: str, resources: list[State]) -> int:
+    """Where a resource goes: the engine wants it before all that need it."""
+    for place, other in enumerate(resources):
+        if urn == other.get("parent") or urn in other.get("dependencies", ()):
+            return place
+    return len(resources)
 
 
 def _doubt(recorded: State, intended: State) -> None:

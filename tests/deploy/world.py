@@ -1,0 +1,87 @@
+"""What the deployer's contract suite needs to know of the world that a deployer changes, real or fake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+from cellwave.deploy.port import Deployer, Job, Operation
+
+PROGRAM = Path(__file__).parent / "programs" / "shop"
+ACCOUNT = "200000000009"
+DEFAULTS: dict[str, Any] = {
+    "account": ACCOUNT,
+    "version": "v1",
+    "bucket": "goods",
+    "timeout": 30,
+    "pause": 0,
+    "broken": False,
+}
+# The stack itself, its provider, and the three resources.
+RESOURCES = 5
+
+
+class World(Protocol):
+    """A state backend and a cloud account, with a hand to spoil them."""
+
+    def deployer(self) -> Deployer:
+        """A new deployer on this world, as a restarted worker has it."""
+        ...
+
+    def there(self, stack: str) -> dict[str, str]:
+        """The stack's physical resources by kind (bucket, queue, parameter) with a telling value."""
+        ...
+
+    def recorded(self, stack: str) -> set[str]:
+        """The kinds of resources that the stack's state holds."""
+        ...
+
+    def pending(self, stack: str) -> int:
+        """How many operations the state has as begun and not ended."""
+        ...
+
+    def is_locked(self, stack: str) -> bool:
+        """Whether the backend holds a lock on the stack."""
+        ...
+
+    def lock(self, stack: str, *, living: bool) -> str:
+        """Leave a lock as another engine would, alive or killed; returns its owner."""
+        ...
+
+    def kill_engine(self, stack: str) -> None:
+        """Kill -9 the engine that runs on the stack, once it has made the bucket."""
+        ...
+
+    def cut_off(self, stack: str, kind: str) -> None:
+        """Make the stack look as if its engine was killed just after it had made the resource."""
+        ...
+
+
+def release(folder: Path, **settings: Any) -> Path:
+    """A release's folder with the shop's program and these settings."""
+    shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "settings.json").write_text(json.dumps({**DEFAULTS, **settings}))
+    return folder
+
+
+def job(
+    attempt: str,
+    stack: str,
+    source: Path,
+    operation: Operation = "up",
+    *,
+    stateful: bool = False,
+    one_way: bool = False,
+) -> Job:
+    """A job that runs the release in the folder."""
+    return Job(
+        attempt=attempt,
+        stack=stack,
+        operation=operation,
+        program=str(source),
+        source=str(source),
+        stateful=stateful,
+        one_way=one_way,
+    )

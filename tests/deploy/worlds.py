@@ -1,0 +1,179 @@
+"""The two worlds of the deployer's contract: the fake, and the engine on the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from cellwave.deploy.port import Deployer
+from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.project import Project
+from tests.deploy.fake import FakeCloud, FakeDeployer, FakeLock
+from tests.deploy.world import ACCOUNT
+
+KINDS = {
+    "aws:s3/bucket:Bucket": "bucket",
+    "aws:sqs/queue:Queue": "queue",
+    "aws:ssm/parameter:Parameter": "parameter",
+}
+PATIENCE = 60.0  # seconds before a helper gives up
+
+
+class FakeWorld:
+    """Everything in memory."""
+
+    def __init__(self) -> None:
+        self.cloud = FakeCloud()
+
+    def deployer(self) -> Deployer:
+        """A deployer on the same cloud."""
+        return FakeDeployer(self.cloud)
+
+    def there(self, stack: str) -> dict[str, str]:
+        """Physical resources."""
+        return dict(self.cloud.there.get(stack, {}))
+
+    def recorded(self, stack: str) -> set[str]:
+        """Recorded resources."""
+        return set(self.cloud.stack(stack).recorded)
+
+    def pending(self, stack: str) -> int:
+        """Begun and not ended."""
+        return len(self.cloud.stack(stack).pending)
+
+    def is_locked(self, stack: str) -> bool:
+        """Locked by anybody."""
+        return self.cloud.stack(stack).lock is not None
+
+    def lock(self, stack: str, *, living: bool) -> str:
+        """Another engine's lock."""
+        self.cloud.stack(stack).lock = FakeLock("somebody@here (pid 1)", living)
+        return "somebody@here (pid 1)"
+
+    def kill_engine(self, stack: str) -> None:
+        """The next engine dies after the bucket."""
+        self.cloud.kills.add(stack)
+
+    def cut_off(self, stack: str, kind: str) -> None:
+        """Recorded becomes pending."""
+        state = self.cloud.stack(stack)
+        state.pending[kind] = state.recorded.pop(kind)
+        state.lock = FakeLock("killed", living=False)
+
+
+class RealWorld:
+    """The engine, its state backend in a directory, and an account of the sandbox."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._root = Path(os.environ["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi"
+        self._session = boto3.Session(ACCOUNT, "secret", region_name="us-east-1")
+        self._deployers: list[PulumiDeployer] = []
+
+    def close(self) -> None:
+        """Let every deployer's warm process go."""
+        for deployer in self._deployers:
+            deployer.close()
+
+    def deployer(self) -> Deployer:
+        """A deployer with a warm process of its own."""
+        self._deployers.append(PulumiDeployer(self._project, os.environ))
+        return self._deployers[-1]
+
+    def there(self, stack: str) -> dict[str, str]:
+        """What the emulated AWS has under the stack's names."""
+        name = stack.replace(".", "-")
+        found = {}
+        for bucket in self._session.client("s3").list_buckets()["Buckets"]:
+            if bucket["Name"].startswith(f"{name}-"):
+                assert "bucket" not in found, "two buckets"
+                found["bucket"] = bucket["Name"]
+        sqs = self._session.client("sqs")
+        for url in sqs.list_queues(QueueNamePrefix=name).get("QueueUrls", []):
+            attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            found["queue"] = attributes["VisibilityTimeout"]
+        ssm = self._session.client("ssm")
+        for parameter in ssm.get_parameters(Names=[f"/{name}/version"])["Parameters"]:
+            found["parameter"] = parameter["Value"]
+        return found
+
+    def recorded(self, stack: str) -> set[str]:
+        """What the checkpoint holds."""
+        return {KINDS[r["type"]] for r in self._latest(stack).get("resources", []) if r["type"] in KINDS}
+
+    def pending(self, stack: str) -> int:
+        """What the checkpoint has as begun."""
+        return len(self._latest(stack).get("pending_operations", []))
+
+    def is_locked(self, stack: str) -> bool:
+        """Whether there is a lock file."""
+        return any(self._locks(stack).glob("*.json"))
+
+    def lock(self, stack: str, *, living: bool) -> str:
+        """Write a lock file, of this process or of one that is gone."""
+        pid = os.getpid()
+        if not living:
+            gone = subprocess.Popen([sys.executable, "-c", ""])
+            gone.wait()
+            pid = gone.pid
+        content = {
+            "pid": pid,
+            "username": "somebody",
+            "hostname": socket.gethostname(),
+            "timestamp": datetime.now(UTC).isoformat(),
+        }
+        self._locks(stack).mkdir(parents=True, exist_ok=True)
+        (self._locks(stack) / "left.json").write_text(json.dumps(content))
+        return f"somebody@{socket.gethostname()} (pid {pid})"
+
+    def unlock(self, stack: str) -> None:
+        """Take that lock away again."""
+        (self._locks(stack) / "left.json").unlink()
+
+    def kill_engine(self, stack: str) -> None:
+        """Kill the process that the lock file names, once the checkpoint has the bucket."""
+        threading.Thread(target=self._kill, args=(stack,), daemon=True).start()
+
+    def cut_off(self, stack: str, kind: str) -> None:
+        """Move the resource from the checkpoint's resources to its pending operations."""
+        content = json.loads(self._file(stack).read_text())
+        latest = content["checkpoint"]["latest"]
+        lost = next(r for r in latest["resources"] if KINDS.get(r["type"]) == kind)
+        latest["resources"].remove(lost)
+        for key in ("id", "outputs"):
+            del lost[key]
+        latest["pending_operations"] = [{"resource": lost, "type": "creating"}]
+        self._file(stack).write_text(json.dumps(content))
+        self.lock(stack, living=False)
+
+    def _kill(self, stack: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for lock in self._locks(stack).glob("*.json"):
+                if "bucket" in self.recorded(stack):
+                    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+                    return
+            time.sleep(0.01)
+
+    def _latest(self, stack: str) -> dict[str, Any]:
+        try:
+            return json.loads(self._file(stack).read_text())["checkpoint"].get("latest") or {}
+        except FileNotFoundError:
+            return {}
+
+    def _file(self, stack: str) -> Path:
+        return self._root / "stacks" / "shop" / f"{stack}.json"
+
+    def _locks(self, stack: str) -> Path:
+        return self._root / "locks" / "organization" / "shop" / stack
