@@ -20,8 +20,8 @@ class Timing:
     needed: int = 2
 
 
-# AWS's own metrics have one value a minute; the emulator's come at once, and a demonstration has no three minutes.
-ON_AWS, IN_SANDBOX = Timing(), Timing(seconds=10, periods=1, needed=1)
+# AWS has one value a minute of its own metrics; the emulator has each at once, and a demonstration no three minutes.
+ON_AWS, IN_SANDBOX = Timing(), Timing(seconds=10, periods=3, needed=2)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,11 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
     try:
         for release in releases:
             say(f"\nrolling out {release.version}")
-            follow(context, begin(context, release.version))
+            name = begin(context, release.version)
+            follow(context, name)
+            state = next(row.state for row in context.records.rollouts() if row.id == name)
+            if state.outcome != EXPECTED[release.version]:
+                raise CellwaveError(f"{name} is {state.status}, not {EXPECTED[release.version]}", hint="see above")
     finally:
         say("\nletting the traffic end")
         traffic.end()

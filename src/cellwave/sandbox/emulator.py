@@ -1,9 +1,11 @@
-"""MiniStack with three differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
+"""MiniStack with four differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
 
 - An alarm compares the series of its own dimensions (MiniStack: of every dimension of that metric), period by
   period, on a clock (MiniStack: only when data arrives), and heeds `TreatMissingData`.
 - A Lambda sees the standard library and boto3 only. MiniStack would give it this program's own packages, and an
   installed package wins over a namespace package of the same name in the deployed zip.
+- Every invocation counts in AWS/Lambda (MiniStack: only those of the Invoke API, not those that a queue or an HTTP
+  API makes).
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
 
@@ -20,7 +22,7 @@ from typing import Any
 
 from ministack import app  # type: ignore[import-untyped]
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
-from ministack.services import cloudwatch  # type: ignore[import-untyped]
+from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-untyped]
 
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 EVALUATE_EVERY_S = 1.0
@@ -38,9 +40,32 @@ def main() -> None:
     """Serve until SIGTERM; GATEWAY_PORT, STATE_DIR and the like come from the environment, as MiniStack reads them."""
     sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
     cloudwatch._evaluate_alarm = evaluate
+    count_invocations()
     threading.Thread(target=_keep_evaluating, daemon=True).start()
     sys.argv[1:] = []
     app.main()
+
+
+def count_invocations() -> None:
+    """Publish AWS/Lambda metrics where every invocation passes, and no longer where only some do."""
+    execute, emit = lambda_svc._execute_function, lambda_svc._emit_lambda_metrics
+
+    def counted(function: dict[str, Any], event: Any) -> Any:
+        config = function.get("config") or function
+        if lambda_svc._function_config_scope_mismatch(config):
+            return execute(function, event)  # comes back here in the function's own account and region
+        started = time.time()
+        result = execute(function, event)
+        emit(
+            config["FunctionName"],
+            duration_ms=(time.time() - started) * 1000,
+            error=bool(result.get("error")),
+            throttle=bool(result.get("throttle")),
+        )
+        return result
+
+    lambda_svc._execute_function = counted
+    lambda_svc._emit_lambda_metrics = lambda *_, **__: None
 
 
 def lambda_python(folder: Path) -> Path:
