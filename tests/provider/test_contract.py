@@ -101,6 +101,24 @@ def test_a_preview_knows_inputs_and_not_outputs(token: str, engine: Engine, tmp_
     assert {seen[output] for output in TYPES[token].computed} <= {UNKNOWN}
 
 
+def test_a_preview_of_an_update_knows_what_stays(engine: Engine, tmp_path: Path) -> None:
+    """New code makes a new version, so version and qualified ARN are unknown before it; name and ARN are not."""
+    token = "aws:lambda/function:Function"
+    case = CASES[token](engine, tmp_path)
+    made = engine.make(token, **case.inputs)
+    assert case.updated is not None
+    seen = engine.update(made, {**case.updated, "tags": UNKNOWN}, preview=True).state
+    unknown = {key for key, value in seen.items() if value == UNKNOWN}
+    anew = {"version", "qualifiedArn", "qualifiedInvokeArn", "lastModified", "codeSha256", "sourceCodeSize"}
+    assert unknown == anew | {"tags", "tagsAll"}
+    assert seen["arn"] == made.state["arn"]
+    assert "environment" not in seen
+
+    only_tags = engine.update(made, {**case.inputs, "tags": {"a": "b"}}, preview=True).state
+    assert UNKNOWN not in only_tags.values()
+    assert only_tags["tagsAll"] == {"a": "b"}
+
+
 def test_the_facts_agree_with_pulumi_aws() -> None:
     """Every name in the table is an input or an output of that type in pulumi_aws."""
     from cellwave.sandbox.provider.schema import arguments

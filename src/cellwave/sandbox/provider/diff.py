@@ -66,4 +66,6 @@ def in_place_of_itself(kind: ResourceType, found: list[Change]) -> bool:
 def expected(kind: ResourceType, found: list[Change], new: Props, state: Props, unknown: str) -> Props:
     """The outputs that an update will have, as far as they are known before it."""
     recomputed = kind.recomputed(frozenset(change.top for change in found), new)
-    return {**state, **new, **dict.fromkeys(recomputed, unknown)}
+    taken_back = kind.known - new.keys() - kind.defaults.keys() - kind.may_be_left_out
+    kept = {key: state[key] for key in state.keys() - taken_back}
+    return {**kept, **new, **dict.fromkeys(recomputed, unknown)}

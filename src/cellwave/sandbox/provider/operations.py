@@ -13,7 +13,7 @@ from cellwave.sandbox.provider.aws import Aws, gone
 from cellwave.sandbox.provider.diff import Change, changes, expected
 from cellwave.sandbox.provider.model import ResourceType, as_json
 from cellwave.sandbox.provider.schema import Failure, alternatives, arguments, check
-from cellwave.sandbox.provider.values import UNKNOWN, Props, settle
+from cellwave.sandbox.provider.values import UNKNOWN, Props, has_unknown, settle
 
 
 class AlreadyThere(Exception):
@@ -45,7 +45,10 @@ def written(kind: ResourceType, news: Props) -> Props:
         kinds = alternatives(kind.types[key]) if key in kind.types else ()
         return isinstance(value, dict) and str in kinds and any(map(is_input_type, kinds))
 
-    return {key: as_json(value) if is_document(key, value) else value for key, value in news.items()}
+    def text(value: Any) -> str:
+        return UNKNOWN if has_unknown(value) else as_json(value)
+
+    return {key: text(value) if is_document(key, value) else value for key, value in news.items()}
 
 
 def problems(kind: ResourceType, news: Props) -> Iterator[Failure]:
@@ -67,7 +70,7 @@ def create(kind: ResourceType, aws: Aws, inputs: Props) -> tuple[str, Props]:
             kind.update(aws, ref, new, {})
         return ref, _state(kind, aws, ref, inputs, inputs)
     except (ClientError, BotoCoreError) as error:
-        raise HalfMade(ref, {**inputs, **dict.fromkeys(kind.computed)}, error) from error
+        raise HalfMade(ref, inputs, error) from error
 
 
 def preview_create(kind: ResourceType, inputs: Props) -> Props:
@@ -131,8 +134,10 @@ def tag_changes(kind: ResourceType, aws: Aws, inputs: Props, state: Props) -> li
     return [Change("tagsAll", "update", replace=False)]
 
 
-def _all_tags(aws: Aws, inputs: Mapping[str, Any]) -> dict[str, str]:
-    return {**dict(aws.default_tags), **inputs.get("tags", {})}
+def _all_tags(aws: Aws, inputs: Mapping[str, Any]) -> Any:
+    """The provider's default tags under the resource's own; UNKNOWN when those are not known yet."""
+    own = inputs.get("tags", {})
+    return UNKNOWN if own == UNKNOWN else {**dict(aws.default_tags), **own}
 
 
 def _scoped(kind: ResourceType, aws: Aws, inputs: Props) -> tuple[Aws, Props]:

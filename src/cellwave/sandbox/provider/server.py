@@ -25,7 +25,12 @@ from cellwave.sandbox.provider.schema import Failure
 from cellwave.sandbox.provider.values import Props, from_struct, to_struct
 
 VERSION = version("pulumi_aws")
-_ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+# Archives are large; and two servers must not share a port, or a connection would find another's configuration.
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+]
 _KINDS = provider_pb2.PropertyDiff.Kind
 _SOME, _NONE = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DIFF_NONE
 
@@ -34,7 +39,7 @@ def serve(port: int = 0) -> tuple[grpc.Server, int]:
     """Serve on loopback; returns the server and its port (0 picks a free one). OSError when the port is taken."""
     for kind in TYPES.values():
         assert kind.types  # the facts are read now, by one thread, and not while an engine waits
-    server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_ANY_SIZE)
+    server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
     try:
         bound = server.add_insecure_port(f"127.0.0.1:{port}")
@@ -59,6 +64,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ProviderHandshakeResponse()
 
     def Attach(self, request: Any, context: Any) -> Any:
+        # A new connection may come from the port of one that is gone.
+        self._configured.pop(context.peer(), None)
         return empty_pb2.Empty()
 
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
@@ -76,7 +83,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(self, request: Any, context: Any) -> Any:
         old, new = from_struct(request.old_inputs or request.olds), from_struct(request.news)
         changed = [
-            key for key in sorted(old.keys() | new.keys() - {"version"}) if old.get(key) != new.get(key)
+            key for key in sorted((old.keys() | new.keys()) - {"version"}) if old.get(key) != new.get(key)
         ]
         # Resources can't move: another region means other resources.
         replaces = [key for key in changed if key == "region"]

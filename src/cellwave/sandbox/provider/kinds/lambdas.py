@@ -210,12 +210,10 @@ ALIAS = ResourceType(
 
 
 def _permission_of(ref: str) -> tuple[Props, str]:
-    """A permission's id is `<function>[:<qualifier>]/<statement>`, the function by its name or ARN."""
+    """A permission's id is `<function's name>[:<qualifier>]/<statement>`."""
     function, statement = ref.rsplit("/", 1)
-    plain, _, qualifier = (
-        function.removeprefix("arn:").partition(":") if "arn:" not in function else (function, "", "")
-    )
-    return {"FunctionName": plain} | ({"Qualifier": qualifier} if qualifier else {}), statement
+    name, _, qualifier = function.partition(":")
+    return {"FunctionName": name, **({"Qualifier": qualifier} if qualifier else {})}, statement
 
 
 def _permit(aws: Aws, new: Props) -> str:
@@ -232,13 +230,11 @@ def _read_permission(aws: Aws, ref: str, prior: Props) -> Props | None:
     if found is None:
         return None
     conditions = {k.lower(): v for test in found.get("Condition", {}).values() for k, v in test.items()}
-    who = found["Principal"]
+    who, name = found["Principal"], target["FunctionName"]
     props: dict[str, Any] = {
         "statementId": statement,
         "action": found["Action"],
-        "function": _said(prior, "function", aws.arn("lambda", f"function:{target['FunctionName']}"))
-        if prior
-        else target["FunctionName"],
+        "function": _said(prior, "function", aws.arn("lambda", f"function:{name}")) if prior else name,
         "qualifier": target.get("Qualifier"),
         "principal": who if isinstance(who, str) else next(iter(who.values())),
         "sourceArn": conditions.get("aws:sourcearn"),

@@ -21,9 +21,10 @@ def _create_bucket(aws: Aws, new: Props) -> str:
 
 
 def _read_bucket(aws: Aws, bucket: str, prior: Props) -> Props | None:
-    if aws.find("s3", "head_bucket", Bucket=bucket) is None:
+    found = aws.find("s3", "head_bucket", Bucket=bucket)
+    if found is None:
         return None
-    region = aws.call("s3", "get_bucket_location", Bucket=bucket).get("LocationConstraint") or "us-east-1"
+    region = found["BucketRegion"]
     lock = aws.find("s3", "get_object_lock_configuration", Bucket=bucket)
     tagging = aws.find("s3", "get_bucket_tagging", Bucket=bucket) or {"TagSet": []}
     return {
