@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patch.setenv("CELLWAVE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("AWS_PROFILE", raising=False)
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
+        # A run that is told to end still brings its sandbox down.
+        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
         project = find_project(Path(__file__).parent)
         server.up(project, print)
         try:

@@ -39,7 +39,7 @@ def zipped(files: dict[str, str]) -> bytes:
     return target.getvalue()
 
 
-def http_api(aws: boto3.Session, name: str, handler: str) -> str:
+def http_api(aws: boto3.Session, name: str, handler: str, **environment: str) -> str:
     """Put a Lambda of that source behind an HTTP API of that name; the API's id."""
     function = aws.client("lambda").create_function(
         FunctionName=name,
@@ -47,6 +47,8 @@ def http_api(aws: boto3.Session, name: str, handler: str) -> str:
         Role="arn:aws:iam::000000000000:role/any",
         Handler="product.app.handler",
         Code={"ZipFile": zipped({"product/app.py": handler})},
+        Environment={"Variables": environment},
+        Timeout=10,
     )
     gateway = aws.client("apigatewayv2")
     api_id = gateway.create_api(Name=name, ProtocolType="HTTP")["ApiId"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import boto3
 import httpx
@@ -15,13 +17,13 @@ from cellwave.sandbox.edge import postpolicy
 SECRET = "s3cret"
 
 
-def signed_form(**changed: str) -> dict[str, str]:
+def signed_form(changed: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """The fields of a form that boto3 signed with SECRET, some of them changed."""
     client = boto3.client(
         "s3", region_name="ap-south-1", aws_access_key_id="200000000001", aws_secret_access_key=SECRET
     )
     post = client.generate_presigned_post("bucket", "acme/${filename}", ExpiresIn=60)
-    return {**post["fields"], **changed}
+    return {**post["fields"], **{name.lower(): value for name, value in changed.items()}}
 
 
 def body_of(fields: dict[str, str]) -> tuple[str, bytes]:
@@ -47,12 +49,13 @@ def test_what_boto3_signed_is_accepted() -> None:
         ({"x-amz-algorithm": "AWS4-HMAC-SHA1"}, "InvalidArgument"),
         ({"policy": ""}, "AccessDenied"),
         ({"x-amz-signature": ""}, "AccessDenied"),
+        ({"AWSAccessKeyId": "200000000001"}, "InvalidRequest"),
     ],
 )
 def test_a_changed_form_is_refused(changed: dict[str, str], code: str) -> None:
     """Signature, policy, credential and algorithm can't be changed, nor left out."""
     with pytest.raises(postpolicy.Refused) as refused:
-        postpolicy.verify(signed_form(**changed), SECRET)
+        postpolicy.verify(signed_form(changed), SECRET)
     assert refused.value.code == code
     assert f"<Code>{code}</Code>" in refused.value.xml
 

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cellwave.errors import Unavailable
-from cellwave.processes import Proc
+from cellwave.processes import Proc, alive
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
 from cellwave.sandbox.cli import app
@@ -106,8 +106,7 @@ def test_a_killed_part_is_healed(project: Project, part: str) -> None:
     assert "cut off" in said[0]
     assert new.running
     assert new.ports == old.ports
-    left = [psutil.Process(proc.pid) for proc in old.processes.values() if psutil.pid_exists(proc.pid)]
-    assert left == []
+    assert not any(alive(proc) for proc in old.processes.values())
 
 
 def test_strangers_are_left_alone(project: Project) -> None:

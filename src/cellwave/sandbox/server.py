@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -24,12 +23,7 @@ from cellwave.project import Project
 
 CONTROL_ACCOUNT = "200000000000"
 REGION = "us-east-1"
-PARTS = tuple(
-    part
-    for part in ("emulator", "provider", "edge")
-    if find_spec(f"cellwave.sandbox.{part}")
-    and (part != "provider" or find_spec(f"cellwave.sandbox.{part}.__main__"))
-)
+PARTS = ("emulator", "provider", "edge")
 START_WITHIN_S = 60.0
 
 Report = Callable[[str], None]
@@ -132,7 +126,7 @@ def _environment(project: Project, state: SandboxState) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(folder / "passphrase"),
         "PULUMI_HOME": str(project.home / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_DEBUG_PROVIDERS": f"aws:{state.ports.get('provider', 0)}",
+        "PULUMI_DEBUG_PROVIDERS": f"aws:{state.ports['provider']}",
         "CELLWAVE_EDGE_URL": state.url("edge"),
         "CELLWAVE_SANDBOX": "1",
         "PATH": ":".join(path),
@@ -261,6 +255,8 @@ def _emulator_environment(project: Project, state: SandboxState) -> dict[str, st
         "S3_DATA_DIR": str(folder / "objects"),
         "S3_PERSIST": "1",
         "LOG_LEVEL": "WARNING",
+        # Idle Lambda processes beyond the first of a function go after this many seconds.
+        "LAMBDA_WARM_TTL_SECONDS": "60",
         "TMPDIR": str(folder / "tmp"),
         "AWS_SECRET_ACCESS_KEY": state.secret,
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,9 @@ from cellwave.sandbox.edge.metrics import Api, Meter
 
 # API Gateway's own limit for an integration.
 ANSWER_WITHIN_S = 30.0
+# The emulator starts a process for every call that comes while others run, without end, and a start costs a
+# machine's core half a second: more calls to one API wait here.
+CALLS_AT_ONCE = max(2, os.cpu_count() or 1)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
@@ -46,6 +51,9 @@ class Edge:
         self._client = client
         self._hosts = product_hosts(fleet)
         self._directory = Directory(upstream.secret)
+        self._slots: defaultdict[Api, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(CALLS_AT_ONCE)
+        )
         self.meter = Meter(upstream.secret)
 
     async def health(self, request: Request) -> Response:
@@ -91,7 +99,6 @@ class Edge:
 
     async def _call(self, api: Api, request: Request, path: str) -> Response:
         """Invoke an API and count the answer; whatever the emulator says passes through."""
-        began = time.perf_counter()
         day = datetime.now(UTC).strftime("%Y%m%d")
         # The emulator finds the API's account and region in this parameter alone.
         scope = f"X-Amz-Credential={api.account}%2F{day}%2F{api.region}%2Fexecute-api%2Faws4_request"
@@ -100,8 +107,11 @@ class Edge:
         headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
         client = request.client.host if request.client else "127.0.0.1"
         headers.append(("x-forwarded-for", client))
-        response = await self._send(request.method, url, headers, await request.body())
-        self.meter.record(api, response.status_code, (time.perf_counter() - began) * 1000)
+        body = await request.body()
+        async with self._slots[api]:
+            began = time.perf_counter()
+            response = await self._send(request.method, url, headers, body)
+            self.meter.record(api, response.status_code, (time.perf_counter() - began) * 1000)
         return response
 
     async def _send(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> Response:

@@ -63,6 +63,12 @@ def form_fields(content_type: str, body: bytes) -> dict[str, str]:
 
 def verify(fields: dict[str, str], secret: str) -> None:
     """Check that the policy was signed with `secret` (AWS Signature Version 4); raises Refused as S3 answers."""
+    if "awsaccesskeyid" in fields:
+        raise Refused(
+            400,
+            "InvalidRequest",
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+        )
     if any(not fields.get(name) for name in SIGNING_FIELDS):
         raise Refused(403, "AccessDenied", "Access Denied")
     if fields["x-amz-algorithm"] != "AWS4-HMAC-SHA256":

@@ -1,0 +1,182 @@
+"""Steady traffic: direct posts, uploads through POST policies, and ordinary queries."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from cellwave.sandbox.traffic.model import Accepted, Config, Customer, Ledger
+
+IN_FLIGHT = 8
+ANSWER_WITHIN_S = 35.0
+SESSION_UPLOADS = 10
+NAMES = ("user.login", "user.logout", "document.read", "document.share", "key.rotate")
+ACTORS = tuple(f"user-{n}" for n in range(8))
+RESOURCES = tuple(f"document-{n}" for n in range(20))
+
+
+@dataclass
+class Session:
+    """An upload session and how often it may still be used."""
+
+    url: str
+    form: dict[str, str]
+    left: int = SESSION_UPLOADS
+
+
+class Traffic:
+    """Calls the API at the configured rate until told to stop; `answers` counts them by action and status (0: none)."""
+
+    def __init__(self, config: Config, ledger: Ledger, client: httpx.AsyncClient) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._client = client
+        self._sessions: dict[str, Session] = {}
+        self._actions: tuple[Callable[[Customer], Awaitable[int]], ...] = (self.post, self.upload, self.query)
+        self.answers: Counter[tuple[str, int]] = Counter()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Make traffic until `stop`, then wait for what is in flight."""
+        free = asyncio.Semaphore(IN_FLIGHT)
+        tasks: set[asyncio.Task[None]] = set()
+        due = time.monotonic()
+        for customer in itertools.cycle(self._config.customers):
+            due = max(due + 1 / self._config.rate, time.monotonic() - 1)
+            if await _set_within(stop, due - time.monotonic()):
+                break
+            await free.acquire()
+            task = asyncio.create_task(self._act(customer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(lambda _: free.release())
+        await asyncio.gather(*tasks)
+
+    async def _act(self, customer: Customer) -> None:
+        action = random.choices(self._actions, weights=(4, 1, 5))[0]
+        try:
+            status = await action(customer)
+        except (httpx.HTTPError, ValueError, KeyError):  # no answer, or none that the API promises
+            status = 0
+        self.answers[action.__name__, status] += 1
+
+    async def post(self, customer: Customer) -> int:
+        """POST /v1/events with a few events."""
+        events = [
+            _event(tenant) for tenant in random.choices(tuple(customer.tenants), k=random.randint(1, 5))
+        ]
+        answer = await self._client.post(
+            f"{self._config.edge_url}/{customer.events_host}/v1/events",
+            json={"events": events} if len(events) > 1 else events[0],
+            headers=_bearer(customer.key),
+        )
+        if answer.status_code == 202:
+            self._ledger.add(_accepted(customer, event, "direct") for event in events)
+        return answer.status_code
+
+    async def upload(self, customer: Customer) -> int:
+        """Upload a file of events through the customer's upload session."""
+        session = self._sessions.get(customer.application)
+        if session is None or session.left <= 0:
+            answer = await self._client.get(
+                f"{self._config.edge_url}/{customer.events_host}/applications/session",
+                headers=_bearer(customer.key),
+            )
+            if answer.status_code != 200:
+                return answer.status_code
+            session = Session(answer.json()["uploadUrl"], answer.json()["form"])
+            self._sessions[customer.application] = session
+        session.left -= 1
+        tenants = random.choices(tuple(customer.tenants), k=random.randint(5, 20))
+        events = [_event(tenant) for tenant in tenants]
+        answer = await self._client.post(
+            session.url,
+            data={**session.form, "key": f"{customer.application}/{uuid.uuid4()}.jsonl"},
+            files={"file": ("events.jsonl", "".join(f"{json.dumps(e)}\n" for e in events).encode())},
+        )
+        if answer.is_success:
+            self._ledger.add(_accepted(customer, event, "upload") for event in events)
+        else:
+            self._sessions.pop(customer.application, None)
+        return answer.status_code
+
+    async def query(self, customer: Customer) -> int:
+        """GET /v1/events with one of the ordinary filters, and the next page when there is one."""
+        key = random.choice(tuple(customer.tenants.values()))
+        parameters = random.choice(ordinary_queries(datetime.now(UTC)))
+        answer = await self._get(customer, key, parameters)
+        if answer.status_code == 200 and (cursor := answer.json()["cursor"]):
+            answer = await self._get(customer, key, {**parameters, "cursor": cursor})
+        return answer.status_code
+
+    async def _get(self, customer: Customer, key: str, parameters: dict[str, str]) -> httpx.Response:
+        url = f"{self._config.edge_url}/{customer.query_host}/v1/events"
+        return await self._client.get(url, params=parameters, headers=_bearer(key))
+
+
+def ordinary_queries(now: datetime) -> list[dict[str, str]]:
+    """What a tenant asks for on any day."""
+    lately = {"from": _text(now - timedelta(minutes=10)), "to": _text(now)}
+    return [
+        {},
+        {"limit": "5"},
+        {"eventName": random.choice(NAMES)},
+        {"actorId": random.choice(ACTORS)},
+        {"resourceId": random.choice(RESOURCES)},
+        {"eventName": random.choice(NAMES), "actorId": random.choice(ACTORS), "limit": "20"},
+        lately,
+        {**lately, "eventName": random.choice(NAMES)},
+        {"from": lately["from"], "limit": "10"},
+    ]
+
+
+def _event(tenant: str) -> dict[str, Any]:
+    return {
+        "tenantId": tenant,
+        "eventTime": _text(datetime.now(UTC)),
+        "eventName": random.choice(NAMES),
+        "actor": {"id": random.choice(ACTORS), "details": {"role": "member"}},
+        "resources": [{"id": random.choice(RESOURCES)}],
+        "context": {"sourceIpAddress": "192.0.2.7", "userAgent": "traffic/1"},
+        "eventDetails": {"id": str(uuid.uuid4())},
+        "tags": {"origin": "traffic"},
+    }
+
+
+def _accepted(customer: Customer, event: dict[str, Any], how: Any) -> Accepted:
+    return Accepted(
+        id=event["eventDetails"]["id"],
+        application=customer.application,
+        tenant=event["tenantId"],
+        region=customer.region,
+        time=event["eventTime"],
+        how=how,
+    )
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event is set within the time."""
+    # wait_for without time left gives up before it looks.
+    if not event.is_set() and seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -1,0 +1,127 @@
+"""The edge in front of real APIs of the emulator."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from cellwave.project import Project
+
+from .aws import http_api, session, until
+
+ACCOUNT, REGION = "200000000911", "eu-west-1"
+HANDLER = """
+import json
+def handler(event, context):
+    asked = event.get("queryStringParameters") or {}
+    if "boom" in asked:
+        raise RuntimeError("boom")
+    answer = {"path": event["rawPath"], "query": event["rawQueryString"], "body": event.get("body")}
+    return {"statusCode": int(asked.get("status", 200)), "body": json.dumps(answer), "headers": {"x-own": "yes"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def aws(sandbox: Project) -> boto3.Session:
+    """An account of these tests' own."""
+    return session(ACCOUNT, REGION)
+
+
+@pytest.fixture(scope="module")
+def api_id(aws: boto3.Session) -> str:
+    """An HTTP API that tells what it was asked."""
+    return http_api(aws, "asked", HANDLER)
+
+
+@pytest.fixture(scope="module")
+def endpoint(api_id: str) -> str:
+    """That API's endpoint."""
+    return f"{os.environ['CELLWAVE_EDGE_URL']}/_api/{ACCOUNT}/{REGION}/{api_id}"
+
+
+def values(aws: boto3.Session, api_id: str, metric: str, statistic: str) -> list[float]:
+    """The metric of the last minutes, a value a second."""
+    metric_stat: Any = {
+        "Metric": {
+            "Namespace": "AWS/ApiGateway",
+            "MetricName": metric,
+            "Dimensions": [{"Name": "ApiId", "Value": api_id}],
+        },
+        "Period": 1,
+        "Stat": statistic,
+    }
+    now = datetime.now(UTC)
+    found = aws.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[{"Id": "m", "MetricStat": metric_stat}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(seconds=5),
+    )
+    return list(found["MetricDataResults"][0]["Values"])
+
+
+def test_a_request_reaches_the_handler_as_it_was_sent(endpoint: str) -> None:
+    """Method, path, query and body arrive; the handler's status, body and headers come back."""
+    answer = httpx.post(
+        f"{endpoint}/v1/a%2Fb?x=1&x=2%20", content="hello", headers={"content-type": "text/plain"}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["x-own"] == "yes"
+    asked = answer.json()
+    assert asked["body"] == "hello"
+    assert asked["query"].startswith("x=1&x=2%20&X-Amz-Credential=")
+    assert httpx.get(endpoint).json()["path"] == "/"
+
+
+def test_answers_are_counted_as_aws_counts_them(aws: boto3.Session) -> None:
+    """Within seconds Count, 4xx and 5xx add up, and every request's latency is a sample."""
+    api_id = http_api(aws, "counted", HANDLER)
+    endpoint = f"{os.environ['CELLWAVE_EDGE_URL']}/_api/{ACCOUNT}/{REGION}/{api_id}"
+    assert httpx.get(f"{endpoint}/?boom").status_code == 502
+    assert [httpx.get(f"{endpoint}/?status={s}").status_code for s in (200, 201, 404)] == [200, 201, 404]
+    until("published", lambda: sum(values(aws, api_id, "Count", "Sum")) == 4, within_s=10)
+    assert sum(values(aws, api_id, "5xx", "Sum")) == 1
+    assert sum(values(aws, api_id, "4xx", "Sum")) == 1
+    assert sum(values(aws, api_id, "Latency", "SampleCount")) == 4
+    assert all(latency > 0 for latency in values(aws, api_id, "Latency", "Minimum"))
+
+
+def test_an_unknown_host_is_told_the_known_ones(sandbox: Project) -> None:
+    """The answer is a JSON 404 that lists every product host."""
+    answer = httpx.get(f"{os.environ['CELLWAVE_EDGE_URL']}/nothing/here")
+    assert answer.status_code == 404
+    assert "events.us.audit.example" in answer.json()["hosts"]
+
+
+@pytest.mark.parametrize("by", ["header", "path"])
+def test_a_product_host_is_known_by_header_and_by_path(sandbox: Project, by: str) -> None:
+    """A region whose cells have no such API yet says so."""
+    host = "events.us.audit.example"
+    edge = os.environ["CELLWAVE_EDGE_URL"]
+    headers = {"Host": host} if by == "header" else {}
+    answer = httpx.get(f"{edge}/x" if by == "header" else f"{edge}/{host}/x", headers=headers)
+    assert answer.status_code in (401, 404)
+    assert "no such host" not in answer.text
+
+
+def test_an_upload_needs_a_policy_signed_with_the_secret(aws: boto3.Session) -> None:
+    """What the account's key signed is stored, anything else is refused and isn't."""
+    s3 = aws.client("s3", config=Config(signature_version="s3v4"))
+    s3.create_bucket(Bucket="uploads-911", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    form = s3.generate_presigned_post("uploads-911", "acme/${filename}", ExpiresIn=60)["fields"]
+    url = f"{os.environ['CELLWAVE_EDGE_URL']}/_upload/uploads-911"
+
+    def upload(key: str, **changed: str) -> httpx.Response:
+        return httpx.post(url, data={**form, "key": key, **changed}, files={"file": b"{}\n"})
+
+    assert upload("acme/good.jsonl").status_code == 204
+    refused = upload("acme/bad.jsonl", **{"x-amz-signature": "0" * 64})
+    assert refused.status_code == 403
+    assert "<Code>SignatureDoesNotMatch</Code>" in refused.text
+    assert upload("other/bad.jsonl").status_code == 403
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket="uploads-911")["Contents"]] == ["acme/good.jsonl"]
