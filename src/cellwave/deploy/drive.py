@@ -121,10 +121,12 @@ def _run(at: Drive) -> Result:
         if missing:
             return missing
         mend(at.launch, at.job.stack, _export(at))
-        refused = _protect(at)
-        if refused:
-            return refused
-        ended = _operate(at, *ARGUMENTS[at.job.operation])
+        plan: tuple[str, ...] = ()
+        if at.job.stateful and not at.job.one_way:
+            refused, plan = _protect(at)
+            if refused:
+                return refused
+        ended = _operate(at, *ARGUMENTS[at.job.operation], *plan)
         if ended.killed:
             continue
         locks = locks_in(at.log()) if ended.code else ()
@@ -181,30 +183,31 @@ def _export(at: Drive) -> Exported:
     return exported
 
 
-def _protect(at: Drive) -> Result | None:
-    """Refuse to replace or delete a stateful service's resource, unless the release says so."""
-    if not at.job.stateful or at.job.one_way or at.job.operation not in ("up", "destroy"):
-        return None
+def _protect(at: Drive) -> tuple[Result | None, tuple[str, ...]]:
+    """Refuse to replace or delete a stateful service's resource; else the plan that the update is held to."""
     if at.job.operation == "destroy":
         reason = "destroying a stateful service takes its data away: only a one-way release may"
-        return Result(outcome="refused", reason=reason)
-    ended = _operate(at, *ARGUMENTS["preview"])
+        return Result(outcome="refused", reason=reason), ()
+    if at.job.operation != "up":
+        return None, ()
+    plan = str(at.launch.attempt.work / "plan.json")
+    for _ in range(TRIES):
+        ended = _operate(at, *ARGUMENTS["preview"], "--save-plan", plan)
+        if not ended.killed:
+            break
     story = read_story(at.launch.attempt.events)
     if ended.code:
-        return _failure(at, ended, story)
+        return _failure(at, ended, story), ()
     if not story.destroyed:
-        return None
+        return None, ("--plan", plan)
     what = ", ".join(dict.fromkeys(f"{operation} {name_of(urn)}" for operation, urn in story.destroyed))
-    return Result(
-        outcome="refused",
-        changes=story.changes,
-        reason=f"it would {what}, and with it what a stateful service keeps; only a one-way release may",
-    )
+    reason = f"it would {what}, and with it what a stateful service keeps; only a one-way release may"
+    return Result(outcome="refused", changes=story.changes, reason=reason), ()
 
 
 def _told(at: Drive, ended: Ended) -> Result:
     story = read_story(at.launch.attempt.events)
-    if ended.code == 0 and not ended.aborted:
+    if ended.code == 0:
         return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
     return _failure(at, ended, story)
 

@@ -101,7 +101,7 @@ def tell(events: Iterable[Event]) -> Story:
                 story.errors.append(Diagnostic(found.get("urn", ""), found.get("message", "")))
         elif begun := event.get("resourcePreEvent"):
             step = begun["metadata"]
-            if step["op"] in DESTRUCTIVE:
+            if step["op"] in DESTRUCTIVE and _is_physical(step):
                 story.destroyed.append((step["op"], step["urn"]))
         elif ended := event.get("resOutputsEvent"):
             step = ended["metadata"]
@@ -120,6 +120,11 @@ def name_of(urn: str) -> str:
     """A URN's short form: the resource's type and name."""
     parts = urn.split("::")
     return f"{parts[-2].rsplit('$', 1)[-1]} {parts[-1]}" if len(parts) >= 4 else urn
+
+
+def _is_physical(step: Event) -> bool:
+    """Whether a step is about something in the cloud: neither a component nor a provider."""
+    return bool((step.get("old") or {}).get("custom")) and not step["type"].startswith("pulumi:")
 
 
 def _is_secret(value: Any) -> bool:
