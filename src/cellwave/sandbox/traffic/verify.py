@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
-from botocore.config import Config as ClientConfig
 from botocore.exceptions import ClientError
 
 from cellwave.fleet.model import Cell, Fleet
 from cellwave.frozen import Frozen
-from cellwave.sandbox.accounts import cell_session
+from cellwave.sandbox.accounts import Accounts
 from cellwave.sandbox.traffic.model import Accepted, Config, Customer
 from cellwave.sandbox.traffic.reading import READERS, Reader, id_of
 
@@ -47,7 +46,8 @@ def verify(events: Collection[Accepted], config: Config, fleet: Fleet, *, within
     An event counts as readable only with its own tenant's key.
     """
     deadline = time.monotonic() + within_s
-    archives = [_Archive(fleet, cell, {e.application for e in events}) for cell in _cells(events, fleet)]
+    accounts, applications = Accounts(fleet), {e.application for e in events}
+    archives = [_Archive(accounts, cell, applications) for cell in _cells(events, fleet)]
     unread = {(e.application, e.tenant, e.id) for e in events}
     unarchived = {e.id for e in events}
     placed: dict[str, tuple[str, str]] = {}
@@ -98,12 +98,11 @@ def _cells(events: Collection[Accepted], fleet: Fleet) -> list[Cell]:
 class _Archive:
     """One cell's archive bucket; every object is read once."""
 
-    def __init__(self, fleet: Fleet, cell: Cell, applications: Collection[str]) -> None:
+    def __init__(self, accounts: Accounts, cell: Cell, applications: Collection[str]) -> None:
         self._bucket = f"{cell.name}-{cell.account}-archive"
         self._applications = applications
         self._seen: set[str] = set()
-        config = ClientConfig(retries={"mode": "standard", "max_attempts": 5})
-        self._s3: S3Client = cell_session(fleet, cell).client("s3", config=config)
+        self._s3: S3Client = accounts.client("s3", cell)
 
     def read_new(self) -> dict[str, tuple[str, str]]:
         """(application, tenant) by id, for the events of objects that were not read before."""
