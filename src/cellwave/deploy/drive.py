@@ -207,9 +207,12 @@ def _protect(at: Drive) -> tuple[Result | None, tuple[str, ...]]:
 
 def _told(at: Drive, ended: Ended) -> Result:
     story = read_story(at.launch.attempt.events)
-    if ended.code == 0:
-        return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
-    return _failure(at, ended, story)
+    if ended.code:
+        return _failure(at, ended, story)
+    if not story.finished:
+        reason = "the update was made, but its event log is not whole: is the disk full?"
+        return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
+    return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
 
 
 def _failure(at: Drive, ended: Ended, story: Story) -> Result:

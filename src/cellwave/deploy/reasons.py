@@ -18,13 +18,17 @@ TRANSIENT = re.compile(
     r"|timed? ?out|temporarily unavailable",
     re.IGNORECASE,
 )
+FULL_DISK = "no space left on device"
 ENGINE_TROUBLE = (
-    (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong: {line}"),
-    (r"no space left on device", "the disk is full: {line}"),
-    (r"unable to open bucket|could not (?:open|list) bucket|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN",
-     "the state backend can't be used: {line}"),
-    (r"snapshot integrity failure", "the stack's state is damaged: {line}"),
-)  # fmt: skip
+    (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong"),
+    (FULL_DISK, "the disk is full"),
+    (r"snapshot integrity failure", "the stack's state is damaged"),
+    (
+        r"unable to open (?:bucket|state directory)|could not (?:open|list) bucket"
+        r"|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN",
+        "the state backend can't be used",
+    ),
+)
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
 SECRET = re.compile(
@@ -36,6 +40,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[a-z]+%\}>")
 def reason_of(errors: Sequence[Diagnostic], log: str) -> str:
     """The first causes in words, from the engine's diagnostics, else from what it printed."""
     texts = list(dict.fromkeys(text for error in errors if (text := _sentence(error))))
+    if any(FULL_DISK in text for text in texts):
+        texts = [next(f"the disk is full: {text}" for text in texts if FULL_DISK in text)]
     if not texts:
         texts = [_engine_trouble(clean(log))]
     more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
@@ -83,7 +89,7 @@ def _engine_trouble(log: str) -> str:
     for pattern, text in ENGINE_TROUBLE:
         for line in lines:
             if re.search(pattern, line):
-                return text.format(line=line[:LONGEST])
+                return f"{text}: {line.removeprefix('error: ')[:LONGEST]}"
     said = next(
         (line for line in lines if line.startswith("error:")), lines[-1] if lines else "it said nothing"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,13 +94,19 @@ class Directory:
         return tuple(found)
 
     def tidy(self, *, crashed: bool) -> None:
-        """Remove what a killed engine left half-written beside the stack's files; call when nobody holds a lock.
+        """Mend what a killed engine or a full disk left half-written; call when nobody holds a lock.
 
         A file's `.attrs` are written in place: torn ones keep the engine from reading the file, missing ones don't.
+        A torn checkpoint's predecessor is its `.bak`, in which what came after it is still pending.
         """
         for side in (self.root / "meta.yaml.attrs", *self.file.parent.glob(f"{self.file.name}*.attrs")):
             if _is_torn(side):
                 side.unlink(missing_ok=True)
+        backup = self.file.with_name(self.file.name + ".bak")
+        if _is_torn(self.file) and backup.exists() and not _is_torn(backup):
+            fresh = self.file.with_name(self.file.name + ".mended")
+            shutil.copy(backup, fresh)
+            fresh.replace(self.file)
         if crashed:
             for partial in self.file.parent.glob(f"{self.file.name}.*tmp"):
                 partial.unlink(missing_ok=True)
