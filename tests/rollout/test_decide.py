@@ -235,15 +235,38 @@ def test_a_wave_that_wants_approval_waits_for_it() -> None:
     assert world.deploys()
 
 
-def test_a_red_alarm_before_a_wave_stops_it_for_a_person() -> None:
-    """What is red already is not the release's doing, but nobody deploys into it by themselves."""
+def red(world: World, seconds: float) -> None:
+    """Let every look before the wave find a red alarm, for some seconds."""
+    until = world.now + seconds
+    while world.now < until and world.state.status == "running":
+        assert world.take(Check)
+        world.feed(Checked(at=world.now, problems=("a.query alarm is red",)))
+        world.now += 2
+        world.feed(Ticked(at=world.now))
+
+
+def test_a_red_alarm_before_a_wave_is_given_time_to_clear() -> None:
+    """What the rollback before it left red clears by itself; the wave starts when it has."""
     world = World(plan([["a"]]))
-    world.take(Check)
-    world.feed(Checked(at=world.now, problems=("a.query alarm is red",)))
+    red(world, 20)
+    assert not world.deploys()
+    assert world.log.count("blocked") == 1
+    world.passed_check()
+    assert world.deploys()
+
+
+def test_an_alarm_that_stays_red_before_a_wave_stops_it_for_a_person() -> None:
+    """It is not the release's doing, but nobody deploys into it by themselves."""
+    world = World(plan([["a"]]))
+    red(world, 1000)
     assert world.state.status == "waiting"
+    world.take(Check)
+    world.feed(Ticked(at=world.now + 500))
+    assert not world.take(Check), "a person is waited for, quietly"
     world.order("resume")
-    assert world.take(Check), "resume looks again"
-    world.feed(Checked(at=world.now, problems=("a.query alarm is red",)))
+    red(world, 4)
+    assert not world.deploys(), "resume looks again"
+    red(world, 1000)
     world.order("approve")
     assert world.deploys(), "approve goes on in spite of it"
 

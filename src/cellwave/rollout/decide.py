@@ -31,6 +31,8 @@ from cellwave.waves.model import PlannedWave, Step
 from cellwave.waves.planner import make_rollback
 
 LOOKS_A_BAKE = 20
+CHECK_AGAIN_SECONDS = 2.0
+CHECKED_FOR_SECONDS = 180.0  # what a failure left red clears by itself within a few of its alarm's periods
 BACK_ATTEMPTS = 3
 
 
@@ -89,13 +91,21 @@ def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
 
 
 def absorb_checked(turn: Turn, event: Checked) -> Turn:
-    """The look before a wave: start it, or wait for a person who says what to do about the problems."""
-    if turn.state.back or turn.state.condemned or turn.state.leg.stage != "checking":
+    """The look before a wave: start it, look again while a problem may pass, or let a person decide."""
+    leg = turn.state.leg
+    if turn.state.back or turn.state.condemned or leg.stage != "checking":
         return turn
-    if event.problems:
-        text = "; ".join(event.problems)
-        return turn.change(waiting=f"before wave {turn.state.leg.current.name}: {text}").note("blocked", text)
-    return turn.change_leg(stage="deploying")
+    if not event.problems:
+        return turn if turn.state.waiting else turn.change_leg(stage="deploying")
+    text, first = "; ".join(event.problems), leg.checking_since == 0
+    if first:
+        turn = turn.change_leg(checking_since=event.at).note(
+            "blocked", text, subject=f"wave {leg.current.name}"
+        )
+    turn = turn.change_leg(next_look=event.at + CHECK_AGAIN_SECONDS)
+    if not first and event.at - leg.checking_since >= CHECKED_FOR_SECONDS:
+        return turn.change(waiting=f"before wave {leg.current.name}: {text}")
+    return turn
 
 
 def absorb_observed(turn: Turn, event: Observed) -> Turn:
@@ -182,7 +192,7 @@ def advance(turn: Turn, at: float) -> Turn:
     before = None
     while may_move(turn.state) and turn.state != before:
         before = turn.state
-        turn = settle_wave(start_ready(enter_wave(turn), at), at)
+        turn = settle_wave(start_ready(enter_wave(turn, at), at), at)
     # What a person holds is still watched: a red gate does not wait for them.
     return look(turn, at)
 
@@ -210,7 +220,7 @@ def turn_back(turn: Turn, at: float) -> Turn:
     return turn.change(back=Leg(plan=back, stage="deploying")).note("back_started", text)
 
 
-def enter_wave(turn: Turn) -> Turn:
+def enter_wave(turn: Turn, at: float) -> Turn:
     """Ask for the look before a wave, after a person's approval where the wave wants one. The way back asks nobody."""
     state = turn.state
     if state.leg.stage != "entering":
@@ -221,7 +231,9 @@ def enter_wave(turn: Turn) -> Turn:
             "approval_wanted", f"wave {wave.name}"
         )
     turn = turn.note("wave", ", ".join(wave.cells), subject=f"wave {wave.name}")
-    return turn.change_leg(stage="checking").ask(Check())
+    return turn.change_leg(stage="checking", checking_since=0.0, next_look=at + CHECK_AGAIN_SECONDS).ask(
+        Check()
+    )
 
 
 def start_ready(turn: Turn, at: float) -> Turn:
@@ -322,11 +334,11 @@ def finish(turn: Turn, at: float, outcome: str, reason: str) -> Turn:
 
 
 def look(turn: Turn, at: float) -> Turn:
-    """Read the gates when it is time to."""
-    leg = turn.state.leg
-    if turn.state.back or turn.state.outcome or leg.stage != "baking" or at < leg.next_look:
+    """Read the gates, or look before the wave again, when it is time to."""
+    due = turn.state.next_look
+    if due is None or at < due:
         return turn
-    return turn.ask(Observe())
+    return turn.ask(Observe() if turn.state.leg.stage == "baking" else Check())
 
 
 def look_interval(wave: PlannedWave) -> float:

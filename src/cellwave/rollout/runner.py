@@ -148,13 +148,10 @@ def commit(shell: Shell, turn: Turn, at: float) -> None:
 
 def receive(state: State) -> Event:
     """The next message of the inbox; when none comes by the time of the next look, that time has come."""
-    leg = state.leg
-    if leg.stage == "baking" and not state.back:
-        wait = max(0.0, leg.next_look - float(step("now", time.time)))
-    else:
-        wait = LONGEST_WAIT
-    message = DBOS.recv(INBOX, timeout_seconds=wait)
-    return EVENTS.validate_json(message) if message is not None else Ticked(at=leg.next_look)
+    now = float(step("now", time.time))
+    due = now + LONGEST_WAIT if state.next_look is None else state.next_look
+    message = DBOS.recv(INBOX, timeout_seconds=max(0.0, due - now))
+    return EVENTS.validate_json(message) if message is not None else Ticked(at=due)
 
 
 def attempt_name(rollout: str, deployment: str, attempt: int, *, back: bool) -> str:

@@ -31,6 +31,7 @@ class Leg(Frozen):
     wave: int = 0
     stage: Literal["entering", "checking", "deploying", "baking", "passed"] = "entering"
     tracks: dict[str, Track] = {}
+    checking_since: float = 0.0
     baking_since: float = 0.0
     next_look: float = 0.0
 
@@ -81,6 +82,12 @@ class State(Frozen):
     def leg(self) -> Leg:
         """The leg being executed."""
         return self.back or self.forward
+
+    @property
+    def next_look(self) -> float | None:
+        """When (epoch seconds) something outside is to be looked at again: the gates, or what holds a wave up."""
+        looking = self.leg.stage == "baking" or (self.leg.stage == "checking" and not self.waiting)
+        return self.leg.next_look if looking and not self.back and not self.outcome else None
 
     @property
     def status(self) -> str:

@@ -41,6 +41,7 @@ def main() -> None:
     sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
     cloudwatch._evaluate_alarm = evaluate
     count_invocations()
+    lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
     threading.Thread(target=_keep_evaluating, daemon=True).start()
     sys.argv[1:] = []
     app.main()
