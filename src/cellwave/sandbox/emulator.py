@@ -21,11 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from ministack import app  # type: ignore[import-untyped]
+from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
 from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-untyped]
 
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 EVALUATE_EVERY_S = 1.0
+# How long an answered invocation is held back for the handler's log lines: for the first, after the last, at most.
+# MiniStack waits 50 ms for a first line, so every quiet handler would take that long.
+LOG_WAITS_S = (0.003, 0.002, 0.1)
 
 COMPARE = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -42,6 +46,7 @@ def main() -> None:
     cloudwatch._evaluate_alarm = evaluate
     count_invocations()
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
+    lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = LOG_WAITS_S
     threading.Thread(target=_keep_evaluating, daemon=True).start()
     sys.argv[1:] = []
     app.main()
