@@ -68,7 +68,7 @@ def test_an_attempt_runs_once(world: World, deployer: Deployer, stack: str, v1: 
     name = attempt()
     first = run(deployer, job(name, stack, v1))
     other = job(name, stack, release(tmp_path / "v2", version="v2"))
-    assert run(world.deployer(), other) == first
+    assert run(world.restarted(), other) == first
     assert world.there(stack)["parameter"] == "v1"
 
 
@@ -77,7 +77,7 @@ def test_an_attempt_that_runs_is_waited_for(
 ) -> None:
     """Two workers with one attempt deploy once and both get its result."""
     wanted = job(attempt(), stack, release(tmp_path / "v1", pause=1))
-    other = world.deployer()
+    other = world.restarted()
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda each: run(each, wanted), (deployer, other)))
     assert results[0] == results[1]

@@ -27,6 +27,10 @@ class World(Protocol):
     """A state backend and a cloud account, with a hand to spoil them."""
 
     def deployer(self) -> Deployer:
+        """A deployer on this world."""
+        ...
+
+    def restarted(self) -> Deployer:
         """A new deployer on this world, as a restarted worker has it."""
         ...
 

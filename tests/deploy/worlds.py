@@ -40,6 +40,10 @@ class FakeWorld:
         """A deployer on the same cloud."""
         return FakeDeployer(self.cloud)
 
+    def restarted(self) -> Deployer:
+        """Another deployer on the same cloud."""
+        return FakeDeployer(self.cloud)
+
     def there(self, stack: str) -> dict[str, str]:
         """Physical resources."""
         return dict(self.cloud.there.get(stack, {}))
@@ -87,6 +91,12 @@ class RealWorld:
             deployer.close()
 
     def deployer(self) -> Deployer:
+        """A deployer; every test's first is the same, for its warm process."""
+        if not self._deployers:
+            self.restarted()
+        return self._deployers[0]
+
+    def restarted(self) -> Deployer:
         """A deployer with a warm process of its own."""
         self._deployers.append(PulumiDeployer(self._project, os.environ))
         return self._deployers[-1]

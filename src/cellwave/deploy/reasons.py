@@ -12,10 +12,11 @@ LONGEST = 600  # characters of one reason
 # Worth one more try: throttling, credentials that ran out, a quota, a connection that broke.
 TRANSIENT = re.compile(
     r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ProvisionedThroughputExceeded|Rate exceeded"
-    r"|ExpiredToken|RequestExpired|InvalidClientTokenId|UnrecognizedClient|credential|AssumeRole"
+    r"|ExpiredToken|RequestExpired|InvalidClientTokenId|UnrecognizedClient|AssumeRole"
+    r"|(?:expired|invalid|no valid|unable to locate) credentials"
     r"|LimitExceeded|QuotaExceeded|ServiceUnavailable|InternalFailure|InternalError"
     r"|connection re(?:fused|set)|Connection(?:Reset|Refused|Closed)Error|EndpointConnectionError"
-    r"|timed? ?out|temporarily unavailable",
+    r"|timed out|i/o timeout|TimeoutError|RequestTimeout|temporarily unavailable",
     re.IGNORECASE,
 )
 FULL_DISK = "no space left on device"

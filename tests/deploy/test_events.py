@@ -1,0 +1,81 @@
+"""What the engine's event log tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cellwave.deploy.events import Tail, name_of, read_story, tell
+
+URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
+STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}
+
+
+def step(event: str, op: str, urn: str = URN, **more: Any) -> dict[str, Any]:
+    """An event about a resource."""
+    kind = urn.split("::")[2]
+    return {event: {"metadata": {"op": op, "urn": urn, "type": kind, **more}}}
+
+
+def test_a_summary_gives_the_counts() -> None:
+    """Operations that nothing had are left out of the counts."""
+    story = tell([{"summaryEvent": {"resourceChanges": {"create": 2, "same": 0}}}])
+    assert (story.changes, story.finished) == ({"create": 2}, True)
+
+
+def test_outputs_are_texts_without_secrets() -> None:
+    """Texts stay as they are, other values become JSON, secrets are left out wherever they hide."""
+    outputs = {"url": "http://x", "n": 3, "key": SECRET, "deep": {"in": [SECRET]}, "masked": "[secret]"}
+    story = tell([step("resOutputsEvent", "same", STACK, new={"outputs": outputs})])
+    assert story.outputs == {"url": "http://x", "n": "3"}
+
+
+def test_only_physical_resources_count_as_destroyed() -> None:
+    """Replacing a queue is told; replacing a provider or a component takes nothing away."""
+    provider = "urn:pulumi:a.b::shop::pulumi:providers:aws::cell"
+    story = tell(
+        [
+            step("resourcePreEvent", "replace", old={"custom": True}),
+            step("resourcePreEvent", "delete", provider, old={"custom": True}),
+            step(
+                "resourcePreEvent", "delete", "urn:pulumi:a.b::shop::my:own:Thing::x", old={"custom": False}
+            ),
+            step("resourcePreEvent", "update", old={"custom": True}),
+        ]
+    )
+    assert story.destroyed == [("replace", URN)]
+
+
+def test_a_torn_log_tells_what_it_can(tmp_path: Path) -> None:
+    """The half line of a killed engine is passed over; an absent log is an unfinished story."""
+    log = tmp_path / "events.jsonl"
+    log.write_text(json.dumps({"diagnosticEvent": {"severity": "error", "message": "m"}}) + '\n{"summ')
+    story = read_story(log)
+    assert [error.message for error in story.errors] == ["m"]
+    assert not story.finished
+    assert not read_story(tmp_path / "none").finished
+
+
+def test_a_tail_waits_for_whole_lines(tmp_path: Path) -> None:
+    """A step is told when its line is whole, once; a new run of the attempt starts from its beginning."""
+    log = tmp_path / "events.jsonl"
+    tail = Tail(log)
+    assert list(tail.progress()) == []
+    begun = json.dumps(step("resourcePreEvent", "create")) + "\n"
+    ended = json.dumps(step("resOutputsEvent", "create")) + "\n"
+    log.write_text(begun + ended[:10])
+    assert [(p.resource, p.operation, p.done) for p in tail.progress()] == [
+        ("aws:sqs/queue:Queue queue", "create", 0)
+    ]
+    log.write_text(begun + ended)
+    assert [p.done for p in tail.progress()] == [1]
+    log.write_text(begun)
+    assert [p.done for p in tail.progress()] == [0]
+
+
+def test_a_name_is_type_and_name() -> None:
+    """The innermost type is what a person knows a nested resource by."""
+    nested = "urn:pulumi:a.b::shop::my:own:Thing$aws:sqs/queue:Queue::dead"
+    assert name_of(nested) == "aws:sqs/queue:Queue dead"

@@ -1,0 +1,73 @@
+"""What a person reads when a deployment fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from cellwave.deploy.events import Diagnostic
+from cellwave.deploy.reasons import is_transient, reason_of, redact
+
+URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
+STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
+
+
+def test_the_cause_names_the_resource() -> None:
+    """The resource and AWS's words are told; the engine's own echo is not."""
+    errors = [
+        Diagnostic(URN, "<{%reset%}>creating: AccessDenied: not allowed<{%reset%}>\n"),
+        Diagnostic(STACK, "update failed"),
+    ]
+    assert reason_of(errors, "") == "aws:sqs/queue:Queue queue: creating: AccessDenied: not allowed"
+
+
+def test_a_traceback_is_its_last_line_and_place() -> None:
+    """A program's traceback becomes the error and where it was raised."""
+    trace = (
+        "Program failed with an unhandled exception:\nTraceback (most recent call last):\n"
+        '  File "/r/src/shop/__main__.py", line 11, in <module>\n    raise ValueError("x")\nValueError: x\n'
+    )
+    assert reason_of([Diagnostic(STACK, trace)], "") == "ValueError: x (__main__.py:11)"
+
+
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ("error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE", "passphrase is missing"),
+        ("error: unable to open state directory: no such file", "state backend can't be used"),
+        ("error: could not list bucket: NoSuchBucket", "state backend can't be used"),
+        ("write x: no space left on device", "the disk is full"),
+        ("error: something new", "something new"),
+        ("", "it said nothing"),
+    ],
+)
+def test_the_engine_s_own_troubles_are_put_in_words(said: str, understood: str) -> None:
+    """Without a diagnostic, what the engine printed is searched for known troubles."""
+    assert understood in reason_of([], said)
+
+
+def test_many_causes_are_counted() -> None:
+    """Three causes are told, the rest counted; the same one is told once."""
+    errors = [Diagnostic("", f"cause {n}") for n in (1, 1, 2, 3, 4, 5)]
+    assert reason_of(errors, "") == "cause 1; cause 2; cause 3 (and 2 more)"
+
+
+@pytest.mark.parametrize("text", ['password: "hunter2"', "SecretAccessKey=hunter2", "api_key: hunter2,"])
+def test_secrets_are_not_told(text: str) -> None:
+    """What follows a word for a secret is hidden."""
+    assert "hunter2" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("ThrottlingException: Rate exceeded", True),
+        ("ExpiredToken: the security token is expired", True),
+        ("LimitExceeded: too many roles", True),
+        ("dial tcp: connection refused", True),
+        ("property timeout value has a problem: unknown input", False),
+        ("AccessDenied: not allowed", False),
+    ],
+)
+def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
+    """Throttling, credentials that ran out, quotas and broken connections are worth one more try."""
+    assert is_transient(reason) is expected

@@ -1,0 +1,110 @@
+"""What the state backend's files tell, and how torn ones are mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from cellwave.deploy.state import Directory, StackLock, break_lock, directory_of, locks_in
+
+CONTENT = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": []}}})
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    """A backend with one stack."""
+    found = directory_of({"PULUMI_BACKEND_URL": f"file://{tmp_path}"}, "shop", "a.b")
+    assert found is not None
+    found.file.parent.mkdir(parents=True)
+    found.file.write_text(CONTENT)
+    (found.root / "meta.yaml").write_text("version: 1\n")
+    return found
+
+
+def test_other_backends_are_no_directory() -> None:
+    """A bucket's or the service's state is asked for through the engine."""
+    for url in ("s3://bucket", "https://api.example", "", "file://relative/path"):
+        assert directory_of({"PULUMI_BACKEND_URL": url}, "shop", "a.b") is None
+
+
+def test_a_stack_is_there_or_not(directory: Directory) -> None:
+    """A stack counts in whatever encoding; an older layout is left to the engine."""
+    assert directory.has_stack()
+    directory.file.rename(directory.file.with_name("a.b.json.gz"))
+    assert directory.has_stack()
+    assert not Directory(directory.root, "shop", "c.d").has_stack()
+    assert directory.is_usable
+    (directory.root / "meta.yaml").write_text("version: 0\n")
+    assert not directory.is_usable
+
+
+def test_a_lock_is_dead_when_its_process_is_gone() -> None:
+    """This process holds its lock; one that began later than the lock has only been given the pid."""
+    here = socket.gethostname()
+    assert not StackLock(here, os.getpid(), "me", time.time()).is_dead
+    assert StackLock(here, os.getpid(), "me", time.time() - 10**7).is_dead
+    assert StackLock(here, 2**22 + 1, "me", time.time()).is_dead
+
+
+def test_another_host_s_lock_is_never_dead() -> None:
+    """Nobody here can know whether its process lives."""
+    assert not StackLock("elsewhere", 2**22 + 1, "me", 0).is_dead
+
+
+def test_only_the_broken_lock_goes(directory: Directory) -> None:
+    """A lock that somebody took meanwhile stays."""
+    folder = directory.root / "locks" / "organization" / "shop" / "a.b"
+    folder.mkdir(parents=True)
+    content = {"pid": 1, "username": "me", "hostname": "here", "timestamp": "2026-01-01T00:00:00.123456789Z"}
+    for name in ("one.json", "two.json"):
+        (folder / name).write_text(json.dumps(content))
+    first, _second = sorted(directory.locks(), key=lambda lock: str(lock.file))
+    assert first.owner == "me@here (pid 1)"
+    break_lock(first)
+    assert [path.name for path in folder.iterdir()] == ["two.json"]
+
+
+def test_the_engine_s_words_on_locks_are_understood() -> None:
+    """Where the backend is no directory, the engine's refusal names the owners."""
+    text = (
+        "error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete "
+        "the lock file with `pulumi cancel`.\n  s3://b/.pulumi/locks/x.json: created by me@host-1 (pid 42) at "
+        "2026-11-24T22:29:32Z\n"
+    )
+    (lock,) = locks_in(text)
+    assert (lock.user, lock.host, lock.pid, lock.file) == ("me", "host-1", 42, None)
+    assert locks_in("error: something else, created by me@host (pid 1) at now") == ()
+
+
+def test_torn_attributes_are_removed(directory: Directory) -> None:
+    """An engine killed while it wrote them would leave a checkpoint that can't be read."""
+    torn, whole = directory.file.with_name("a.b.json.attrs"), directory.file.with_name("a.b.json.bak.attrs")
+    torn.write_text("")
+    whole.write_text("{}")
+    directory.tidy(crashed=False)
+    assert not torn.exists()
+    assert whole.exists()
+
+
+def test_half_written_files_go_after_a_crash(directory: Directory) -> None:
+    """While an engine may run, they may be its own."""
+    partial = directory.file.with_name("a.b.json.18eb.tmp")
+    partial.write_text("{")
+    directory.tidy(crashed=False)
+    assert partial.exists()
+    directory.tidy(crashed=True)
+    assert not partial.exists()
+
+
+def test_a_torn_checkpoint_s_predecessor_takes_its_place(directory: Directory) -> None:
+    """A full disk can tear a checkpoint; the one before it is kept beside it."""
+    backup = directory.file.with_name("a.b.json.bak")
+    backup.write_text(CONTENT)
+    directory.file.write_text(CONTENT[:20])
+    directory.tidy(crashed=False)
+    assert directory.export() == {"version": 3, "deployment": {"resources": []}}
