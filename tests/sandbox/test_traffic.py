@@ -31,7 +31,7 @@ FLEET = Fleet(
     regions=(Region(name="eu", endpoint="eu.example", residency="EU", cells=(CELL,)),),
 )
 BUCKET = f"shop-{ACCOUNT}-archive"
-# Stores every event as an object of the archive, and answers pages of three. The secret of a tenant is its name.
+# Stores every event as an object of the archive, and answers pages of three. A tenant's secret names it.
 PRODUCT = """
 import base64, json, os, uuid
 import boto3
@@ -48,7 +48,7 @@ def handler(event, context):
             key = f"{fields[0]}/{one['tenantId']}/{uuid.uuid4()}.jsonl"
             s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(one) + "\\n")
         return reply(202, {"accepted": len(events)})
-    if len(fields) != 3 or fields[1] != fields[2]:
+    if len(fields) != 3 or fields[2] != f"{fields[1]}-of-{fields[0]}":
         return reply(401, {})
     asked = event.get("queryStringParameters") or {}
     tenant = asked.get("tenantId", fields[1]) if os.environ.get("LEAKS") else fields[1]
@@ -65,8 +65,13 @@ def encoded(*fields: str) -> str:
     return base64.b64encode(",".join(fields).encode()).decode()
 
 
+def secret_of(application: str, tenant: str) -> str:
+    """The secret that the product below expects of a tenant."""
+    return f"{tenant}-of-{application}"
+
+
 def customers(host: str) -> tuple[Customer, ...]:
-    """Two applications of two tenants each."""
+    """Two applications of two tenants each, one of the same name in both."""
     return tuple(
         Customer(
             application=application,
@@ -74,7 +79,9 @@ def customers(host: str) -> tuple[Customer, ...]:
             events_host=host,
             query_host=host,
             key=encoded(application, "secret"),
-            tenants={t: encoded(application, t, t) for t in (f"{application}-1", f"{application}-2")},
+            tenants={
+                t: encoded(application, t, secret_of(application, t)) for t in ("one", f"{application}-2")
+            },
         )
         for application in ("acme", "zeta")
     )
@@ -143,8 +150,8 @@ def test_every_accepted_event_is_found(ledger: list[Accepted], config: Config) -
 def test_a_lost_event_is_named(ledger: list[Accepted], config: Config) -> None:
     """An event that is nowhere is named for both places; one under another tenant is misplaced, and not readable."""
     lost = ledger[0].model_copy(update={"id": "gone"})
-    other = {"1": "2", "2": "1"}[ledger[1].tenant[-1]]
-    moved = ledger[1].model_copy(update={"tenant": f"{ledger[1].application}-{other}"})
+    other = "one" if ledger[1].tenant != "one" else f"{ledger[1].application}-2"
+    moved = ledger[1].model_copy(update={"tenant": other})
     found = verify([lost, moved], config, FLEET, within_s=0)
     assert found.missing_in_archive == ("gone",)
     assert set(found.missing_in_query) == {"gone", moved.id}
@@ -156,7 +163,7 @@ def test_tenants_that_are_kept_apart_read_only_their_own(ledger: list[Accepted],
     """Many attempts, none of which gives an event of another; one's own events are given."""
     found = cross_tenant_reads(ledger, config)
     assert found.own > 0
-    assert found.attempts > 30
+    assert found.attempts >= 30
     assert found.reads == 0
 
 
@@ -218,4 +225,4 @@ def test_keys_are_not_shown() -> None:
     """Neither a customer's representation nor the configuration's shows a key."""
     text = repr(Config(edge_url="http://edge", rate=1, customers=customers("host")))
     assert encoded("acme", "secret") not in text
-    assert encoded("acme", "acme-1", "acme-1") not in text
+    assert encoded("acme", "one", secret_of("acme", "one")) not in text

@@ -97,7 +97,8 @@ def _attempts(
         # One's own secret under another's name.
         yield Attempt(host=other.query_host, key=_key(other.application, victim, secret))
         yield Attempt(host=other.query_host, key=_key(f"{other.application},{victim}", tenant, secret))
-        yield Attempt(host=other.query_host, key=_key(customer.application, victim, secret))
+        if victim != tenant:  # two applications may have tenants of one name
+            yield Attempt(host=other.query_host, key=_key(customer.application, victim, secret))
         # A key of another application, or of another region.
         yield Attempt(host=other.query_host, key=key, parameters={"tenantId": victim}, entitled=me)
         # Another's cursor.
