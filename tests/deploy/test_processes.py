@@ -1,0 +1,186 @@
+"""What happens to a deployment when its processes are killed: the driver, the warm process, the worker, all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cellwave.deploy.port import Job, Result
+from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.errors import Unavailable
+from cellwave.project import Project
+from cellwave.toolchain import engine
+from tests.deploy.world import RESOURCES, job, release
+from tests.deploy.worlds import PATIENCE, RealWorld
+
+pytestmark = pytest.mark.engine
+
+WORKER = """
+import json, os, sys
+from pathlib import Path
+from cellwave.deploy.port import Job
+from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.project import Project
+deployer = PulumiDeployer(Project(Path(sys.argv[1])), os.environ)
+deployer.run(Job.model_validate(json.loads(sys.argv[2])), progress=lambda event: None, aborted=lambda: False)
+"""
+
+
+def slow(tmp_path: Path, stack: str) -> Job:
+    """A job that takes its time between the bucket and the rest."""
+    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1", pause=1.5))
+
+
+def warm_processes() -> list[psutil.Process]:
+    """The warm processes, drivers and hosts of this run, and of nobody else."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # gone meanwhile, or dead and not waited for
+            if "cellwave.deploy.warm" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def drivers(attempt: str) -> list[psutil.Process]:
+    """The processes that hold the attempt's lock: its driver and its engine, the driver first."""
+    name = attempt.replace(":", "%3A")
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(f"/deploy/{name}/lock" in file.path for file in process.open_files()):
+                found.append(process)
+    return sorted(found, key=lambda process: process.create_time())
+
+
+def when_half_done(world: RealWorld, stack: str, act: Callable[[], None]) -> threading.Thread:
+    """Act as soon as the stack has its bucket recorded."""
+
+    def wait() -> None:
+        end = time.monotonic() + PATIENCE
+        while "bucket" not in world.recorded(stack) and time.monotonic() < end:
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def run(deployer: PulumiDeployer, wanted: Job) -> Result:
+    """Run a job that nobody watches or aborts."""
+    return deployer.run(wanted, progress=lambda event: None, aborted=lambda: False)
+
+
+def assert_whole(world: RealWorld, stack: str) -> None:
+    """Everything is there once, recorded, unlocked and nothing pending."""
+    assert world.there(stack).keys() == world.recorded(stack) == {"bucket", "queue", "parameter"}
+    assert (world.pending(stack), world.is_locked(stack)) == (0, False)
+
+
+@pytest.fixture
+def deployer(engine_world: RealWorld) -> PulumiDeployer:
+    """A deployer with a warm process of its own, which the test may kill."""
+    made = engine_world.restarted()
+    assert isinstance(made, PulumiDeployer)
+    return made
+
+
+def test_a_killed_driver_s_engine_ends_first(
+    engine_world: RealWorld, deployer: PulumiDeployer, stack: str, tmp_path: Path
+) -> None:
+    """The engine outlives its driver; the attempt waits for it and only then runs again, which changes nothing."""
+    wanted = slow(tmp_path, stack)
+    thread = when_half_done(engine_world, stack, lambda: drivers(wanted.attempt)[0].kill())  # noqa: PLW0108
+    result = run(deployer, wanted)
+    thread.join()
+    assert (result.outcome, result.changes) == ("succeeded", {"same": RESOURCES}), result.reason
+    assert_whole(engine_world, stack)
+
+
+def test_everything_killed_at_once_is_healed(
+    engine_world: RealWorld, deployer: PulumiDeployer, stack: str, tmp_path: Path
+) -> None:
+    """Driver, program and engine killed in one moment: the same attempt still brings the stack home."""
+    wanted = slow(tmp_path, stack)
+
+    def kill_all() -> None:
+        for process in [*drivers(wanted.attempt), *warm_processes()]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # the warm process went with another
+                process.kill()
+
+    thread = when_half_done(engine_world, stack, kill_all)
+    result = run(deployer, wanted)
+    thread.join()
+    assert result.outcome == "succeeded", result.reason
+    assert_whole(engine_world, stack)
+
+
+def test_a_killed_worker_s_attempt_is_taken_over(
+    engine_world: RealWorld, deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
+) -> None:
+    """The next worker waits for what the killed one began, and gets that run's result."""
+    wanted = slow(tmp_path, stack)
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(sandbox.root), wanted.model_dump_json()])
+    when_half_done(engine_world, stack, worker.kill).join()
+    worker.wait()
+    result = run(deployer, wanted)
+    assert (result.outcome, result.changes) == ("succeeded", {"create": RESOURCES}), result.reason
+    assert_whole(engine_world, stack)
+
+
+def test_an_abort_reaches_an_attempt_that_another_worker_began(
+    engine_world: RealWorld, deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
+) -> None:
+    """A person's abort ends the engine that outlived its worker."""
+    wanted = slow(tmp_path, stack)
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(sandbox.root), wanted.model_dump_json()])
+    when_half_done(engine_world, stack, worker.kill).join()
+    worker.wait()
+    result = deployer.run(wanted, progress=lambda event: None, aborted=lambda: True)
+    assert result.outcome == "aborted"
+    assert not engine_world.is_locked(stack)
+
+
+def test_no_process_stays(deployer: PulumiDeployer, stack: str, tmp_path: Path) -> None:
+    """After a run and the deployer's end, none of its processes is left."""
+    before = {process.pid for process in warm_processes()}
+    wanted = slow(tmp_path, stack)
+    assert run(deployer, wanted).outcome == "succeeded"
+    deployer.close()
+    assert drivers(wanted.attempt) == []
+    assert len({process.pid for process in warm_processes()} - before) == 0
+
+
+def test_the_attempt_s_folder_holds_no_secret(
+    engine_world: RealWorld, deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
+) -> None:
+    """Neither the environment's credentials nor a stack's secret output is written beside the result."""
+    source = release(tmp_path / "v1", broken=True)  # a failure keeps its logs
+    wanted = job(f"a:{uuid.uuid4()}", stack, source)
+    run(deployer, wanted)
+    folder = sandbox.home / "deploy" / wanted.attempt.replace(":", "%3A")
+    text = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+    assert "broken on purpose" in text
+    assert "a-secret-value" not in text
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
+    assert json.loads((folder / "result.json").read_text())["outcome"] == "failed"
+
+
+def test_without_an_engine_nothing_begins(
+    deployer: PulumiDeployer, stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing engine is said before anything is touched."""
+    monkeypatch.setattr(engine, "OLDEST", (99,))
+    with pytest.raises(Unavailable, match="no Pulumi engine"):
+        run(deployer, slow(tmp_path, stack))
