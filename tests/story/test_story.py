@@ -11,12 +11,12 @@ from typing import Any
 import patch_ng
 import psutil
 import pytest
-from cellwave.sandbox.orphans import orphans
 
 from cellwave.cli.context import Context
 from cellwave.demo.customers import Traffic, make_keys
 from cellwave.rollout.journal import faults
-from cellwave.sandbox.accounts import cell_session
+from cellwave.sandbox.accounts import Accounts
+from cellwave.sandbox.orphans import orphans, read_states
 from cellwave.sandbox.traffic.crossing import cross_tenant_reads
 from cellwave.sandbox.traffic.model import Config, read_ledger
 from cellwave.sandbox.traffic.verify import verify
@@ -52,8 +52,8 @@ def live(story: Story) -> Iterator[tuple[Traffic, Config]]:
 def query_alias(story: Story, cell: str) -> str:
     """The version that the query function's alias `live` of a cell points to."""
     fleet, _ = Context(story.project).configuration()
-    client = cell_session(fleet, fleet.cell(cell)).client("lambda", region_name=fleet.cell(cell).aws_region)
-    return client.get_alias(FunctionName=f"{cell}-query-api", Name="live")["FunctionVersion"]
+    client = Accounts(fleet).client("lambda", fleet.cell(cell))
+    return str(client.get_alias(FunctionName=f"{cell}-query-api", Name="live")["FunctionVersion"])
 
 
 def kill_engine(story: Story, stack: str) -> bool:
@@ -168,5 +168,5 @@ def test_nothing_was_lost_crossed_orphaned_or_forged(story: Story, live: tuple[T
     crossing = cross_tenant_reads(events, config)
     assert crossing.own > 0
     assert crossing.reads == 0
-    assert not orphans(fleet, Context(story.project).environment)
+    assert not orphans(fleet, read_states(story.project.home / "sandbox" / "state"))
     assert not faults(story.records.journal())

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,7 +67,9 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
             follow(context, name)
             state = next(row.state for row in context.records.rollouts() if row.id == name)
             if state.outcome != EXPECTED[release.version]:
-                raise CellwaveError(f"{name} is {state.status}, not {EXPECTED[release.version]}", hint="see above")
+                raise CellwaveError(
+                    f"{name} is {state.status}, not {EXPECTED[release.version]}", hint="see above"
+                )
     finally:
         say("\nletting the traffic end")
         traffic.end()
@@ -111,7 +114,7 @@ def fresh(context: Context) -> Any:
 def examine(context: Context, states: list[State], traffic: Any, config: Any) -> dict[str, Any]:
     """Count what was lost, read across tenants, or orphaned."""
     from cellwave.demo.report import attempts, rollout_report
-    from cellwave.sandbox.orphans import orphans
+    from cellwave.sandbox.orphans import orphans, read_states
     from cellwave.sandbox.traffic.crossing import cross_tenant_reads
     from cellwave.sandbox.traffic.model import read_ledger
     from cellwave.sandbox.traffic.verify import verify
@@ -121,7 +124,7 @@ def examine(context: Context, states: list[State], traffic: Any, config: Any) ->
     with exported(context):
         verified = verify(events, config, fleet, within_s=READ_BACK_SECONDS)
         crossing = cross_tenant_reads(events, config)
-        left = orphans(fleet, context.environment)
+        left = orphans(fleet, read_states(Path(context.target.removeprefix("file://"))))
     return {
         "rollouts": [rollout_report(state) for state in states],
         "cells": len(fleet.cells),
