@@ -97,8 +97,9 @@ class FakeDeployer:
         stack.lock = None
         there = self._cloud.there.setdefault(job.stack, {})
         for kind, value in stack.pending.items():
+            # A create that happened is adopted; what an update was changing is no longer known.
             if kind in there:
-                stack.recorded[kind] = value
+                stack.recorded[kind] = value if kind not in stack.recorded else "unknown"
         stack.pending = {}
         settings = json.loads((Path(job.program) / "settings.json").read_text())
         wanted = {} if job.operation == "destroy" else _parts(job.stack, settings)

@@ -204,6 +204,19 @@ def test_an_interrupted_create_is_adopted(
     assert is_whole(world, stack)
 
 
+def test_an_interrupted_update_is_undone_by_the_old_release(
+    world: World, deployer: Deployer, stack: str, v1: Path
+) -> None:
+    """An update that happened and was not recorded does not survive a way back to the recorded release."""
+    run(deployer, job(attempt(), stack, v1))
+    world.cut_off_update(stack, "v2")
+    assert world.there(stack)["parameter"] == "v2"
+    result = run(deployer, job(attempt(), stack, v1))
+    assert result.outcome == "succeeded", result.reason
+    assert world.there(stack)["parameter"] == "v1"
+    assert is_whole(world, stack)
+
+
 def test_a_stateful_service_keeps_its_resources(
     world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
 ) -> None:

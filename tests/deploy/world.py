@@ -62,6 +62,10 @@ class World(Protocol):
         """Make the stack look as if its engine was killed just after it had made the resource."""
         ...
 
+    def cut_off_update(self, stack: str, version: str) -> None:
+        """Make the stack look as if its engine was killed just after it had given the parameter this value."""
+        ...
+
 
 def release(folder: Path, **settings: Any) -> Path:
     """A release's folder with the shop's program and these settings."""

@@ -75,6 +75,13 @@ class FakeWorld:
         state.pending[kind] = state.recorded.pop(kind)
         state.lock = FakeLock("killed", living=False)
 
+    def cut_off_update(self, stack: str, version: str) -> None:
+        """Changed in the cloud, unchanged in the state, and pending."""
+        state = self.cloud.stack(stack)
+        self.cloud.there[stack]["parameter"] = version
+        state.pending["parameter"] = version
+        state.lock = FakeLock("killed", living=False)
+
 
 class RealWorld:
     """The engine, its state backend in a directory, and an account of the sandbox."""
@@ -164,6 +171,18 @@ class RealWorld:
         for key in ("id", "outputs"):
             del lost[key]
         latest["pending_operations"] = [{"resource": lost, "type": "creating"}]
+        self._file(stack).write_text(json.dumps(content))
+        self.lock(stack, living=False)
+
+    def cut_off_update(self, stack: str, version: str) -> None:
+        """Change the parameter behind the engine's back, and leave the update pending in the checkpoint."""
+        name = f"/{stack.replace('.', '-')}/version"
+        self._session.client("ssm").put_parameter(Name=name, Value=version, Overwrite=True)
+        content = json.loads(self._file(stack).read_text())
+        latest = content["checkpoint"]["latest"]
+        recorded = next(r for r in latest["resources"] if KINDS.get(r["type"]) == "parameter")
+        begun = {**recorded, "inputs": {**recorded["inputs"], "value": version}}
+        latest["pending_operations"] = [{"resource": begun, "type": "updating"}]
         self._file(stack).write_text(json.dumps(content))
         self.lock(stack, living=False)
 
