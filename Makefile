@@ -22,9 +22,9 @@ lint: setup
 setup:
 	@$(PYTHON) tools/bootstrap.py
 
-# Bring the sandbox down first: a removed folder would leave its processes running.
+# A removed folder would leave its processes running; a half-made environment has none.
 clean:
-	@if [ -x $(VENV)/cellwave ]; then $(VENV)/cellwave sandbox down; fi
+	-@if [ -e .cellwave/venv/cellwave-setup.json ]; then $(VENV)/python -P tools/clean.py; fi
 	rm -rf .cellwave
 
 # Renew the lock files after a change of pyproject.toml (add `--upgrade` for newer versions).

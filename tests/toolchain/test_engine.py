@@ -47,7 +47,7 @@ def test_a_missing_engine_is_said_with_what_helps(project: Project) -> None:
     """Who needs an engine and has none learns how to get one."""
     with pytest.raises(Unavailable) as caught:
         require_engine(project)
-    assert "cellwave toolchain install" in caught.value.hint
+    assert "make setup" in caught.value.hint
 
 
 def test_versions_compare_by_number() -> None:

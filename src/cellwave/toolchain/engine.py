@@ -41,7 +41,7 @@ def require_engine(project: Project) -> Engine:
         wanted = ".".join(map(str, OLDEST))
         raise Unavailable(
             f"there is no Pulumi engine (>= {wanted}) on PATH or in {project.bin}",
-            hint="install one with `cellwave toolchain install` (or `make setup`)",
+            hint="`make setup` installs one; so does `python -m cellwave.toolchain`",
         )
     return engine
 
