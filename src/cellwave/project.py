@@ -31,18 +31,27 @@ class Project:
         return os.environ.get("CELLWAVE_DATABASE_URL") or f"sqlite:///{self.home / 'cellwave.db'}"
 
     def config_files(self) -> dict[str, str]:
-        """The text of `cells/*.yaml` by path relative to the project, in name order."""
-        return {f"cells/{p.name}": p.read_text() for p in sorted((self.root / "cells").glob("*.yaml"))}
+        """The text of `cells/*.yaml` by path relative to the project, in name order; BadInput if one is not UTF-8."""
+        return {f"cells/{p.name}": self._text(p) for p in sorted((self.root / "cells").glob("*.yaml"))}
 
     def waves_file(self) -> str:
-        """The text of waves.yaml."""
-        return (self.root / "waves.yaml").read_text()
+        """The text of waves.yaml; BadInput if it is not UTF-8."""
+        return self._text(self.root / "waves.yaml")
+
+    def _text(self, path: Path) -> str:
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            where = f"{path.relative_to(self.root)}:byte {error.start + 1}"
+            raise BadInput(where, "not UTF-8 text", "a file saved as UTF-8") from error
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project around `start` (default: CELLWAVE_PROJECT, else the working directory); BadInput when there is none."""
+    """The project around `start` (default: CELLWAVE_PROJECT, else the working directory); BadInput without one."""
     begin = (start or Path(os.environ.get("CELLWAVE_PROJECT") or Path.cwd())).resolve()
     for folder in (begin, *begin.parents):
         if (folder / "waves.yaml").is_file() and (folder / "cells").is_dir():
             return Project(folder)
-    raise BadInput(str(begin), "no waves.yaml with a cells/ folder here or above", "run inside a cellwave project")
+    raise BadInput(
+        str(begin), "no waves.yaml with a cells/ folder here or above", "run inside a cellwave project"
+    )

@@ -54,6 +54,13 @@ def test_a_mistake_in_a_file_is_named_by_line(
     assert not ran.out
 
 
+def test_a_file_that_is_no_text_is_named(project: Path, run: Run) -> None:
+    """A file in another encoding is refused by name and place."""
+    (project / "cells" / "us.yaml").write_bytes(b"region: \xff\xfe")
+    ran = run("plan")
+    assert (ran.code, "cells/us.yaml:byte 9" in ran.err) == (2, True)
+
+
 def test_a_needs_cycle_is_named_edge_by_edge(project: Path, run: Run) -> None:
     """ingest needs query needs ingest: both edges are in the error."""
     fleet = project / "cells" / "fleet.yaml"
