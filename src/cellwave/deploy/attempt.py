@@ -39,7 +39,7 @@ class Attempt:
 
     @property
     def log(self) -> Path:
-        """What the engine printed."""
+        """What the engine's last command printed."""
         return self.folder / "engine.log"
 
     @property

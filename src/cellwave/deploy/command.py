@@ -82,7 +82,7 @@ def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
 
 def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> subprocess.Popen[bytes]:
     command = [launch.engine, *arguments, "--non-interactive", "--color=never"]
-    with launch.attempt.log.open("ab") as log:
+    with launch.attempt.log.open("wb") as log:
         return subprocess.Popen(
             command,
             cwd=launch.attempt.work,

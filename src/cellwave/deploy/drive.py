@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
-from cellwave.deploy.events import Story, name_of, read_story
+from cellwave.deploy.events import name_of, read_story
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of
 from cellwave.deploy.repair import Refused, mend
@@ -65,7 +65,7 @@ class Drive:
     directory: Directory | None
 
     def log(self) -> str:
-        """What the engine printed so far."""
+        """What the engine's last command printed."""
         return clean(self.launch.attempt.log.read_text(errors="replace"))
 
 
@@ -112,63 +112,74 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
     return project["name"], program
 
 
+class _Again(Exception):
+    """A command came to nothing because its engine was killed, or met these locks: free the stack and begin anew."""
+
+    def __init__(self, locks: tuple[StackLock, ...] = ()) -> None:
+        super().__init__()
+        self.locks = locks
+
+
+class _Stopped(Exception):
+    """There is nothing more to do: this is the result."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.reason)
+        self.result = result
+
+
 def _run(at: Drive) -> Result:
+    locks = at.directory.locks() if at.directory else ()
     for _ in range(TRIES):
-        locked = _free(at, at.directory.locks() if at.directory else ())
-        if locked:
-            return locked
-        missing = _ensure_stack(at)
-        if missing:
-            return missing
-        mend(at.launch, at.job.stack, _export(at))
-        plan: tuple[str, ...] = ()
-        if at.job.stateful and not at.job.one_way:
-            refused, plan = _protect(at)
-            if refused:
-                return refused
-        ended = _operate(at, *ARGUMENTS[at.job.operation], *plan)
-        if ended.killed:
-            continue
-        locks = locks_in(at.log()) if ended.code else ()
-        if not locks:
-            return _told(at, ended)
-        locked = _free(at, locks)
-        if locked:
-            return locked
+        try:
+            _free(at, locks)
+            return _once(at)
+        except _Stopped as stopped:
+            return stopped.result
+        except _Again as again:
+            locks = again.locks or (at.directory.locks() if at.directory else ())
     return Result(outcome="failed", reason=f"the engine was killed {TRIES} times", transient=True)
 
 
-def _operate(at: Drive, *arguments: str) -> Ended:
-    """One run of the engine; its log and events replace those of the run before."""
-    for old in (at.launch.attempt.log, at.launch.attempt.events):
-        old.unlink(missing_ok=True)
-    return run_with_program(at.launch, [*arguments, "--stack", at.job.stack])
+def _once(at: Drive) -> Result:
+    """Bring the stack into a state that can be worked on, then do the job."""
+    _ensure_stack(at)
+    mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments))
+    plan: tuple[str, ...] = ()
+    if at.job.stateful and not at.job.one_way:
+        plan = _protect(at)
+    _operate(at, *ARGUMENTS[at.job.operation], *plan)
+    story = read_story(at.launch.attempt.events)
+    if not story.finished:
+        reason = "the engine succeeded, but its event log is not whole: is the disk full?"
+        return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
+    return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
 
 
-def _free(at: Drive, locks: tuple[StackLock, ...]) -> Result | None:
-    """Break dead owners' locks; a result when a living one (or one of another host) holds the stack."""
+def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
+    """Break dead owners' locks; stops when a living one (or one of another host) holds the stack."""
     living = [lock for lock in locks if not lock.is_dead]
     if living:
         owner = ", ".join(lock.owner for lock in living)
-        return Result(outcome="locked", owner=owner, reason=f"the stack is locked by {owner}")
+        reason = f"the stack is locked by {owner}"
+        raise _Stopped(Result(outcome="locked", owner=owner, reason=reason))
     for lock in locks:
         break_lock(lock)
     if at.directory:
         at.directory.tidy(crashed=bool(locks))
     if any(lock.file is None for lock in locks):
         run_plain(at.launch, ["cancel", "--yes", "--stack", at.job.stack])
-    return None
 
 
-def _ensure_stack(at: Drive) -> Result | None:
+def _ensure_stack(at: Drive) -> None:
     """Make the stack when it is not there."""
     if at.directory and at.directory.is_usable and at.directory.has_stack():
-        return None
-    ended = run_plain(at.launch, ["stack", "init", "--no-select", "--stack", at.job.stack])
-    log = at.log()
-    if ended.code == 0 or "already exists" in log:
-        return None
-    return _failure(at, ended, Story())
+        return
+    try:
+        _plain(at, "stack", "init", "--no-select")
+    except _Stopped:
+        if "already exists" not in at.log():
+            raise
 
 
 def _export(at: Drive) -> Exported:
@@ -176,52 +187,59 @@ def _export(at: Drive) -> Exported:
     if at.directory and at.directory.is_usable and at.directory.file.exists():
         return at.directory.export()
     file = at.launch.attempt.work / "deployment.json"
-    ended = run_plain(at.launch, ["stack", "export", "--file", str(file), "--stack", at.job.stack])
-    if ended.code:
-        raise ValueError(reason_of((), at.log()))
+    _plain(at, "stack", "export", "--file", str(file))
     exported: Exported = json.loads(file.read_text())
     return exported
 
 
-def _protect(at: Drive) -> tuple[Result | None, tuple[str, ...]]:
-    """Refuse to replace or delete a stateful service's resource; else the plan that the update is held to."""
+def _protect(at: Drive) -> tuple[str, ...]:
+    """Stop before a stateful service's resource would be replaced or deleted; else the update is held to its plan."""
     if at.job.operation == "destroy":
         reason = "destroying a stateful service takes its data away: only a one-way release may"
-        return Result(outcome="refused", reason=reason), ()
+        raise _Stopped(Result(outcome="refused", reason=reason))
     if at.job.operation != "up":
-        return None, ()
+        return ()
     plan = str(at.launch.attempt.work / "plan.json")
-    for _ in range(TRIES):
-        ended = _operate(at, *ARGUMENTS["preview"], "--save-plan", plan)
-        if not ended.killed:
-            break
+    _operate(at, *ARGUMENTS["preview"], "--save-plan", plan)
     story = read_story(at.launch.attempt.events)
-    if ended.code:
-        return _failure(at, ended, story), ()
     if not story.destroyed:
-        return None, ("--plan", plan)
+        return ("--plan", plan)
     what = ", ".join(dict.fromkeys(f"{operation} {name_of(urn)}" for operation, urn in story.destroyed))
     reason = f"it would {what}, and with it what a stateful service keeps; only a one-way release may"
-    return Result(outcome="refused", changes=story.changes, reason=reason), ()
+    raise _Stopped(Result(outcome="refused", changes=story.changes, reason=reason))
 
 
-def _told(at: Drive, ended: Ended) -> Result:
+def _operate(at: Drive, *arguments: str) -> None:
+    """Run a command that runs the program; its events replace those of the run before."""
+    at.launch.attempt.events.unlink(missing_ok=True)
+    _check(at, run_with_program(at.launch, [*arguments, "--stack", at.job.stack]))
+
+
+def _plain(at: Drive, *arguments: str) -> None:
+    """Run a command that needs no program."""
+    at.launch.attempt.events.unlink(missing_ok=True)
+    _check(at, run_plain(at.launch, [*arguments, "--stack", at.job.stack]))
+
+
+def _check(at: Drive, ended: Ended) -> None:
+    """Return when a command has succeeded; else say how to go on."""
+    if ended.code == 0:
+        return
+    if ended.killed:
+        raise _Again
+    log = at.log()
+    if not ended.aborted and (locks := locks_in(log)):
+        raise _Again(locks)
     story = read_story(at.launch.attempt.events)
-    if ended.code:
-        return _failure(at, ended, story)
-    if not story.finished:
-        reason = "the update was made, but its event log is not whole: is the disk full?"
-        return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
-    return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
-
-
-def _failure(at: Drive, ended: Ended, story: Story) -> Result:
     outcome: Outcome = "aborted" if ended.aborted else "failed"
-    reason = "interrupted on request" if ended.aborted else reason_of(story.errors, at.log())
-    return Result(
-        outcome=outcome,
-        changes=story.changes,
-        outputs=story.outputs,
-        reason=reason,
-        transient=outcome == "failed" and is_transient(reason),
+    reason = "interrupted on request" if ended.aborted else reason_of(story.errors, log)
+    transient = outcome == "failed" and is_transient(reason)
+    raise _Stopped(
+        Result(
+            outcome=outcome,
+            changes=story.changes,
+            outputs=story.outputs,
+            reason=reason,
+            transient=transient,
+        )
     )

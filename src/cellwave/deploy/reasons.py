@@ -67,6 +67,7 @@ def clean(text: str) -> str:
 def _sentence(error: Diagnostic) -> str:
     message = clean(error.message).strip()
     message = re.sub(r"^error: ", "", message)
+    message = re.sub(r"^\S+ resource '[^']*': ", "", message)  # the name is told already
     if NOISE.match(message):
         return ""
     message = _last_of_traceback(message)

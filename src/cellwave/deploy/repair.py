@@ -18,10 +18,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cellwave.deploy.command import Launch, run_plain
+from cellwave.deploy.command import Launch
 from cellwave.deploy.events import name_of
 from cellwave.deploy.finders import search, session_of
-from cellwave.deploy.reasons import clean, reason_of
 from cellwave.deploy.state import Deployment, Exported
 
 State = dict[str, Any]
@@ -37,19 +36,15 @@ class Refused(Exception):
     """The stack can't be mended without a person; the text says what to do."""
 
 
-def mend(launch: Launch, stack: str, exported: Exported) -> bool:
-    """Mend the stack if its last update was cut off; whether it had to be. Raises Refused."""
+def mend(exported: Exported, launch: Launch, run: Callable[..., None]) -> None:
+    """Mend the stack if its last update was cut off; `run` runs a command of the engine. Raises Refused."""
     deployment = exported.get("deployment") or {}
     if not deployment.get("pending_operations"):
-        return False
+        return
     whole = {**exported, "deployment": mended(deployment, _finder(deployment, launch.environment))}
     file = launch.attempt.work / "mended.json"
     file.write_text(json.dumps(whole))
-    ended = run_plain(launch, ["stack", "import", "--file", str(file), "--stack", stack])
-    if ended.code:
-        log = clean(launch.attempt.log.read_text(errors="replace"))
-        raise Refused(f"the interrupted update can't be mended: {reason_of((), log)}")
-    return True
+    run("stack", "import", "--file", str(file))
 
 
 def mended(deployment: Deployment, find: Find) -> Deployment:

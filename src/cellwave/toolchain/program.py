@@ -99,7 +99,7 @@ def describe(error: BaseException) -> str:
     """A program's error: a CellwaveError's own words, else a traceback from the program's first line on."""
     if any(base.__name__ == "CellwaveError" for base in type(error).__mro__):
         hint = getattr(error, "hint", "")
-        return f"{error}\n{hint}" if hint else str(error)
+        return f"{error} ({hint})" if hint else str(error)
     trail = _own_frames(error.__traceback__)
     return "Program failed with an unhandled exception:\n" + "".join(
         traceback.format_exception(type(error), error, trail)
