@@ -325,6 +325,7 @@ def advance_wave(turn: Turn, at: float) -> Turn:
     leg = turn.state.leg
     if leg.wave + 1 == len(leg.plan.waves):
         return finish(turn, at, "done", f"{leg.plan.version} runs in {len(leg.plan.cells)} cells")
+    turn = turn.change(gates=())
     return turn.change_leg(wave=leg.wave + 1, stage="deploying" if turn.state.back else "entering")
 
 

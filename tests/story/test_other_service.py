@@ -1,0 +1,98 @@
+"""Any team's program rides: a ten-line service from a folder outside this repository, which knows nothing of us."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from cellwave.project import Project
+from cellwave.rollout.worker import stop_worker
+from cellwave.sandbox import server
+from tests.story.conftest import ROOT, Story
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = '''"""A greeting in each cell."""
+import pulumi
+import pulumi_aws as aws
+
+cell, _ = pulumi.get_stack().split(".")
+text = "hello"
+greeting = aws.ssm.Parameter("greeting", name=f"/{cell}/greeting", type="String", value=text)
+pulumi.export("greeting", greeting.value)
+'''
+FILES = {
+    "hello/Pulumi.yaml": "name: hello\nruntime: python\n",
+    "hello/__main__.py": PROGRAM,
+    "cells/fleet.yaml": "services:\n  hello: {program: hello}\n",
+    "cells/here.yaml": """
+region: here
+endpoint: here.example
+residency: anywhere
+cells:
+  - {name: one, account: "300000000001", aws_region: eu-west-1}
+  - {name: two, account: "300000000002", aws_region: eu-west-1}
+""",
+    "waves.yaml": "waves:\n  - {name: first, cells: [one]}\n  - {name: second, cells: [two]}\n",
+}
+
+
+@pytest.fixture
+def hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    """The other team's project, and a sandbox for it."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / ".cellwave").mkdir()
+    (tmp_path / ".cellwave" / "bin").symlink_to(ROOT / ".cellwave" / "bin")
+    for name in [n for n in os.environ if n.startswith(("AWS_", "PULUMI_", "CELLWAVE_"))]:
+        monkeypatch.delenv(name)
+    project = Project(tmp_path)
+    server.up(project, print)
+    try:
+        yield Story(project, dict(os.environ))
+    finally:
+        stop_worker(project)
+        server.down(project)
+
+
+def greeting(story: Story, cell: str) -> str:
+    """What the service says in a cell, read from outside."""
+    found = server.environment(story.project)
+    client = boto3.client(
+        "ssm",
+        endpoint_url=found["AWS_ENDPOINT_URL"],
+        region_name=found["AWS_REGION"],
+        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+    )
+    return str(client.get_parameter(Name=f"/{cell}/greeting")["Parameter"]["Value"])
+
+
+def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Story) -> None:
+    """A good release reaches both cells; a command takes the next one back; a broken one undoes itself."""
+    program = hello.project.root / "hello" / "__main__.py"
+    hello.run("release", "build", "--version", "v1")
+    assert [wave["name"] for wave in hello.json("plan", "v1")["waves"]] == ["first", "second"]
+    hello.run("rollout", "start", "v1")
+    assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+
+    waves = hello.project.root / "waves.yaml"
+    waves.write_text(waves.read_text().replace("cells: [two]", "cells: [two], approve: true"))
+    program.write_text(PROGRAM.replace('"hello"', '"good day"'))
+    hello.run("release", "build", "--version", "v2")
+    hello.run("rollout", "start", "v2", code=4)
+    assert (greeting(hello, "one"), greeting(hello, "two")) == ("good day", "hello")
+    hello.run("rollout", "rollback", "-m", "too formal", code=3)
+    assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+
+    program.write_text(PROGRAM + 'raise RuntimeError("broken on purpose")\n')
+    hello.run("release", "build", "--version", "v3")
+    out = hello.run("rollout", "start", "v3", code=3)
+    assert "broken on purpose" in out
+    assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+    assert "rollback" in hello.run("journal", "show", "v2-1")
