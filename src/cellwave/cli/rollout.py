@@ -18,7 +18,7 @@ from cellwave.cli.context import Context, here, say, whoami
 from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
-from cellwave.errors import BadInput, CellwaveError
+from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.rollout.records import RolloutRow
 from cellwave.rollout.state import Action, Commanded, first_state
 from cellwave.rollout.worker import ensure_worker
@@ -28,7 +28,7 @@ Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.2
 TAKEN_SECONDS = 15.0
 
 
@@ -107,7 +107,7 @@ def list_rollouts(as_json: Json = False) -> None:
     """
     context = here()
     rows = context.records.rollouts()
-    keep_going(context, rows)
+    keep_going(context)
     if as_json:
         print(json.dumps([summary(row) for row in rows]))
         return
@@ -179,7 +179,7 @@ def command(action: Action, name: str | None, reason: str) -> tuple[Context, Rol
 def find(context: Context, name: str | None) -> RolloutRow:
     """A rollout by name, or the newest; BadInput when there is none. Sees that unfinished ones have a worker."""
     rows = context.records.rollouts()
-    keep_going(context, rows)
+    keep_going(context)
     if not rows:
         raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
     found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
@@ -190,10 +190,21 @@ def find(context: Context, name: str | None) -> RolloutRow:
     return found
 
 
-def keep_going(context: Context, rows: list[RolloutRow]) -> None:
-    """An unfinished rollout whose worker was killed gets a new one."""
-    if any(not row.state.outcome for row in rows):
-        ensure_worker(context.project, context.environment)
+def look(context: Context, name: str) -> RolloutRow:
+    """A rollout that is known to be there, as it is now."""
+    keep_going(context)
+    row = context.records.rollout(name)
+    assert row is not None
+    return row
+
+
+def keep_going(context: Context) -> None:
+    """An unfinished rollout whose worker was killed gets a new one; without a backend it can only be looked at."""
+    try:
+        if context.records.unfinished(context.target):
+            ensure_worker(context.project, context.environment)
+    except Unavailable as missing:
+        say(f"nothing can go on here: {missing.message}")
 
 
 def summary(row: RolloutRow) -> dict[str, object]:
@@ -228,7 +239,7 @@ def follow(context: Context, name: str) -> int:
 def _draw(context: Context, name: str, console: Console) -> RolloutRow:
     with Live(console=console, refresh_per_second=8, transient=False) as live:
         while True:
-            row = find(context, name)
+            row = look(context, name)
             live.update(picture(row.state, context.records.progress(), time.time()))
             if row.state.status in EXITS:
                 return row
@@ -238,7 +249,7 @@ def _draw(context: Context, name: str, console: Console) -> RolloutRow:
 def _tell(context: Context, name: str) -> RolloutRow:
     seen = 0
     while True:
-        row = find(context, name)
+        row = look(context, name)
         for entry in context.records.journal(name, after=seen):
             print(line(entry), flush=True)
             seen = entry.seq

@@ -31,6 +31,7 @@ ROLLOUTS = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("actor", sa.String, nullable=False),
     sa.Column("target", sa.String, nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
 )
 LEASES = sa.Table(
@@ -129,7 +130,11 @@ class Records:
         """Record a new rollout and lease its cells, or neither; Leased names the owner of a cell that is taken."""
         with self._transaction() as db:
             self._lease(db, row.state.forward.plan.cells, row.id)
-            values = {**row.model_dump(exclude={"state"}), "state": row.state.model_dump_json()}
+            values = {
+                **row.model_dump(exclude={"state"}),
+                "ended": False,
+                "state": row.state.model_dump_json(),
+            }
             db.execute(sa.insert(ROLLOUTS).values(values))
 
     def next_id(self, version: str) -> str:
@@ -145,6 +150,12 @@ class Records:
                 _rollout(row) for row in db.execute(sa.select(ROLLOUTS).order_by(ROLLOUTS.c.created.desc()))
             ]
 
+    def unfinished(self, target: str) -> set[str]:
+        """The names of a state backend's rollouts that have not ended."""
+        with self.engine.connect() as db:
+            query = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
+            return set(db.execute(query).scalars())
+
     def rollout(self, name: str) -> RolloutRow | None:
         """One rollout; None when there is none of that name."""
         with self.engine.connect() as db:
@@ -158,7 +169,7 @@ class Records:
         """
         with self._transaction() as db:
             update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == state.rollout)
-            db.execute(update.values(state=state.model_dump_json()))
+            db.execute(update.values(state=state.model_dump_json(), ended=bool(state.outcome)))
             for number, note in enumerate(notes):
                 self._append(db, f"{state.rollout}/{state.turn}/{number}", at, state.rollout, note)
             converged = {note.subject for note in notes if note.kind == "converged"}
@@ -291,7 +302,8 @@ def _is_dead(owner: str) -> bool:
 
 
 def _rollout(row: sa.Row[Any]) -> RolloutRow:
-    return RolloutRow.model_validate({**row._mapping, "state": State.model_validate_json(row.state)})
+    fields = {name: getattr(row, name) for name in ("id", "created", "actor", "target")}
+    return RolloutRow(**fields, state=State.model_validate_json(row.state))
 
 
 def _entry(row: sa.Row[Any]) -> Entry:

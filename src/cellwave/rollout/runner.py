@@ -62,7 +62,7 @@ def launch(url: str, shell: Shell) -> Callable[[str], str]:
 
 def pump(records: Records, rollout: Callable[[str], str], target: str) -> bool:
     """Start what is recorded and not started, pass commands on; whether any rollout is unfinished."""
-    unfinished = {row.id for row in records.rollouts() if not row.state.outcome and row.target == target}
+    unfinished = records.unfinished(target)
     for name in unfinished:
         if DBOS.get_workflow_status(name) is None:
             with SetWorkflowID(name):
