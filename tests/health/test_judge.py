@@ -152,7 +152,8 @@ def test_a_limit_of_nothing_still_wants_three() -> None:
         (values((36, 20.0), (4, 9000.0)), Verdict.PASS),  # a tenth may be slow
         (values((34, 20.0), (6, 9000.0)), Verdict.INCONCLUSIVE),
         (values((20, 20.0), (20, 1501.0)), Verdict.FAIL),
-        (values((4, 9000.0)), Verdict.FAIL),
+        (values((4, 9000.0)), Verdict.INCONCLUSIVE),  # may be cold starts
+        (values((30, 9000.0)), Verdict.FAIL),
         (values((12, 20.0)), Verdict.INCONCLUSIVE),
         (values(), Verdict.INCONCLUSIVE),
         (SeriesReading(total=500), Verdict.INCONCLUSIVE),

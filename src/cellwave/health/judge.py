@@ -10,7 +10,8 @@ How a threshold gate decides
             ALPHA. A gate is looked at again and again while a wave bakes, and every look is a chance to be
             unlucky: at 0.001 a look, a service exactly at its limit is condemned in at most one of 100 bakes of
             80 looks at 400 requests, one at half its limit in one of 5,000 (simulated). One that answers a fifth of
-            its requests with errors where 1 % may be is condemned after 15 requests (the median).
+            its requests with errors where 1 % may be is condemned after 15 requests (the median). A quantile
+            FAILs only with enough data points: the first answers of new code are slow by nature (cold starts).
     INCONCLUSIVE  anything else: too few data points, none at all, or a share over the limit on thin evidence. More
             traffic decides it.
 
@@ -219,7 +220,13 @@ def _quantile(
     allowed = (100 - signal.percentile) / 100
     over, total = _over(reading.values, signal.at_most), len(reading.values)
     word = f"above {signal.at_most:g}"
-    verdict, reason = _threshold(over, total, allowed, _needed(signal, min_samples), word)
+    needed = _needed(signal, min_samples)
+    verdict, reason = _threshold(over, total, allowed, needed, word)
+    if verdict is Verdict.FAIL and total < needed:
+        verdict, reason = (
+            Verdict.INCONCLUSIVE,
+            f"{reason}; but new code starts slowly, {needed} data points tell",
+        )
     if total:
         reason += f"; p{signal.percentile:g} is {_percentile(reading.values, signal.percentile):g}"
     if verdict is Verdict.FAIL and control is not None:
