@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import time
@@ -18,7 +17,7 @@ from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.events import name_of, read_story
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.reasons import clean, is_transient, reason_of
+from cellwave.deploy.reasons import clean, is_transient, reason_of, trouble_of
 from cellwave.deploy.repair import Refused, mend
 from cellwave.deploy.state import (
     Directory,
@@ -75,9 +74,7 @@ def drive(task: Task) -> Result:
     try:
         result = _run(_prepare(task))
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = f"the disk is full: {error}" if full else f"{type(error).__name__}: {error}"
-        result = Result(outcome="failed", reason=reason)
+        result = Result(outcome="failed", reason=trouble_of(error))
     except (Refused, YAMLError, ValueError, RuntimeError) as error:
         result = Result(outcome="failed", reason=str(error))
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})

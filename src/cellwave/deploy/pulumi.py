@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cellwave.deploy.attempt import Attempt, open_attempt
 from cellwave.deploy.events import Tail
 from cellwave.deploy.port import Job, Progress, Result
+from cellwave.deploy.reasons import trouble_of
 from cellwave.deploy.warm import WarmProcess
 from cellwave.project import Project
 from cellwave.toolchain.engine import require_engine
@@ -37,8 +38,19 @@ class PulumiDeployer:
         Raises Unavailable when there is no engine.
         """
         engine = str(require_engine(self._project).path)
-        attempt = open_attempt(self._project.home, job.attempt)
-        watch = _Watch(attempt, progress, aborted)
+        try:
+            attempt = open_attempt(self._project.home, job.attempt)
+            return self._run(job, engine, attempt, _Watch(attempt, progress, aborted), aborted)
+        except OSError as error:
+            return Result(outcome="failed", reason=trouble_of(error), transient=True)
+
+    def close(self) -> None:
+        """Let the warm process go; running engines go on."""
+        self._warm.close()
+
+    def _run(
+        self, job: Job, engine: str, attempt: Attempt, watch: _Watch, aborted: Callable[[], bool]
+    ) -> Result:
         for _ in range(RUNS):
             lock = watch.until_free()
             if found := attempt.result():
@@ -58,10 +70,6 @@ class PulumiDeployer:
         return Result(
             outcome="failed", reason="the process that runs the deployment was killed again and again"
         )
-
-    def close(self) -> None:
-        """Let the warm process go; running engines go on."""
-        self._warm.close()
 
 
 class _Watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 
@@ -47,6 +48,12 @@ def reason_of(errors: Sequence[Diagnostic], log: str) -> str:
         texts = [_engine_trouble(clean(log))]
     more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
     return redact("; ".join(texts[:3])) + more
+
+
+def trouble_of(error: OSError) -> str:
+    """A trouble of this machine's in words."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"the disk is full: {error}" if full else f"{type(error).__name__}: {error}"
 
 
 def is_transient(reason: str) -> bool:
