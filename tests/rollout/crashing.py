@@ -2,7 +2,7 @@
 
 Usage: python -m tests.rollout.crashing FOLDER ROLLOUT: prints the outcome and how often it was killed. The folder
 holds `project/`, the database, `crashed` (the effects at which it has died already) and `engine.log` (what the fake
-engine did).
+engine did). With a file `faults` in it, the worker does not die, but each point named there fails once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cellwave.health.ports import Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.records import Records
-from cellwave.rollout.runner import launch, pump
+from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
 
 TARGET = "file:///nowhere"
@@ -34,7 +34,14 @@ class Dying:
         self.seen = folder / "crashed"
 
     def here(self, point: str) -> None:
-        """Die here, once."""
+        """Die here, once; or fail here, once."""
+        faults = self.seen.with_name("faults")
+        if faults.exists():
+            left = faults.read_text().splitlines()
+            if point in left:
+                faults.write_text("\n".join(p for p in left if p != point))
+                raise OSError(28, "No space left on device")
+            return
         seen = self.seen.read_text().splitlines() if self.seen.exists() else []
         if point not in seen:
             with self.seen.open("a") as file:
@@ -66,11 +73,13 @@ class FakeEngine:
 class FakeSignals:
     """A service is red while it runs the release named in the folder's `bad`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dying: Dying) -> None:
         self.folder = folder
+        self.dying = dying
 
     def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
         """An alarm that tells of the bad release."""
+        self.dying.here("reading")
         runs = (self.folder / f"runs-{scope.cell}.{scope.service}").read_text()
         red = runs == (self.folder / "bad").read_text()
         return AlarmReading(state="ALARM" if red else "OK", since=time.time() if red else 0.0)
@@ -99,10 +108,11 @@ def main(folder: Path, name: str) -> None:
         records=records,
         store=DirectoryStore(project.home / "releases"),
         deployer=FakeEngine(folder, records.dying),
-        signals=FakeSignals(folder),
+        signals=FakeSignals(folder, records.dying),
     )
     rollout = launch(f"sqlite:///{folder / 'cellwave.db'}", shell)
     while pump(records, rollout, TARGET):
+        revive(records, TARGET)
         time.sleep(0.02)
     row = records.rollout(name)
     assert row is not None

@@ -11,23 +11,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from pydantic import TypeAdapter
 
 from cellwave.deploy.port import Result
+from cellwave.frozen import Frozen
+from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records
-from cellwave.rollout.shell import Order, Shell
+from cellwave.rollout.shell import Order, Shell, ended
 from cellwave.rollout.state import (
     Abort,
     Check,
     Checked,
     Deploy,
+    Deployed,
     Effect,
     Event,
     Hold,
+    Note,
     Observe,
     Observed,
     Started,
@@ -36,6 +41,8 @@ from cellwave.rollout.state import (
     Turn,
 )
 
+V = TypeVar("V", bound=Frozen)
+log = structlog.get_logger()
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 INBOX = "inbox"
 LONGEST_WAIT = 3600.0
@@ -74,26 +81,45 @@ def pump(records: Records, rollout: Callable[[str], str], target: str) -> bool:
     return bool(unfinished)
 
 
+def revive(records: Records, target: str) -> None:
+    """Let workflows that ended in an error go on from the step that failed: a disk was full, a database away.
+
+    What an effect meets is a value (see `step`), so this is about keeping decisions and messages alone.
+    """
+    unfinished = records.unfinished(target)
+    for dead in DBOS.list_workflows(status="ERROR", load_input=False):
+        name = dead.workflow_id.split(":")[0]
+        if name not in unfinished:
+            continue
+        steps = DBOS.list_workflow_steps(dead.workflow_id)
+        failed = [step["function_id"] for step in steps if step["error"] is not None]
+        at = min(failed, default=len(steps) + 1)
+        note = Note(kind="revived", text=f"went on after: {dead.error}", subject=dead.workflow_id)
+        records.note(f"{dead.workflow_id}/revived/{at}", note, rollout=name)
+        DBOS.rewind_workflow(dead.workflow_id, start_step=at)
+
+
 def register(shell: Shell) -> Callable[[str], str]:
     """Register the workflows with DBOS (before its launch); returns the one that runs a rollout by name."""
 
     @DBOS.workflow(name="deployment")
     def deployment(text: str) -> None:
         order = Order.model_validate_json(text)
-        result = Result.model_validate_json(step("deploy", lambda: shell.deploy(order).model_dump_json()))
-        event = step("prove", lambda: shell.prove(order, result).model_dump_json())
-        DBOS.send(order.rollout, event, topic=INBOX)
+        result = step("deploy", Result, lambda: shell.deploy(order), undeployed)
+        event = step(
+            "prove", Deployed, lambda: shell.prove(order, result), lambda why: ended(order, undeployed(why))
+        )
+        DBOS.send(order.rollout, event.model_dump_json(), topic=INBOX)
 
     @DBOS.workflow(name="rollout")
     def rollout(name: str) -> str:
-        state = State.model_validate_json(step("load", lambda: load(shell, name)))
-        events: deque[Event] = deque(
-            [Started(at=state.started_at, actor=step("actor", lambda: actor(shell, name)))]
-        )
+        state = State.model_validate_json(plain_step("load", lambda: load(shell, name)))
+        begun = Started(at=state.started_at, actor=plain_step("actor", lambda: actor(shell, name)))
+        events: deque[Event] = deque([begun])
         while not state.outcome:
             event = events.popleft() if events else receive(state)
             turn = decide(state, event)
-            step("commit", partial(commit, shell, turn, event.at))
+            plain_step("commit", partial(commit, shell, turn, event.at))
             state = turn.state
             for effect in turn.effects:
                 events.extend(perform(shell, deployment, effect, state))
@@ -111,20 +137,51 @@ def perform(shell: Shell, deployment: Callable[[str], None], effect: Effect, sta
                 DBOS.start_workflow(deployment, order.model_dump_json())
         case Abort():
             name = attempt_name(state.rollout, effect.deployment, effect.attempt, back=False)
-            step("abort", lambda: shell.records.ask_abort(name))
+            plain_step("abort", lambda: shell.records.ask_abort(name))
         case Check():
-            yield Checked.model_validate_json(step("check", lambda: shell.check(state).model_dump_json()))
+            yield step("check", Checked, lambda: shell.check(state), unchecked)
         case Observe():
-            yield Observed.model_validate_json(
-                step("observe", lambda: shell.observe(state).model_dump_json())
-            )
+            yield step("observe", Observed, lambda: shell.observe(state), unseen)
         case Hold():
-            step("hold", lambda: shell.store.hold(effect.release, effect.reason, state.rollout))
+            plain_step("hold", lambda: shell.store.hold(effect.release, effect.reason, state.rollout))
 
 
-def step(name: str, call: Callable[[], Any]) -> Any:
-    """Run a call once and remember what it returned: a replay gets the recorded value."""
+def step(name: str, kind: type[V], call: Callable[[], V], otherwise: Callable[[str], V]) -> V:
+    """Run an effect once and remember its value: a replay gets the recorded one.
+
+    What goes wrong in it becomes a value too, made by `otherwise` of its description: a workflow that raises would end
+    for good, and the cells it left half-changed would have nobody.
+    """
+
+    def run() -> str:
+        try:
+            return call().model_dump_json()
+        except Exception as error:
+            log.exception("an effect failed", effect=name)
+            return otherwise(f"{type(error).__name__}: {error}").model_dump_json()
+
+    return kind.model_validate_json(plain_step(name, run))
+
+
+def plain_step(name: str, call: Callable[[], Any]) -> Any:
+    """Run a call once and remember what it returned."""
     return DBOS.run_step({"name": name}, call)
+
+
+def undeployed(why: str) -> Result:
+    """An attempt that broke off for a reason that is not the release's: worth another try."""
+    return Result(outcome="failed", transient=True, reason=why)
+
+
+def unchecked(why: str) -> Checked:
+    """A look before a wave that broke off: it is no permission."""
+    return Checked(at=time.time(), problems=(why,))
+
+
+def unseen(why: str) -> Observed:
+    """A look at the gates that broke off: it is no PASS."""
+    error = GateResult(cell="", service="", gate="observation", verdict=Verdict.ERROR, reason=why)
+    return Observed(at=time.time(), gates=(error,))
 
 
 def load(shell: Shell, name: str) -> str:
@@ -148,7 +205,7 @@ def commit(shell: Shell, turn: Turn, at: float) -> None:
 
 def receive(state: State) -> Event:
     """The next message of the inbox; when none comes by the time of the next look, that time has come."""
-    now = float(step("now", time.time))
+    now = float(plain_step("now", time.time))
     due = now + LONGEST_WAIT if state.next_look is None else state.next_look
     message = DBOS.recv(INBOX, timeout_seconds=max(0.0, due - now))
     return EVENTS.validate_json(message) if message is not None else Ticked(at=due)

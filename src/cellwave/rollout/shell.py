@@ -39,6 +39,22 @@ class Order(Frozen):
     back: bool
 
 
+def ended(order: Order, result: Result) -> Deployed:
+    """What an attempt came to, before anybody looked from outside."""
+    return Deployed(
+        at=time.time(),
+        deployment=order.step.deployment,
+        attempt=order.attempt,
+        back=order.back,
+        converged=result.outcome == "succeeded",
+        reason=result.reason or (result.outcome if result.outcome != "succeeded" else ""),
+        transient=result.transient or result.outcome == "locked",
+        outputs=result.outputs,
+        changes=result.changes,
+        seconds=result.seconds,
+    )
+
+
 @lru_cache(maxsize=16)
 def _fleet(release: Path) -> Fleet:
     # A release never changes, and is asked for at every step.
@@ -58,10 +74,7 @@ class Shell:
 
     def fleet(self, release: str) -> Fleet:
         """The fleet as the release froze it."""
-        folder = self.store.path(release)
-        return parse_fleet(
-            {f"cells/{p.name}": p.read_text() for p in sorted((folder / "cells").glob("*.yaml"))}
-        )
+        return _fleet(self.store.path(release))
 
     def deploy(self, order: Order) -> Result:
         """Run the engine on one stack with the release's own program."""
@@ -90,19 +103,7 @@ class Shell:
 
     def prove(self, order: Order, result: Result) -> Deployed:
         """Look from outside until the expected digest is seen, for PROOF_SECONDS at the most."""
-        step = order.step
-        event = Deployed(
-            at=time.time(),
-            deployment=step.deployment,
-            attempt=order.attempt,
-            back=order.back,
-            converged=result.outcome == "succeeded",
-            reason=result.reason or (result.outcome if result.outcome != "succeeded" else ""),
-            transient=result.transient or result.outcome == "locked",
-            outputs=result.outputs,
-            changes=result.changes,
-            seconds=result.seconds,
-        )
+        step, event = order.step, ended(order, result)
         service = self.fleet(step.release).service(step.cell, step.service)
         if not event.converged or service.proof is None:
             return event

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
+
+import structlog
 
 from cellwave.deploy.port import Deployer
 from cellwave.deploy.pulumi import PulumiDeployer
@@ -14,10 +16,12 @@ from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.store import open_store
 from cellwave.rollout.records import Records
-from cellwave.rollout.runner import launch, pump
+from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
 
 POLL_SECONDS = 0.1
+REVIVE_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 def work(project: Project, environment: Mapping[str, str], idle_exit: float | None) -> NoReturn:
@@ -34,16 +38,36 @@ def work(project: Project, environment: Mapping[str, str], idle_exit: float | No
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    busy_at = time.monotonic()
-    while not stopped:
-        if pump(records, rollout, environment["PULUMI_BACKEND_URL"]):
-            busy_at = time.monotonic()
-        if idle_exit is not None and time.monotonic() - busy_at > idle_exit:
-            break
-        time.sleep(POLL_SECONDS)
+    code = 0
+    try:
+        serve(records, rollout, environment["PULUMI_BACKEND_URL"], idle_exit, lambda: stopped)
+    except Exception:
+        log.exception("the worker ends; the next one goes on where it was")
+        code = 1
     deployer.close()
     # DBOS's threads outlive its end; an engine that still runs is waited for by the next worker.
-    os._exit(0)
+    os._exit(code)
+
+
+def serve(
+    records: Records,
+    rollout: Callable[[str], str],
+    target: str,
+    idle_exit: float | None,
+    stopped: Callable[[], bool],
+) -> None:
+    """Keep every recorded rollout going, until stopped or idle for `idle_exit` seconds."""
+    busy_at, revived_at = time.monotonic(), 0.0
+    while not stopped():
+        now = time.monotonic()
+        if now - revived_at > REVIVE_SECONDS:
+            revive(records, target)
+            revived_at = now
+        if pump(records, rollout, target):
+            busy_at = now
+        if idle_exit is not None and now - busy_at > idle_exit:
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def real_shell(
