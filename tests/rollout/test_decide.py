@@ -28,6 +28,7 @@ from cellwave.rollout.state import (
     State,
     Ticked,
     first_state,
+    reverse_state,
 )
 from cellwave.waves.model import Bake, Plan
 from tests.rollout.plans import NEW, OLD, plan
@@ -350,6 +351,22 @@ def test_a_rollback_is_never_rolled_back_and_names_what_is_stuck() -> None:
     assert tried == BACK_ATTEMPTS
     assert world.state.outcome == "failed"
     assert "a.query" in world.state.reason
+
+
+def test_an_ended_rollout_can_be_taken_back() -> None:
+    """A rollout made of an ended one goes straight back, in reverse, and ends rolled back."""
+    world = World(plan([["a"], ["b"]]))
+    for _ in range(2):
+        world.passed_check()
+        world.run_all()
+    reverse = World(plan([["a"]]))
+    reverse.pending, reverse.log = [], []
+    reverse.state = reverse_state("v2-2", world.state, "ann asked for it", 500.0)
+    reverse.feed(Started(at=500.0, actor="ann"))
+    names = reverse.run_all()
+    assert [name.split(".")[0] for name in names] == ["b"] * 3 + ["a"] * 3
+    assert names[2] == "b.storage"
+    assert reverse.state.outcome == "rolled_back"
 
 
 def test_late_words_of_an_earlier_attempt_are_ignored() -> None:

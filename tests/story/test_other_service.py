@@ -90,6 +90,14 @@ def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Stor
     hello.run("rollout", "rollback", "-m", "too formal", code=3)
     assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
 
+    waves.write_text(waves.read_text().replace(", approve: true", ""))
+    program.write_text(PROGRAM.replace('"hello"', '"good evening"'))
+    hello.run("release", "build", "--version", "v2b")
+    hello.run("rollout", "start", "v2b")
+    assert greeting(hello, "two") == "good evening"
+    hello.run("rollout", "rollback", "-m", "an ended rollout goes back too", code=3)
+    assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+
     program.write_text(PROGRAM + 'raise RuntimeError("broken on purpose")\n')
     hello.run("release", "build", "--version", "v3")
     out = hello.run("rollout", "start", "v3", code=3)

@@ -20,7 +20,7 @@ from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
 from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.rollout.records import RolloutRow
-from cellwave.rollout.state import Action, Commanded, first_state
+from cellwave.rollout.state import Action, Commanded, first_state, reverse_state
 from cellwave.rollout.worker import ensure_worker
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
@@ -150,13 +150,41 @@ def resume(name: Name = None, reason: Reason = "") -> None:
 def rollback(name: Name = None, reason: Reason = "") -> None:
     """Reverse a rollout now, and follow it: what runs is interrupted, everything it touched goes back.
 
+    One that has ended is reversed too, by a new rollout, as long as its cells still run its release.
+
     Example: [bold]cellwave rollout rollback -m "customers report errors"[/]
     """
-    context, row = command("rollback", name, reason)
+    context = here()
+    row = find(context, name)
+    if row.state.outcome == "done":
+        raise typer.Exit(follow(context, begin_reverse(context, row, reason or "no reason given")))
+    command("rollback", row.id, reason)
     raise typer.Exit(follow(context, row.id))
 
 
-def command(action: Action, name: str | None, reason: str) -> tuple[Context, RolloutRow]:
+def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
+    """Record a rollout that takes an ended one back; its name. BadInput when its cells run something else by now."""
+    context.ready()
+    plan, stacks = ended.state.forward.plan, context.records.stacks(context.target)
+    other = [
+        f"{name} runs {stacks[name].release[:12] or 'a working tree'}"
+        for name in ended.state.touched
+        if name in stacks and stacks[name].release != plan.release
+    ]
+    if other:
+        raise BadInput(
+            f"rollout {ended.id}", f"its cells have moved on: {'; '.join(other)}", "the newest rollout"
+        )
+    name = context.records.next_id(plan.version)
+    why = f"{whoami()} asked for it: {reason}"
+    state = reverse_state(name, ended.state, why, time.time())
+    row = RolloutRow(id=name, created=time.time(), actor=whoami(), target=context.target, state=state)
+    context.records.create_rollout(row)
+    ensure_worker(context.project, context.environment)
+    return name
+
+
+def command(action: Action, name: str | None, reason: str) -> None:
     """Give a command to a rollout and wait until it is taken; BadInput when the rollout has ended."""
     context = here()
     row = find(context, name)
@@ -173,7 +201,6 @@ def command(action: Action, name: str | None, reason: str) -> tuple[Context, Rol
             raise CellwaveError(f"{action} was not taken by {row.id}", hint="see `cellwave rollout status`")
         time.sleep(POLL_SECONDS)
     say(f"{row.id}: {action} taken")
-    return context, row
 
 
 def find(context: Context, name: str | None) -> RolloutRow:

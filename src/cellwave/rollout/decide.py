@@ -50,6 +50,8 @@ def absorb(turn: Turn, event: Event) -> Turn:
         case Started():
             plan = turn.state.forward.plan
             text = f"{plan.version} to {len(plan.cells)} cells in {len(plan.waves)} waves"
+            if turn.state.condemned:
+                text = f"{plan.version} is taken back: {turn.state.condemned}"
             return turn.change(started_at=event.at).note("started", text, actor=event.actor)
         case Deployed():
             return absorb_deployed(turn, event)

@@ -111,6 +111,11 @@ def first_state(rollout: str, plan: Plan) -> State:
     return State(rollout=rollout, forward=Leg(plan=plan))
 
 
+def reverse_state(rollout: str, ended: State, why: str, at: float) -> State:
+    """The state of a rollout that takes back what an ended one brought; `at` is epoch seconds."""
+    return State(rollout=rollout, forward=ended.forward, condemned=why, condemned_at=at)
+
+
 class Started(Frozen):
     """The rollout begins."""
 
