@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 import json
+import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -110,6 +111,6 @@ def _time(name: str, text: str) -> str:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 100):
+    if not re.fullmatch(r"[1-9][0-9]?|100", text):
         raise ApiError(400, "invalid_parameter", f"limit: found {text[:60]}, expected 1 to 100")
     return int(text)
