@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,9 +71,12 @@ Routes = Mapping[str, Route]
 
 
 def parse_json(text: bytes) -> Any:
-    """JSON as RFC 8259 has it (UTF-8, no NaN, sanely nested); raises ValueError, whose text says why."""
+    """JSON that can be written again as RFC 8259 has it (UTF-8, no NaN, no number that overflows, sanely nested).
+
+    Raises ValueError, whose text says why.
+    """
     with suppress(RecursionError):
-        value = json.loads(text.decode(), parse_constant=_no_constant)
+        value = json.loads(text.decode(), parse_constant=_no_constant, parse_float=_finite)
         if not _deep(value):
             return value
     raise ValueError(f"nested more than {MAX_DEPTH} deep")
@@ -95,6 +99,14 @@ def _deep(value: Any) -> bool:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    """Python reads 1e999 as infinity, and would write it as a word that is no JSON."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
 
 
 def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
