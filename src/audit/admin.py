@@ -9,7 +9,6 @@ import argparse
 import base64
 import hashlib
 import json
-import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from audit.handlers.common.events import AN_ID, is_id
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 KEYS_TABLE = "control-keys"
 TENANTS_TABLE = "control-tenants"
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def make_key(application: str, tenant: str | None = None) -> str:
@@ -64,9 +64,9 @@ def _table(name: str) -> Table:
 def _holder(text: str) -> tuple[str, str | None]:
     application, slash, tenant = text.partition("/")
     for name in (application, *([tenant] if slash else [])):
-        if not _ID.fullmatch(name):
+        if not is_id(name):
             raise argparse.ArgumentTypeError(
-                f"found {name!r}, expected 1 to 64 of A-Z a-z 0-9 . _ - (APPLICATION or APPLICATION/TENANT)"
+                f"found {name!r}, expected {AN_ID} (APPLICATION or APPLICATION/TENANT)"
             )
     return application, tenant if slash else None
 

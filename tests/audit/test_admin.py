@@ -80,7 +80,7 @@ def test_a_cells_directory_knows_every_key(tables: AuditCell, capsys: pytest.Cap
     assert directory.tenants("acme") == {"t1"}
 
 
-@pytest.mark.parametrize("argv", [["a,b"], ["a/b/c"], ["a/"], []])
+@pytest.mark.parametrize("argv", [["a,b"], ["a/b/c"], ["a/"], [".."], ["a/.."], []])
 def test_an_id_that_could_not_be_told_apart_is_refused(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,12 +71,12 @@ def test_a_name_used_twice_loses_nothing(acme: AuditCell) -> None:
 
 
 def test_a_bad_line_does_not_poison_the_rest(acme: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is kept under rejected/ with line number and reason, and counted."""
+    """It is kept under _rejected/ with line number and reason, and counted."""
     acme.land("acme/a.jsonl", event(), b"{", b"", event("t9"), event(eventTime="?"), b"\xff", event("t2"))
     acme.process()
-    rejected = {key: lines for key, lines in acme.archived().items() if key.startswith("rejected/")}
+    rejected = {key: lines for key, lines in acme.archived().items() if key.startswith("_rejected/")}
     ((key, lines),) = rejected.items()
-    assert key.startswith("rejected/acme/")
+    assert key.startswith("_rejected/acme/")
     assert [line["line"] for line in lines] == [2, 4, 5, 6]
     reasons = [line["reason"] for line in lines]
     assert reasons[0].startswith("no JSON")
@@ -91,15 +92,28 @@ def test_an_application_writes_under_its_own_prefix_only(acme: AuditCell, key: s
     acme.land(key, event("t1"))
     acme.process()
     assert indexed(acme) == []
-    assert all(name.startswith("rejected/") for name in acme.archived())
+    assert all(name.startswith("_rejected/") for name in acme.archived())
+
+
+def test_an_application_named_like_the_rejects_has_a_folder_of_its_own(cell: AuditCell) -> None:
+    """Its events don't lie among what was rejected of others."""
+    cell.key("rejected", "acme")
+    cell.key("acme", "t1")
+    cell.land("rejected/a.jsonl", event("acme"))
+    cell.land("acme/a.jsonl", b"broken")
+    cell.process()
+    assert {key.split("/")[0] for key in cell.archived()} == {"rejected", "_rejected"}
 
 
 def test_an_object_holds_a_thousand_events_at_most(acme: AuditCell) -> None:
-    """What goes beyond is rejected, line by line."""
-    acme.land("acme/a.jsonl", *([event()] * (MAX_EVENTS + 2)))
+    """What goes beyond is rejected as one, text and all: a flood of lines costs no flood of records."""
+    acme.land("acme/a.jsonl", *([event()] * MAX_EVENTS), b"more", b"", b"and more")
     acme.process()
-    rejected = next(lines for key, lines in acme.archived().items() if key.startswith("rejected/"))
-    assert [line["line"] for line in rejected] == [MAX_EVENTS + 1, MAX_EVENTS + 2]
+    rejected = next(lines for key, lines in acme.archived().items() if key.startswith("_rejected/"))
+    assert [(line["line"], line["text"].splitlines()) for line in rejected] == [
+        (MAX_EVENTS + 1, ["more", "", "and more"])
+    ]
+    assert len(indexed(acme)) == MAX_EVENTS
 
 
 def test_names_of_any_kind_are_archived(acme: AuditCell) -> None:
@@ -115,6 +129,16 @@ def test_names_of_any_kind_are_archived(acme: AuditCell) -> None:
     (key,) = acme.archived()
     assert key.startswith("acme/t1/")
     assert key.endswith("/x%2Fy%20z%2B.txt.jsonl")
+
+
+def test_a_name_too_long_for_the_archive_gives_way_to_its_digest(acme: AuditCell) -> None:
+    """It may be chosen by whoever holds an upload session, and must not stop the processor."""
+    name = "ä" * 400
+    acme.land(f"acme/{name}", event())
+    assert acme.process(f"acme/{name}") == {"batchItemFailures": []}
+    (key,) = acme.archived()
+    assert key.endswith(f"/{hashlib.sha256(name.encode()).hexdigest()}.jsonl")
+    assert len(indexed(acme)) == 1
 
 
 def test_the_version_that_was_announced_is_read(acme: AuditCell) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -19,7 +18,7 @@ from audit.handlers.common.index import event_of, item
 from audit.handlers.query.search import Search
 
 FIELDS = ("tenantId", "eventTime", "eventName", "actor", "resources", "context", "eventDetails", "tags")
-ids = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
+ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=zones)

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 MAX_EVENTS = 1000  # a post or an uploaded object
 MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON: an answer of 100 events must fit the 6 MB of a function
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+AN_ID = "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
@@ -39,7 +41,10 @@ Check = Callable[[str, object], Iterator[Problem]]
 
 
 def is_id(text: object) -> bool:
-    """Whether a value can be an application's or a tenant's id: safe in a key, a path and a credential."""
+    """Whether a value can be an application's or a tenant's id: safe in a key, a path and a credential.
+
+    Never `..`, and never a name that begins as those of the archive's own folders do.
+    """
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
@@ -79,7 +84,7 @@ def _shown(value: object) -> str:
 
 def _identifier(where: str, value: object) -> Iterator[Problem]:
     if not is_id(value):
-        yield Problem(where, _shown(value), "1 to 64 of A-Z a-z 0-9 . _ -")
+        yield Problem(where, _shown(value), AN_ID)
 
 
 def _time(where: str, value: object) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
 import sys
@@ -18,6 +20,10 @@ from audit.handlers.common.http import parse_json
 from audit.handlers.common.index import event_id, item
 from audit.handlers.ingest.archive import archive
 
+# Behind application, tenant and day; a second object of that name gets a digest more.
+LONGEST_NAME = 600
+REJECTED = "_rejected"  # no application's folder: an id begins with a letter or digit
+
 log = logging.getLogger(__name__)
 
 
@@ -27,6 +33,10 @@ class Content:
 
     tenants: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
     rejected: list[dict[str, object]] = field(default_factory=list)
+
+    def reject(self, number: int, reason: str, text: bytes) -> None:
+        """Keep what is no event, from the line of that number on."""
+        self.rejected.append({"line": number, "reason": reason, "text": text.decode(errors="replace")})
 
 
 def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
@@ -66,7 +76,7 @@ def process(bucket: str, key: str, version: str | None) -> None:
         lines = [{"eventId": identity, **event} for identity, event in events]
         archive(f"{application}/{tenant}/{folder}", lines)
     if content.rejected:
-        archive(f"rejected/{application}/{folder}", content.rejected)
+        archive(f"{REJECTED}/{application}/{folder}", content.rejected)
     with table(setting("INDEX_TABLE")).batch_writer() as batch:
         for events in content.tenants.values():
             for identity, event in events:
@@ -75,23 +85,31 @@ def process(bucket: str, key: str, version: str | None) -> None:
 
 
 def _archive_name(name: str) -> str:
-    name = quote(name, safe="")
-    return name if name.endswith(".jsonl") else f"{name}.jsonl"
+    """The client's name made safe; one too long for a key (S3 takes 1,024 bytes) gives way to its digest."""
+    safe = quote(name, safe="")
+    if len(safe) > LONGEST_NAME:
+        safe = hashlib.sha256(name.encode()).hexdigest()
+    return safe if safe.endswith(".jsonl") else f"{safe}.jsonl"
 
 
 def _sort(content: bytes, key: str, application: str) -> Content:
     result = Content()
     registered = directory().tenants(application)
     seen = 0
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    lines = io.BytesIO(content)
+    for number, whole in enumerate(lines, start=1):
+        line = whole.removesuffix(b"\n")
         if not line.strip():
             continue
         seen += 1
-        event, reason = _parse(line, registered)
         if seen > MAX_EVENTS:
-            reason = f"line beyond the {MAX_EVENTS} that an object may hold"
+            # As one: an object of a million short lines must not cost a million records.
+            reason = f"beyond the {MAX_EVENTS} lines that an object may hold"
+            result.reject(number, reason, whole + lines.read())
+            break
+        event, reason = _parse(line, registered)
         if reason:
-            result.rejected.append({"line": number, "reason": reason, "text": line.decode(errors="replace")})
+            result.reject(number, reason, line)
         else:
             found = (event_id(key, number, line), event)
             result.tenants.setdefault(event["tenantId"], []).append(found)
