@@ -43,6 +43,7 @@ def test_what_boto3_signed_is_accepted() -> None:
     ("changed", "code"),
     [
         ({"x-amz-signature": "0" * 64}, "SignatureDoesNotMatch"),
+        ({"x-amz-signature": "ä"}, "SignatureDoesNotMatch"),
         ({"policy": base64.b64encode(b'{"conditions": []}').decode()}, "SignatureDoesNotMatch"),
         ({"x-amz-credential": "200000000001/20200101/ap-south-1/s3/aws4_request"}, "SignatureDoesNotMatch"),
         ({"x-amz-credential": "AKIA/20200101/ap-south-1/s3/aws4_request"}, "InvalidAccessKeyId"),

@@ -79,7 +79,9 @@ def verify(fields: dict[str, str], secret: str) -> None:
             403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
         )
     _, day, region = credential.groups()
-    if not hmac.compare_digest(signature(fields["policy"], secret, day, region), fields["x-amz-signature"]):
+    right = signature(fields["policy"], secret, day, region)
+    # As bytes: of texts it compares ASCII only, and a client may send any.
+    if not hmac.compare_digest(right.encode(), fields["x-amz-signature"].encode()):
         raise Refused(
             403,
             "SignatureDoesNotMatch",
