@@ -18,6 +18,7 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ministack import app  # type: ignore[import-untyped]
@@ -84,7 +85,7 @@ def lambda_python(folder: Path) -> Path:
     script.write_text(
         "#!/bin/sh\n"
         '[ -n "$AWS_SESSION_TOKEN" ] || unset AWS_SESSION_TOKEN\n'
-        f"PYTHONPATH='{packages}' exec '{sys.executable}' -S \"$@\"\n"
+        f'PYTHONPATH={quote(str(packages))} exec {quote(sys.executable)} -S "$@"\n'
     )
     script.chmod(0o700)
     return script
