@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 OLDEST = (3, 11)
@@ -77,7 +78,7 @@ def set_up():
     uv = [PYTHON, "-m", "uv", "pip"]
     # Where Python may not cache what it compiles, every start of a program would compile it again.
     compiled = ["--compile-bytecode"] if sys.dont_write_bytecode else []
-    run([*uv, "sync", *compiled, "--python", PYTHON, "--require-hashes", LOCK])
+    run([*uv, "sync", "-q", *compiled, "--python", PYTHON, "--require-hashes", LOCK], "the locked packages")
     say("[3/3] installing cellwave itself, editable")
     run([*uv, "install", "-q", "--python", PYTHON, "--no-deps", "--no-build-isolation", "--editable", ROOT])
     partial = STAMP.with_suffix(".partial")
@@ -123,9 +124,16 @@ def make_venv():
     )
 
 
-def run(command):
-    """Run a command that must succeed."""
-    code = subprocess.call(command, cwd=ROOT)
+def run(command, what=""):
+    """Run a command that must succeed; a long one (`what`) tells how long it has been at work."""
+    process = subprocess.Popen(command, cwd=ROOT)
+    begun = time.monotonic()
+    while what and sys.stderr.isatty() and process.poll() is None:
+        print(f"\r      {what}: {time.monotonic() - begun:.0f} s ", end="", file=sys.stderr, flush=True)
+        time.sleep(0.5)
+    if what and sys.stderr.isatty():
+        say("")
+    code = process.wait()
     if code != 0:
         fail(f"set-up stopped: `{' '.join(map(str, command))}` ended with {code}. Run it again to go on.")
 

@@ -283,6 +283,22 @@ def test_an_inconclusive_bake_waits_and_a_person_may_approve() -> None:
     assert world.state.outcome == "done"
 
 
+def test_an_inconclusive_bake_begins_anew_when_resumed() -> None:
+    """Trying again means the whole bake again, not one more look."""
+    world = World(plan([["a"]], bake=Bake(seconds=1, samples=30, limit=5)))
+    world.passed_check()
+    world.run_all()
+    world.observe(gate("a", Verdict.INCONCLUSIVE), after=6)
+    world.observe(gate("a", Verdict.PASS))
+    assert world.state.status == "waiting", "a person was asked, and decides"
+    assert "passes now" in world.state.waiting
+    world.order("resume")
+    world.observe(gate("a", Verdict.INCONCLUSIVE), after=2)
+    assert world.state.status == "running"
+    world.observe(gate("a", Verdict.PASS), after=2)
+    assert world.state.outcome == "done"
+
+
 def test_a_gate_that_fails_while_a_person_is_waited_for_rolls_back() -> None:
     """Waiting or paused, the gates are still watched."""
     for command in (None, "pause"):

@@ -20,7 +20,7 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     context = here()
     fleet, _ = context.configuration()
     versions = {item.digest: item.version for item in context.store.list()}
-    running, leases = context.records.stacks(context.target), context.records.leases()
+    running, leases = context.stacks(), context.records.leases()
     rows: list[dict[str, Any]] = []
     for cell in (*((fleet.control,) if fleet.control else ()), *fleet.cells):
         region = fleet.region_of(cell.name)
@@ -58,6 +58,5 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
             text,
         )
         table.add_row(*(str(value or "-") for value in fields), str(line["leased_to"] or ""))
-    for column in table.columns[:5]:
-        column.no_wrap = True
+    table.columns[0].no_wrap = True
     Console().print(table)

@@ -16,7 +16,7 @@ from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
 from cellwave.releases.store import ReleaseStore, open_store
-from cellwave.rollout.records import Records
+from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
 from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
@@ -78,9 +78,17 @@ class Context:
         fleet = parse_fleet(source.config_files())
         return fleet, parse_strategy(source.waves_file(), fleet)
 
+    def stacks(self) -> dict[str, StackRow]:
+        """What each stack runs, as far as a state backend is there to speak of."""
+        try:
+            return self.records.stacks(self.target)
+        except Unavailable as missing:
+            say(f"what runs where is not known: {missing.message}")
+            return {}
+
     def running(self) -> dict[str, str | None]:
         """The release that each stack runs; a working tree's deployment counts as none."""
-        return {name: row.release or None for name, row in self.records.stacks(self.target).items()}
+        return {name: row.release or None for name, row in self.stacks().items()}
 
 
 def here() -> Context:

@@ -63,6 +63,7 @@ def table_of(made: Plan) -> Table:
         title_justify="left",
         show_lines=True,
     )
+    table.columns[1].no_wrap = True
     wave = ""
     for first, *row in to_rows(made):
         table.add_row("" if first == wave else first, *row)

@@ -117,22 +117,21 @@ def absorb_observed(turn: Turn, event: Observed) -> Turn:
     if turn.state.back or turn.state.condemned or leg.stage != "baking":
         return turn
     wave = leg.current
-    verdict = judge_bake(event.gates, wave.bake, event.at - leg.baking_since, tolerance=leg.plan.tolerance)
+    bake = judge_bake(event.gates, wave.bake, event.at - leg.baking_since, tolerance=leg.plan.tolerance)
     subject = f"wave {wave.name}"
-    match verdict.verdict:
-        case BakeVerdict.WAIT:
-            return turn.change_leg(next_look=event.at + look_interval(wave))
-        case BakeVerdict.PASS:
-            return turn.change_leg(stage="passed").note("passed", verdict.reason, subject=subject)
+    turn = turn.change_leg(next_look=event.at + look_interval(wave))
+    match bake.verdict:
         case BakeVerdict.FAIL:
-            return condemn(turn, event.at, verdict.reason)
-        case BakeVerdict.INCONCLUSIVE:
-            turn = turn.change_leg(next_look=event.at + look_interval(wave))
-            if turn.state.waiting:
-                return turn
-            return turn.change(waiting=f"{subject}: {verdict.reason}").note(
-                "inconclusive", verdict.reason, subject=subject
-            )
+            return condemn(turn, event.at, bake.reason)
+        case BakeVerdict.PASS if turn.state.waiting:
+            # A person was asked, and decides; they may want to know that it looks better now.
+            return turn.change(waiting=f"{subject} was inconclusive, and passes now: {bake.reason}")
+        case BakeVerdict.PASS:
+            return turn.change_leg(stage="passed").note("passed", bake.reason, subject=subject)
+        case BakeVerdict.INCONCLUSIVE if not turn.state.waiting:
+            turn = turn.change(waiting=f"{subject}: {bake.reason}")
+            return turn.note("inconclusive", bake.reason, subject=subject)
+    return turn
 
 
 def absorb_command(turn: Turn, event: Commanded) -> Turn:
@@ -171,13 +170,15 @@ def approve(turn: Turn) -> Turn:
 
 
 def retry_failed(turn: Turn, at: float) -> Turn:
-    """Let the wait for a person end: failed steps get a new attempt, a blocked wave is looked at again."""
+    """Let the wait for a person end: failed steps and a blocked wave are tried again, a bake begins anew."""
     if not turn.state.waiting:
         return turn
     for step in turn.state.leg.failed:
         turn = set_track(turn, step.deployment, "pending", at)
     if turn.state.leg.stage == "checking":
         turn = turn.change_leg(stage="entering")
+    if turn.state.leg.stage == "baking":
+        turn = turn.change_leg(baking_since=at)
     return turn.change(waiting="")
 
 
