@@ -306,6 +306,7 @@ def _(engine: Engine, tmp: Path) -> Case:
         },
         None,
         ("principal", "sqs.amazonaws.com"),
+        scope=f"{made['name']}:live",
     )
 
 

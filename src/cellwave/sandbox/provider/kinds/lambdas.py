@@ -209,21 +209,20 @@ ALIAS = ResourceType(
 )
 
 
-def _permission_of(ref: str) -> tuple[Props, str]:
-    """A permission's id is `<function's name>[:<qualifier>]/<statement>`."""
-    function, statement = ref.rsplit("/", 1)
-    name, _, qualifier = function.partition(":")
-    return {"FunctionName": name, **({"Qualifier": qualifier} if qualifier else {})}, statement
+def _permitted(state: Props) -> Props:
+    """The function (and qualifier) of a permission; on import both are `<function's name>[:<qualifier>]`."""
+    name, _, qualifier = str(state["function"]).rsplit(":function:", 1)[-1].partition(":")
+    qualifier = state.get("qualifier", qualifier)
+    return {"FunctionName": name, **({"Qualifier": qualifier} if qualifier else {})}
 
 
 def _permit(aws: Aws, new: Props) -> str:
     aws.call("lambda", "add_permission", new, {"function": "FunctionName"})
-    qualifier = f":{new['qualifier']}" if "qualifier" in new else ""
-    return f"{new['function'].rsplit(':function:', 1)[-1]}{qualifier}/{new['statementId']}"
+    return str(new["statementId"])
 
 
-def _read_permission(aws: Aws, ref: str, prior: Props) -> Props | None:
-    target, statement = _permission_of(ref)
+def _read_permission(aws: Aws, statement: str, prior: Props) -> Props | None:
+    target = _permitted(prior)
     answer = aws.find("lambda", "get_policy", **target)
     statements = json.loads(answer["Policy"])["Statement"] if answer else []
     found = next((item for item in statements if item["Sid"] == statement), None)
@@ -234,7 +233,9 @@ def _read_permission(aws: Aws, ref: str, prior: Props) -> Props | None:
     props: dict[str, Any] = {
         "statementId": statement,
         "action": found["Action"],
-        "function": _said(prior, "function", aws.arn("lambda", f"function:{name}")) if prior else name,
+        "function": _said(prior, "function", aws.arn("lambda", f"function:{name}"))
+        if "action" in prior
+        else name,
         "qualifier": target.get("Qualifier"),
         "principal": who if isinstance(who, str) else next(iter(who.values())),
         "sourceArn": conditions.get("aws:sourcearn"),
@@ -243,9 +244,8 @@ def _read_permission(aws: Aws, ref: str, prior: Props) -> Props | None:
     return {key: value for key, value in props.items() if value is not None}
 
 
-def _forbid(aws: Aws, ref: str, state: Props) -> None:
-    target, statement = _permission_of(ref)
-    aws.call("lambda", "remove_permission", StatementId=statement, **target)
+def _forbid(aws: Aws, statement: str, state: Props) -> None:
+    aws.call("lambda", "remove_permission", StatementId=statement, **_permitted(state))
 
 
 PERMISSION = ResourceType(
@@ -253,6 +253,7 @@ PERMISSION = ResourceType(
     inputs="action function principal qualifier sourceAccount sourceArn statementId",
     replaces="action function principal qualifier sourceAccount sourceArn statementId",
     name="statementId",
+    scope="function",
     identity="function qualifier statementId",
     create=_permit,
     read=_read_permission,
