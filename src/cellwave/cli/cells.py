@@ -44,19 +44,13 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("cell", "region", "AWS region", "account", "weight", "runs", "leased to")
+    table = Table("cell", "region", "AWS region", "account", "runs", "leased to")
     for line in rows:
         runs = line["services"]
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
-        fields = (
-            line["cell"],
-            line["region"],
-            line["aws_region"],
-            line["account"],
-            f"{line['weight']:g}",
-            text,
-        )
+        fields = (line["cell"], line["region"], line["aws_region"], line["account"], text)
         table.add_row(*(str(value or "-") for value in fields), str(line["leased_to"] or ""))
-    table.columns[0].no_wrap = True
+    for column in (table.columns[0], table.columns[2], table.columns[3]):
+        column.no_wrap = True
     Console().print(table)
