@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -10,6 +11,8 @@ import sys
 import time
 from collections.abc import Mapping
 from typing import IO
+
+import psutil
 
 from cellwave.project import Project
 
@@ -65,10 +68,15 @@ def ensure_worker(project: Project, environment: Mapping[str, str]) -> None:
         )
 
 
-def stop_worker(project: Project, seconds: float = 10.0) -> None:
-    """Ask the worker to leave, and wait until it has."""
+def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: bool = False) -> None:
+    """Ask the worker to leave, and wait until it has; or only one that works on the sandbox."""
     deadline = time.monotonic() + seconds
+    asked = None
     while (pid := worker_pid(project)) is not None and time.monotonic() < deadline:
-        if pid:
-            os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if pid and only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
+                return
+            if pid and pid != asked:
+                os.kill(pid, signal.SIGTERM)
+                asked = pid
         time.sleep(POLL_SECONDS)

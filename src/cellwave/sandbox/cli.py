@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cellwave.project import find_project
+from cellwave.rollout.worker import stop_worker
 from cellwave.sandbox import server
 
 app = typer.Typer(
@@ -31,11 +32,13 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop it; what it holds is there again at the next `up`.
+    """Stop it and its worker; what it holds is there again at the next `up`, and rollouts go on where they were.
 
     Example: cellwave sandbox down
     """
-    _say("the sandbox is down" if server.down(find_project()) else "the sandbox was not running")
+    project = find_project()
+    stop_worker(project, only_of_sandbox=True)
+    _say("the sandbox is down" if server.down(project) else "the sandbox was not running")
 
 
 @app.command()
@@ -44,7 +47,9 @@ def reset() -> None:
 
     Example: cellwave sandbox reset && cellwave sandbox up
     """
-    server.reset(find_project())
+    project = find_project()
+    stop_worker(project, only_of_sandbox=True)
+    server.reset(project)
     _say("the sandbox is empty")
 
 
