@@ -10,7 +10,7 @@ from cellwave.fleet.model import AlarmSignal, Cell, Fleet, HttpProof, RatioSigna
 from cellwave.health.model import Reading, Verdict
 from cellwave.health.ports import Scope
 from cellwave.health.read import open_alarms, read_gates
-from cellwave.health.template import check_templates, expand
+from cellwave.health.template import expand
 from cellwave.waves.model import Bake
 
 BAKE = Bake(seconds=10, samples=30, limit=60)
@@ -155,10 +155,3 @@ def test_a_template_takes_known_names_only() -> None:
     for text in ("{cel}", "{cell.x}", "{cell!r}", "{cell:>9}", "{outputs[ap]}", "{0}", "{}", "{cell"):
         with pytest.raises(BadInput, match=r"^here\.name: "):
             expand(AlarmSignal(name=text), scope, "here")
-
-
-def test_wrong_templates_are_found_before_anything_runs() -> None:
-    """Every name but that of an output can be checked in the fleet's files alone."""
-    check_templates(make_fleet(errors=ERRORS))
-    with pytest.raises(BadInput, match=r"^services\.web\.signals\.alarm\.name: .*\{cel\}"):
-        check_templates(make_fleet(alarm=AlarmSignal(name="{cel}-web")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import itertools
+import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from cellwave.fleet.model import Cell, Fleet, HttpProof, Name, Region, Service
 from cellwave.fleet.yamlfile import Document, Path, did_you_mean, read, validate
 from cellwave.frozen import Frozen
 
-PLACEHOLDERS = ("cell", "service", "account", "aws_region", "region", "outputs")
+OUTPUT = "outputs[<stack output>]"
+PLACEHOLDERS = (
+    "cell",
+    "service",
+    "account",
+    "aws_region",
+    OUTPUT,
+)  # and `region`, which the control plane has not
 
 
 class _RegionFile(Frozen):
@@ -124,6 +132,8 @@ def _check_services(head: _FleetFile, document: Document) -> None:
     for path, services in groups:
         for service in services.values():
             _check_service(service, services, document, (*path, service.name))
+            placeholders = PLACEHOLDERS if path[0] == "control" else (*PLACEHOLDERS, "region")
+            _check_texts(service, placeholders, document, (*path, service.name))
         edges = {
             s.name: {n: document.where(*path, s.name, "needs", i) for i, n in enumerate(s.needs)}
             for s in services.values()
@@ -147,17 +157,23 @@ def _check_service(service: Service, known: Mapping[str, Service], document: Doc
         if need not in known:
             found = f"{service.name} needs {need}, which is not a service"
             raise document.bad((*path, "needs", index), found, did_you_mean(need, known, "services"))
-    for name, signal in service.signals.items():
-        for text in _texts(signal.model_dump()):
-            _check_template(text, PLACEHOLDERS, document, (*path, "signals", name))
-    if service.proof is not None:
-        for text in _texts(service.proof.model_dump()):
-            _check_template(text, PLACEHOLDERS, document, (*path, "proof"))
     if isinstance(service.proof, HttpProof) and not service.code:
         found = f"{service.name} proves itself by the digest of its code, but declares no code"
         raise document.bad(
             (*path, "proof"), found, "code: […] with the folders that run, or proof: {parameter: …}"
         )
+
+
+def _check_texts(service: Service, known: tuple[str, ...], document: Document, path: Path) -> None:
+    """The texts of signals and proof ask for nothing but what every deployment of the service has."""
+    parts: list[tuple[Path, Frozen]] = [
+        (("signals", name), signal) for name, signal in service.signals.items()
+    ]
+    if service.proof is not None:
+        parts.append((("proof",), service.proof))
+    for key, part in parts:
+        for text in _texts(part.model_dump()):
+            _check_template(text, known, document, (*path, *key))
 
 
 def _check_folder(folder: str, document: Document, path: Path) -> None:
@@ -166,16 +182,19 @@ def _check_folder(folder: str, document: Document, path: Path) -> None:
 
 
 def _check_template(text: str, known: tuple[str, ...], document: Document, path: Path) -> None:
+    """Exactly what `health.template.expand` can fill in later: a name alone, without attribute, index or format."""
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(text) if field is not None]
+        parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise document.bad(path, f"the text {text!r}: {error}", "{placeholder} in pairs of braces") from None
-    for field in fields:
-        name = field.split("[", 1)[0].split(".", 1)[0]
-        if name not in known or (name == "outputs") != field.startswith("outputs["):
-            found = f"unknown placeholder {{{field}}} in {text!r}"
-            names = ["outputs[<stack output>]" if k == "outputs" else k for k in known]
-            raise document.bad(path, found, did_you_mean(field, names, "placeholders"))
+    for _, field, spec, conversion in parts:
+        if field is None:
+            continue
+        output = OUTPUT in known and re.fullmatch(r"outputs\[[^\[\]]+\]", field)
+        if spec or conversion or not (output or field in known):
+            shown = field + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            found = f"unknown placeholder {{{shown}}} in {text!r}"
+            raise document.bad(path, found, did_you_mean(field, known, "placeholders"))
 
 
 def _texts(value: Any) -> Iterator[str]:
