@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -79,14 +78,12 @@ def test_a_releases_folder_names_its_release(program: Path) -> None:
 
 
 def test_the_code_archive_holds_the_python_files_from_src_on(tmp_path: Path) -> None:
-    """Named as they are imported; nothing else goes along; the digest is over names and contents."""
+    """Named as they are imported; nothing else goes along."""
     for name in ("src/x/common/a.py", "src/x/query/b.py", "src/x/query/notes.txt", "src/x/other/c.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     code = code_archive(tmp_path, ["src/x/query", "src/x/common"])
     assert list(code.files) == ["x/common/a.py", "x/query/b.py"]
-    lines = "".join(f"{hashlib.sha256(f'src/{name}'.encode()).hexdigest()}  {name}\n" for name in code.files)
-    assert code.digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
 def test_code_without_a_src_above_is_named_from_the_project_on(tmp_path: Path) -> None:
@@ -103,7 +100,7 @@ def test_no_code_is_an_error(tmp_path: Path) -> None:
 
 
 def test_handler_archive_and_release_agree_on_the_digest(tmp_path: Path) -> None:
-    """The same code has the same digest in all three places."""
+    """What the program packs answers, when it runs, the digest that the release expects."""
     folders = ["src/audit/handlers/common", "src/audit/handlers/query"]
     code = code_archive(ROOT, folders)
     for name, path in code.files.items():
@@ -111,4 +108,4 @@ def test_handler_archive_and_release_agree_on_the_digest(tmp_path: Path) -> None
         (tmp_path / name).write_bytes(path.read_bytes())
     paths = [path.relative_to(ROOT).as_posix() for path in (ROOT / "src/audit").rglob("*")]
     released = {name: (ROOT / path).read_bytes() for name, path in code_files(paths, folders).items()}
-    assert code.digest == running_digest_of(tmp_path) == code_digest(released)
+    assert running_digest_of(tmp_path) == code_digest(released)

@@ -64,7 +64,7 @@ def test_two_files_of_one_name_are_refused() -> None:
 
 
 def test_all_who_compute_the_digest_agree(tmp_path: Path) -> None:
-    """The release, the program that deploys and the handler that answers come to one digest for the same code."""
+    """The program packs what the release digests, and the handler that answers comes to the same digest."""
     from audit.handlers.common.digest import digest_of
     from cellwave.cell.code import code_archive
 
@@ -74,7 +74,8 @@ def test_all_who_compute_the_digest_agree(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     names = code_files(content, ["src/app"])
     digest = code_digest({name: content[path] for name, path in names.items()})
-    assert code_archive(tmp_path, ["src/app"]).digest == digest
+    packed = code_archive(tmp_path, ["src/app"]).files
+    assert packed == {name: tmp_path / path for name, path in names.items()}
     assert digest_of(tmp_path / "src") == digest
 
 

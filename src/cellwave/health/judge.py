@@ -58,7 +58,8 @@ Finding = tuple[Verdict, str, int]
 
 
 class BakeVerdict(StrEnum):
-    """What a bake comes to: PASS, FAIL and INCONCLUSIVE (a person decides) end it, WAIT watches on."""
+    """What a bake comes to: PASS, FAIL (the whole rollout goes back) and INCONCLUSIVE (a person decides) end it,
+    WAIT watches on."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -67,15 +68,11 @@ class BakeVerdict(StrEnum):
 
 
 class Decision(Frozen):
-    """A bake's verdict and the reason in words.
-
-    `failing` are the gates that FAIL, tolerated ones too. `roll_back`: the whole rollout goes back.
-    """
+    """A bake's verdict and the reason in words. `failing` are the gates that FAIL, tolerated ones too."""
 
     verdict: BakeVerdict
     reason: str
     failing: tuple[GateResult, ...] = ()
-    roll_back: bool = False
 
 
 def judge_gate(
@@ -116,7 +113,7 @@ def judge_bake(results: Sequence[GateResult], bake: Bake, elapsed: float, *, tol
     """
     failing = tuple(sorted((r for r in results if r.verdict is Verdict.FAIL), key=_place))
     if failing and _condemned(results, failing, tolerance):
-        return Decision(verdict=BakeVerdict.FAIL, reason=_tell(failing), failing=failing, roll_back=True)
+        return Decision(verdict=BakeVerdict.FAIL, reason=_tell(failing), failing=failing)
     if not bake.seconds and not bake.samples:
         return Decision(verdict=BakeVerdict.PASS, reason="no bake asked for", failing=failing)
     if elapsed < bake.seconds:

@@ -1,6 +1,4 @@
-"""The digest of the code that runs, computed alike by the release, the deployed program and the handler.
-Pure.
-"""
+"""The digest of the code that runs, computed alike by the release and by the handler itself. Pure."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from cellwave.fleet.model import Name
-from cellwave.frozen import Frozen, canonical, digest_of
+from cellwave.frozen import Frozen, canonical
 
 
 class Bake(Frozen):
@@ -102,11 +102,6 @@ class Plan(Frozen):
     retries: int = 1
     rollback_concurrency: int = 4
     waves: tuple[PlannedWave, ...]
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the plan's content."""
-        return digest_of(self.model_dump(mode="json"))
 
     @property
     def steps(self) -> tuple[Step, ...]:
