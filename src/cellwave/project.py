@@ -44,6 +44,9 @@ class Project:
         except UnicodeDecodeError as error:
             where = f"{path.relative_to(self.root)}:byte {error.start + 1}"
             raise BadInput(where, "not UTF-8 text", "a file saved as UTF-8") from error
+        except OSError as error:
+            where = str(path.relative_to(self.root))
+            raise BadInput(where, f"it can't be read: {error.strerror}", "a file that can be read") from error
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -33,6 +33,7 @@ FILES = [
     ("waves.yaml", "cells: [ap-south-1]", "cells: []", "waves.yaml", ""),
     ("waves.yaml", "cells: [eu-west-1]", "cells: [eu-west-1, ap-south-1]", "waves.yaml", "ap-south-1"),
     ("waves.yaml", "regions: [us, jp]", "regions: [us]", "waves.yaml", "ap-northeast-1"),
+    ("waves.yaml", "concurrency: 2", "concurrency: !!python/object/apply:os.system ['id']", "waves.yaml:2", ""),
     ("waves.yaml", "seconds: 10", "seconds: -10", "waves.yaml", "-10"),
 ]  # fmt: skip
 

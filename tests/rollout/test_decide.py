@@ -193,6 +193,24 @@ def test_without_a_release_before_it_a_failure_is_final() -> None:
     assert "nothing to go back to" in world.state.reason
 
 
+def test_what_has_nothing_to_go_back_to_is_named() -> None:
+    """One cell is new, one is not: the old one goes back, and a person learns of the other."""
+    made = plan([["a", "b"]])
+    wave = made.waves[0]
+    steps = tuple(s.model_copy(update={"previous": None}) if s.cell == "b" else s for s in wave.steps)
+    world = World(made.model_copy(update={"waves": (wave.model_copy(update={"steps": steps}),)}))
+    world.passed_check()
+    one, two = world.deploys()
+    world.end(one)
+    world.end(two)
+    world.order("rollback")
+    world.run_all()
+    world.run_all()
+    assert world.state.outcome == "failed"
+    assert "b.storage (it ran nothing before)" in world.state.reason
+    assert "a.storage" not in world.state.reason
+
+
 def test_a_transient_error_is_tried_again_then_waits_for_a_person() -> None:
     """Throttling says nothing about the release: one retry, then a person decides; resume tries again."""
     world = World(plan([["a"]], retries=1))

@@ -27,9 +27,7 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         services = {}
         for service in fleet.services_of(cell.name):
             stack = running.get(f"{cell.name}.{service.name}")
-            services[service.name] = (
-                versions.get(stack.release, stack.release[:12] or "working tree") if stack else None
-            )
+            services[service.name] = versions.get(stack.release, stack.release[:12]) if stack else None
         rows.append(
             {
                 "cell": cell.name,

@@ -87,8 +87,8 @@ class Context:
             return {}
 
     def running(self) -> dict[str, str | None]:
-        """The release that each stack runs; a working tree's deployment counts as none."""
-        return {name: row.release or None for name, row in self.stacks().items()}
+        """The release that each stack runs."""
+        return {name: row.release for name, row in self.stacks().items()}
 
 
 def here() -> Context:

@@ -167,7 +167,7 @@ def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
     context.ready()
     plan, stacks = ended.state.forward.plan, context.records.stacks(context.target)
     other = [
-        f"{name} runs {stacks[name].release[:12] or 'a working tree'}"
+        f"{name} runs {stacks[name].release[:12]}"
         for name in ended.state.touched
         if name in stacks and stacks[name].release != plan.release
     ]

@@ -13,6 +13,7 @@ from cellwave.cli.context import Context, here, whoami
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Service
+from cellwave.releases.build import build_release
 from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
 
@@ -23,20 +24,22 @@ def up(
 ) -> None:
     """Deploy one whole cell: its services in the order of their needs.
 
+    The working tree is frozen as a release first, so that a later rollback can come back to it.
+
     Example: [bold]cellwave up us-west-2[/]   or   [bold]cellwave up control --release v1[/]
     """
     context = here()
-    release = context.store.get(wanted).digest if wanted else ""
-    deploy_cell(context, cell, release)
+    release = context.store.get(wanted) if wanted else build_release(context.project, None)
+    deploy_cell(context, cell, release.digest)
 
 
 def deploy_cell(context: Context, cell: str, release: str) -> None:
-    """Run every service of a cell, from a release (its digest) or the working tree (""), under a lease."""
+    """Run every service of a cell from a release (its digest), under a lease."""
     from cellwave.deploy.pulumi import PulumiDeployer
     from cellwave.waves.graph import Graph
 
     context.ready()
-    fleet, _ = context.configuration(release or None)
+    fleet, _ = context.configuration(release)
     names = [c.name for c in (*((fleet.control,) if fleet.control else ()), *fleet.cells)]
     if cell not in names:
         raise BadInput(f"cell {cell!r}", "there is none of that name", "one of " + ", ".join(names))
@@ -56,7 +59,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
 def deploy_service(context: Context, deployer: Deployer, cell: str, service: Service, release: str) -> None:
     """One service of a cell; CellwaveError when the engine fails."""
     stack = f"{cell}.{service.name}"
-    source = context.store.path(release) if release else context.project.root
+    source = context.store.path(release)
     job = Job(
         attempt=f"up:{stack}:{uuid.uuid4()}",
         stack=stack,
@@ -81,7 +84,7 @@ def deploy_service(context: Context, deployer: Deployer, cell: str, service: Ser
 
 def record(context: Context, stack: str, release: str, result: Result) -> None:
     """Keep what the stack runs now, and a journal line."""
-    text = f"release {release[:12] or 'working tree'}: {result.outcome} {result.reason}".strip()
+    text = f"release {release[:12]}: {result.outcome} {result.reason}".strip()
     context.records.note(str(uuid.uuid4()), Note(kind="up", text=text, actor=whoami(), subject=stack))
     if result.outcome == "succeeded":
         context.records.set_stack(StackRow(stack, context.target, release, result.outputs, time.time()))

@@ -220,9 +220,7 @@ def _check_unique(items: Iterable[tuple[str, str]], what: str, of: str) -> None:
     seen: dict[str, str] = {}
     for value, where in items:
         if value in seen:
-            raise BadInput(
-                where, f"two {of} of one {what}: {value} (also {seen[value]})", f"a {what} of its own"
-            )
+            raise BadInput(where, f"two {of} of one {what}: {value} (also {seen[value]})", f"another {what}")
         seen[value] = where
 
 

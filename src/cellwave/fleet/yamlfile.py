@@ -121,7 +121,8 @@ def _plain(value: Any, path: Path, lines: dict[Path, int], file: str) -> Any:
         }
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
-            lines[(*path, index)] = int(value.lc.item(index)[0]) + 1
+            marks = (value.lc.data or {}).get(index)  # a sequence behind a tag has none
+            lines[(*path, index)] = int(marks[0]) + 1 if marks else lines[path]
         return [_plain(v, (*path, i), lines, file) for i, v in enumerate(value)]
     return _scalar(value, f"{file}:{lines[path]}")
 

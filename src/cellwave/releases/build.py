@@ -21,13 +21,15 @@ from cellwave.waves.parse import parse_strategy
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
-def build_release(project: Project, version: str, store: ReleaseStore | None = None) -> Release:
+def build_release(project: Project, version: str | None, store: ReleaseStore | None = None) -> Release:
     """Freeze what every service includes, with cells/ and waves.yaml, and put it into the project's store.
+
+    Without a version it is named by its content, `tree-<digest>`.
 
     Building again is idempotent. BadInput: a fleet or strategy that doesn't hold, a path that isn't there, or
     a version that names other content already. Unavailable: no disk space. Nothing is changed then.
     """
-    if not _VERSION.fullmatch(version):
+    if version is not None and not _VERSION.fullmatch(version):
         raise BadInput("--version", f"{version!r}", "letters, digits and . _ + -, at most 64, such as v2")
     texts = project.config_files()
     fleet = parse_fleet(texts)
@@ -38,7 +40,10 @@ def build_release(project: Project, version: str, store: ReleaseStore | None = N
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
-    return (store or open_store(project)).put(freeze(version, content, services), content)
+    release = freeze(version or "tree", content, services)
+    if version is None:
+        release = release.model_copy(update={"version": f"tree-{release.digest[:12]}"})
+    return (store or open_store(project)).put(release, content)
 
 
 def freeze(version: str, content: Mapping[str, bytes], services: tuple[Service, ...]) -> Release:

@@ -318,6 +318,8 @@ def settle_back(turn: Turn, at: float) -> Turn:
     if leg.wave + 1 < len(leg.plan.waves):
         return advance_wave(turn, at)
     stuck = [s.deployment for s in leg.plan.steps if leg.phase_of(s) != "converged"]
+    touched = (s for s in turn.state.forward.plan.steps if s.deployment in turn.state.touched)
+    stuck += [f"{s.deployment} (it ran nothing before)" for s in touched if s.previous is None]
     if stuck:
         return finish(turn, at, "failed", f"{turn.state.condemned}; could not roll back {', '.join(stuck)}")
     return finish(turn, at, "rolled_back", turn.state.condemned)

@@ -94,7 +94,7 @@ class RolloutRow(Frozen):
 
 @dataclass(frozen=True)
 class StackRow:
-    """What a stack runs: the release's digest ("" for a working tree), its outputs, and since when (epoch seconds)."""
+    """What a stack runs: the release's digest, its outputs, and since when (epoch seconds)."""
 
     stack: str
     target: str
