@@ -21,6 +21,7 @@ from cellwave.cell import code_archive
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
+from cellwave.releases.code import code_digest
 from tests.audit.support import event
 
 pytestmark = pytest.mark.engine
@@ -171,11 +172,13 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
 
 
 def test_health_answers_the_digest_of_the_service_s_code(deployed: Deployment) -> None:
-    """The same that the program computes from the code folders."""
+    """The same that a release expects of the files that the program packs."""
     for service in ("ingest", "query"):
         folders = deployed.fleet.service(CELL, service).code
         answer = httpx.get(f"{deployed.outputs(service)['url']}/healthz")
-        assert answer.json() == {"service": service, "digest": code_archive(deployed.folder, folders).digest}
+        packed = code_archive(deployed.folder, folders).files
+        expected = code_digest({name: path.read_bytes() for name, path in packed.items()})
+        assert answer.json() == {"service": service, "digest": expected}
 
 
 def test_a_second_up_changes_nothing(deployed: Deployment) -> None:
