@@ -261,7 +261,7 @@ CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels
             changed("fleet", "keys: {program: .}", "storage: {program: .}"),
             "cells/fleet.yaml:5",
             "two services of one name: storage (also cells/fleet.yaml:7)",
-            "another name",
+            "a name of its own",
             id="a service of both",
         ),
         pytest.param(
@@ -273,7 +273,7 @@ CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels
             },
             "cells/fleet.yaml:10",
             "two services of one host: h (also cells/fleet.yaml:7)",
-            "a host of its own",
+            "another host",
             id="two services of one host",
         ),
         pytest.param(

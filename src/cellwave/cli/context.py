@@ -36,7 +36,9 @@ class Context:
         if not environment.get("PULUMI_BACKEND_URL"):
             from cellwave.sandbox.server import environment as sandbox_environment
 
-            environment |= sandbox_environment(self.project)
+            # A profile or token of the shell would win over the sandbox's keys.
+            own = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+            environment = own | sandbox_environment(self.project)
         url = environment["PULUMI_BACKEND_URL"]
         if url.startswith("file://"):
             folder = Path(url.removeprefix("file://")).expanduser()
