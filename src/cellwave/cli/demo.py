@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cellwave.cli.context import Context, here, say
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.rollout.state import State
+
+if TYPE_CHECKING:
+    from cellwave.demo.customers import Traffic
+    from cellwave.sandbox.traffic.model import Config
 
 EXPECTED = {"v1": "done", "v2": "rolled_back", "v3": "done"}
 READ_BACK_SECONDS = 60.0
@@ -25,8 +30,13 @@ def demo(
 ) -> None:
     """Six cells, a good release, a bad one that undoes itself, a fixed one; customers' events flow meanwhile.
 
+    It begins with an empty sandbox: what this project's sandbox held, its rollouts and its releases are forgotten.
+
     Example: [bold]cellwave demo[/]   or   [bold]cellwave demo --json | jq .rollouts[/]
     """
+    # The demo is for the sandbox alone, whatever this shell otherwise works on.
+    for name in ("PULUMI_BACKEND_URL", "CELLWAVE_DATABASE_URL", "CELLWAVE_RELEASES"):
+        os.environ.pop(name, None)
     # Everything for people goes to standard error when only the JSON is wanted.
     shown = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with shown:
@@ -79,7 +89,7 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
     return summary, in_words(states, summary)
 
 
-def fresh(context: Context) -> Any:
+def fresh(context: Context) -> Path:
     """Stop what an earlier demo left, forget the sandbox and its rollouts, and start anew; the demo's folder.
 
     Unavailable when this project has rollouts on another backend than its sandbox: those are not ours to forget.
@@ -111,7 +121,7 @@ def fresh(context: Context) -> Any:
     return folder
 
 
-def examine(context: Context, states: list[State], traffic: Any, config: Any) -> dict[str, Any]:
+def examine(context: Context, states: list[State], traffic: Traffic, config: Config) -> dict[str, Any]:
     """Count what was lost, read across tenants, or orphaned."""
     from cellwave.demo.report import attempts, rollout_report
     from cellwave.sandbox.orphans import orphans, read_states
@@ -139,8 +149,6 @@ def examine(context: Context, states: list[State], traffic: Any, config: Any) ->
 @contextlib.contextmanager
 def exported(context: Context) -> Iterator[None]:
     """The deployments' environment as this process's own, for boto3."""
-    import os
-
     before = dict(os.environ)
     os.environ.update(context.environment)
     try:
