@@ -127,6 +127,13 @@ def test_what_one_machine_built_another_fetches(project: Project, bucket: str, t
     assert (folder / "src/greeter/app.py").read_text() == (project.root / "src/greeter/app.py").read_text()
 
 
+def test_what_was_fetched_needs_no_bucket_any_more(project: Project, bucket: str, tmp_path: Path) -> None:
+    """A rollout, and its way back, goes on while the bucket can't be reached."""
+    store = S3Store.at(f"s3://{bucket}", cache=tmp_path)
+    folder = store.path(build_release(project, "v1", store).digest)
+    assert S3Store.at("s3://no-such-bucket-anywhere", cache=tmp_path).path(folder.name) == folder
+
+
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
@@ -152,6 +159,25 @@ def test_a_damaged_archive_is_refused(
     with pytest.raises(Unavailable, match=f"s3://{bucket}/{key} {found}"):
         store.path(release.digest)
     assert not (tmp_path / "cache" / release.digest).exists()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"{",
+        b'{"version": "v2", "files": {"../../evil.py": "0"}, "code": {}}',
+        b'{"version": "v2", "files": {"/tmp/evil.py": "0"}, "code": {}}',
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(
+    project: Project, bucket: str, tmp_path: Path, manifest: bytes
+) -> None:
+    """Whoever may write into the bucket can't write outside the cache of those who read from it."""
+    store = S3Store.at(f"s3://{bucket}", cache=tmp_path / "cache")
+    boto3.client("s3").put_object(Bucket=bucket, Key="versions/v2.json", Body=manifest)
+    for call in (store.list, lambda: store.get("v2"), lambda: build_release(project, "v2", store)):
+        with pytest.raises(Unavailable, match=f"s3://{bucket}/versions/v2.json is damaged: "):
+            call()
 
 
 def test_a_bucket_out_of_reach_is_named(sandbox: Project, project: Project, tmp_path: Path) -> None:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 from cellwave.frozen import Frozen, digest_of
+
+
+def _inside(path: str) -> str:
+    """A store may be shared: whoever can write a manifest must not be able to write anywhere else."""
+    if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError("a path that leads out of the release")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
 
 
 class Release(Frozen):
@@ -15,7 +30,7 @@ class Release(Frozen):
     """
 
     version: str
-    files: dict[str, str]
+    files: dict[RelativePath, str]
     code: dict[str, str]
 
     @property

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
 
 from cellwave.errors import BadInput, Unavailable
 from cellwave.releases.model import Release
@@ -22,6 +23,7 @@ from cellwave.releases.store import Hold, choose, refuse_other, write_folder
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+DIGEST_LENGTH = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -47,13 +49,12 @@ class S3Store:
 
     def put(self, release: Release, content: Mapping[str, bytes]) -> Release:
         """See ReleaseStore."""
-        known = self._read(f"versions/{release.version}.json")
-        if known is not None:
-            refuse_other(Release.model_validate_json(known), release)
-        self._write(f"{release.digest}.zip", _zipped(content), once=True)
         key = f"versions/{release.version}.json"
+        if known := self._manifest(key):
+            refuse_other(known, release)
+        self._write(f"{release.digest}.zip", _zipped(content), once=True)
         if not self._write(key, release.model_dump_json().encode(), once=True):
-            refuse_other(Release.model_validate_json(self._read(key) or b""), release)
+            refuse_other(self._manifest(key) or release, release)
         return release
 
     def get(self, name: str) -> Release:
@@ -69,11 +70,16 @@ class S3Store:
         except (ClientError, BotoCoreError) as error:
             raise self._unavailable(error) from None
         keys = [item["Key"] for item in sorted(found, key=lambda item: (item["LastModified"], item["Key"]))]
-        texts = (self._read(key.removeprefix(self._prefix)) for key in keys)
-        return tuple(Release.model_validate_json(text) for text in texts if text is not None)
+        manifests = (self._manifest(key.removeprefix(self._prefix)) for key in keys)
+        return tuple(release for release in manifests if release is not None)
 
     def path(self, digest: str) -> Path:
-        """See ReleaseStore. Unavailable when what the bucket holds is not what was built."""
+        """See ReleaseStore. Unavailable when what the bucket holds is not what was built.
+
+        What was fetched before was verified then: a rollout that has begun needs the bucket no more.
+        """
+        if len(digest) == DIGEST_LENGTH and (self._cache / digest).is_dir():
+            return self._cache / digest
         release = self.get(digest)
         folder = self._cache / release.digest
         if not folder.is_dir():
@@ -115,6 +121,15 @@ class S3Store:
         if changed:
             raise Unavailable(f"{self._name(key)} is damaged: {', '.join(changed)}", hint="build it again")
         return content
+
+    def _manifest(self, key: str) -> Release | None:
+        """A version's manifest; Unavailable when what is kept there is none."""
+        text = self._read(key)
+        try:
+            return None if text is None else Release.model_validate_json(text)
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise Unavailable(f"{self._name(key)} is damaged: {why}", hint="restore or remove it") from None
 
     def _read(self, key: str) -> bytes | None:
         try:
