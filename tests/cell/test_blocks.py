@@ -62,6 +62,19 @@ def test_a_broken_fleet_is_told_by_file(program: Path) -> None:
         context()
 
 
+@pytest.mark.parametrize("endpoint", ["", "https://dynamodb.eu-west-1.amazonaws.com"])
+def test_the_sandboxs_settings_never_reach_real_accounts(
+    program: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """Without an emulator on this machine, what takes deletion protection away is refused."""
+    monkeypatch.setenv("CELLWAVE_SANDBOX", "1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    assert context().sandbox
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(pulumi.RunError, match="takes all protection away"):
+        context()
+
+
 def test_a_program_outside_a_project_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to look the stack's name up in."""
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "__main__.py")])

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pulumi
 
@@ -16,6 +17,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.frozen import digest_of
 
 WORKTREE = "worktree"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class CellContext:
 
 
 def context() -> CellContext:
-    """The running stack's context; RunError with the known stacks when its name is not of the fleet."""
+    """The running stack's context; RunError with the known stacks when its name is not of the fleet.
+
+    RunError too when the sandbox's settings would reach real accounts.
+    """
+    _refuse_real_accounts_unprotected()
     source = _source(Path(sys.argv[0]).resolve())
     files = {f"cells/{path.name}": path.read_text() for path in sorted((source / "cells").glob("*.yaml"))}
     try:
@@ -72,6 +78,16 @@ def context() -> CellContext:
         )
     cell, _, service = stack.rpartition(".")
     return CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), source, _release(source))
+
+
+def _refuse_real_accounts_unprotected() -> None:
+    """In the sandbox nothing is kept from being deleted. A shell that left it half may still say that it is there."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    if os.environ.get("CELLWAVE_SANDBOX") == "1" and urlsplit(endpoint).hostname not in LOOPBACK:
+        raise pulumi.RunError(
+            f"CELLWAVE_SANDBOX=1 takes all protection away, but AWS_ENDPOINT_URL ({endpoint or 'not set'}) is no "
+            "emulator on this machine: unset CELLWAVE_SANDBOX for real accounts"
+        )
 
 
 def _source(program: Path) -> Path:
