@@ -78,4 +78,4 @@ def env() -> None:
     """
     for name, value in server.environment(find_project()).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-    typer.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
+    typer.echo(f"unset {' '.join(server.FOREIGN)}")

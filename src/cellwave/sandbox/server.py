@@ -25,6 +25,8 @@ CONTROL_ACCOUNT = "200000000000"
 REGION = "us-east-1"
 PARTS = ("emulator", "provider", "edge")
 START_WITHIN_S = 60.0
+# What a shell may have set for real accounts, and would go along with the sandbox's own keys.
+FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
 
 Report = Callable[[str], None]
 
@@ -239,8 +241,7 @@ def _command(project: Project, state: SandboxState, part: str) -> tuple[list[str
     module = f"cellwave.sandbox.{part}"
     if part == "emulator":
         return [sys.executable, "-m", module], _emulator_environment(project, state)
-    hidden = {"AWS_PROFILE", "AWS_SESSION_TOKEN"}
-    env = {k: v for k, v in os.environ.items() if k not in hidden} | _environment(project, state)
+    env = {k: v for k, v in os.environ.items() if k not in FOREIGN} | _environment(project, state)
     argv = [sys.executable, "-m", module, "--port", str(state.ports[part])]
     return argv + (["--project", str(project.root)] if part == "edge" else []), env
 
