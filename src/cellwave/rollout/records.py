@@ -107,9 +107,12 @@ class Records:
     """The database. `url` is SQLAlchemy's; a SQLite file is made when it is not there."""
 
     def __init__(self, url: str) -> None:
-        self.engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
+            # A file is opened in well under a millisecond; a pool would only keep it open.
+            self.engine = sa.create_engine(url, connect_args={"timeout": 30}, poolclass=sa.pool.NullPool)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
+        else:
+            self.engine = sa.create_engine(url)
         try:
             metadata.create_all(self.engine)
         except sa.exc.OperationalError as error:
