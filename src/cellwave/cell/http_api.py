@@ -40,10 +40,8 @@ class HttpApi(pulumi.ComponentResource):
             payload_format_version="2.0",
             opts=inside,
         )
-        apigatewayv2.Route(
-            name, api_id=api.id, route_key="$default", target=pulumi.Output.concat("integrations/", integration.id),
-            opts=inside,
-        )  # fmt: skip
+        target = pulumi.Output.concat("integrations/", integration.id)
+        apigatewayv2.Route(name, api_id=api.id, route_key="$default", target=target, opts=inside)
         apigatewayv2.Stage(
             name,
             api_id=api.id,

@@ -112,18 +112,8 @@ def _setting(
         if erase:
             aws.call("s3", erase, Bucket=bucket)
 
-    kind = ResourceType(
-        token,
-        **{
-            "inputs": f"bucket {inputs}",
-            "replaces": "bucket",
-            "create": create,
-            "read": read,
-            "update": write,
-            "delete": remove,
-            **facts,
-        },
-    )
+    calls = {"create": create, "read": read, "update": write, "delete": remove}
+    kind = ResourceType(token, f"bucket {inputs}", replaces="bucket", **{**calls, **facts})
     return kind
 
 

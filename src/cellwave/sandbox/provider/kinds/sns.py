@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellwave.sandbox.provider import tags
-from cellwave.sandbox.provider.aws import Aws
+from cellwave.sandbox.provider.aws import Aws, text
 from cellwave.sandbox.provider.model import ResourceType
 from cellwave.sandbox.provider.values import Props
 
@@ -14,12 +14,8 @@ def _attribute(prop: str) -> str:
     return prop[0].upper() + prop[1:]
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _create(aws: Aws, new: Props) -> str:
-    given = {_attribute(p): _text(new[p]) for p in (*_SETTABLE, "fifoTopic") if p in new}
+    given = {_attribute(p): text(new[p]) for p in (*_SETTABLE, "fifoTopic") if p in new}
     return str(aws.call("sns", "create_topic", new, Attributes=given)["TopicArn"])
 
 
@@ -35,7 +31,7 @@ def _read(aws: Aws, arn: str, prior: Props) -> Props | None:
 def _update(aws: Aws, arn: str, new: Props, old: Props) -> None:
     for prop in _SETTABLE:
         if new.get(prop) != old.get(prop):
-            value = _text(new.get(prop, ""))
+            value = text(new.get(prop, ""))
             aws.call(
                 "sns",
                 "set_topic_attributes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cellwave.sandbox.provider import tags
-from cellwave.sandbox.provider.aws import Aws
+from cellwave.sandbox.provider.aws import Aws, text
 from cellwave.sandbox.provider.model import ResourceType
 from cellwave.sandbox.provider.values import Props
 
@@ -27,14 +27,10 @@ _DEFAULTS = {
 
 
 def _attributes(props: Props) -> dict[str, str]:
-    names = {
-        key: _RENAME.get(key, key[0].upper() + key[1:])
-        for key in props
-        if key not in ("name", "tags", "region")
-    }
     return {
-        names[key]: str(props[key]).lower() if isinstance(props[key], bool) else str(props[key])
-        for key in names
+        _RENAME.get(key, key[0].upper() + key[1:]): text(value)
+        for key, value in props.items()
+        if key not in ("name", "tags", "region")
     }
 
 
