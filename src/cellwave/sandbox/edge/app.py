@@ -100,9 +100,10 @@ class Edge:
     async def _call(self, api: Api, request: Request, path: str) -> Response:
         """Invoke an API and count the answer; whatever the emulator says passes through."""
         day = datetime.now(UTC).strftime("%Y%m%d")
-        # The emulator finds the API's account and region in this parameter alone.
+        # The emulator finds the API's account and region in this parameter alone, and takes the first: a client's own
+        # must not lead elsewhere.
         scope = f"X-Amz-Credential={api.account}%2F{day}%2F{api.region}%2Fexecute-api%2Faws4_request"
-        query = "&".join(part for part in (request.url.query, scope) if part)
+        query = "&".join(part for part in (scope, request.url.query) if part)
         url = f"{self._upstream.url}/_aws/execute-api/{api.id}/$default{path}?{query}"
         headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
         client = request.client.host if request.client else "127.0.0.1"
