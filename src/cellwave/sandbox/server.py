@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -208,7 +208,7 @@ def _down(project: Project) -> bool:
 
 def _start(project: Project, state: SandboxState) -> SandboxState:
     """Start all parts side by side; sandbox.json names each before the next starts, so none is ever lost."""
-    ports = {part: _port(state.ports.get(part)) for part in PARTS}
+    ports = _ports(state.ports)
     state = SandboxState(secret=state.secret, ports=ports)
     for part in PARTS:
         argv, env = _command(project, state, part)
@@ -224,14 +224,18 @@ def _start(project: Project, state: SandboxState) -> SandboxState:
     return state
 
 
-def _port(wanted: int | None) -> int:
-    """The wanted port when it is free, else any free one."""
+def _ports(wanted: Mapping[str, int]) -> dict[str, int]:
+    """A port for each part: the wanted one when it is free, else any. All are held until all are chosen."""
+    with contextlib.ExitStack() as held:
+        return {part: _port(held.enter_context(socket.socket()), wanted.get(part, 0)) for part in PARTS}
+
+
+def _port(probe: socket.socket, wanted: int) -> int:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     for port in (wanted, 0):
-        if port is None:
-            continue
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            probe.listen(1)  # or a second bind to it would succeed too
             return int(probe.getsockname()[1])
     raise Unavailable("no free port on 127.0.0.1")
 
