@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -80,9 +81,8 @@ def fresh(source: Project) -> Iterator[Bench]:
             copy(path, project.root / name)
         (project.root / ".cellwave").mkdir()
         (project.root / ".cellwave/bin").symlink_to(source.bin)
-        waves = (project.root / "waves.yaml").read_text().splitlines()
-        bakes = ["bake: {seconds: 0}" if line.startswith("bake:") else line for line in waves]
-        (project.root / "waves.yaml").write_text("\n".join(bakes) + "\n")
+        waves = (project.root / "waves.yaml").read_text()
+        (project.root / "waves.yaml").write_text(re.sub(r"bake: \{[^}]*\}", "bake: {seconds: 0}", waves))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
         server.up(project, lambda _line: None)
         try:
