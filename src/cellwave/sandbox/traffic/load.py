@@ -21,7 +21,7 @@ from cellwave.sandbox.traffic.model import Accepted, Config, Customer, Ledger
 
 IN_FLIGHT = 8
 ANSWER_WITHIN_S = 35.0
-SESSION_UPLOADS = 10
+SESSION_UPLOADS = 2  # few, so that sessions are asked for in every bake
 NAMES = ("user.login", "user.logout", "document.read", "document.share", "key.rotate")
 ACTORS = tuple(f"user-{n}" for n in range(8))
 RESOURCES = tuple(f"document-{n}" for n in range(20))
