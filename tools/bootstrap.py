@@ -29,6 +29,7 @@ def main():
     if sys.version_info < OLDEST:
         return too_old()
     HOME.mkdir(exist_ok=True)
+    HOME.chmod(0o700)  # state, keys and logs will be in it
     with (HOME / "setup.lock").open("w") as lock:
         wait_for(lock)
         if not is_done():

@@ -20,6 +20,11 @@ class Project:
         """The folder of everything generated; CELLWAVE_HOME moves it (tests give each run its own)."""
         return Path(os.environ.get("CELLWAVE_HOME") or self.root / ".cellwave").resolve()
 
+    def make_home(self) -> None:
+        """Make the folder of everything generated, for its owner alone: state, keys and logs are in it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o700)
+
     @property
     def bin(self) -> Path:
         """The engine and its language host; shared by every run of this checkout, so CELLWAVE_HOME leaves it."""

@@ -71,3 +71,17 @@ def test_secrets_are_not_told(text: str) -> None:
 def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
     """Throttling, credentials that ran out, quotas and broken connections are worth one more try."""
     assert is_transient(reason) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer hunter2",
+        "authorization=Basic hunter2",
+        "postgresql://someone:hunter2@db.example/x",
+        "https://bucket.example/?X-Amz-Signature=hunter2&x=1",
+    ],
+)
+def test_no_form_of_a_secret_is_repeated(text: str) -> None:
+    """Schemes before a token, URLs with a password and signed URLs included."""
+    assert "hunter2" not in redact(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from cellwave.errors import Leased
 from cellwave.rollout.journal import faults
-from cellwave.rollout.records import JOURNAL, Records, RolloutRow, StackRow, metadata
+from cellwave.rollout.records import JOURNAL, Records, RolloutRow, StackRow, metadata, process_owner
 from cellwave.rollout.state import Commanded, Note, first_state
 from tests.rollout.plans import NEW, plan
 
@@ -107,10 +108,15 @@ def test_a_line_changed_in_the_database_is_found(records: Records) -> None:
 
 def test_the_lease_of_a_dead_command_line_is_taken_over(records: Records) -> None:
     """`cellwave up` that was killed does not block its cell for ever; a living one does."""
-    dead = f"up:ann:{2**22 + 1}:1.00"
+    dead = f"up:ann:{socket.gethostname()}:{2**22 + 1}:1.00"
     records.lease(["a"], dead)
     records.lease(["a"], "v1-1")
     assert records.leases() == {"a": "v1-1"}
+    for living in (process_owner("ann"), f"up:ann:another-host:{2**22 + 1}:1.00"):
+        records.lease(["b"], living)
+        with pytest.raises(Leased):
+            records.lease(["b"], "v1-1")
+        records.end_lease(living)
 
 
 def test_what_a_stack_runs_is_replaced(records: Records) -> None:

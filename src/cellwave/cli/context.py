@@ -64,7 +64,7 @@ class Context:
     def records(self) -> Records:
         """The database of rollouts."""
         if self.project.database_url.startswith("sqlite"):
-            self.project.home.mkdir(parents=True, exist_ok=True)
+            self.project.make_home()
         return Records(self.project.database_url)
 
     @cached_property

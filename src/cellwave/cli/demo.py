@@ -109,7 +109,8 @@ def fresh(context: Context) -> Path:
     folder = home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     end_leftover(folder)
-    stop_worker(context.project)
+    if not stop_worker(context.project):
+        raise Unavailable("the worker does not leave", hint="end it, and run the demo again")
     server.reset(context.project)
     context.records.engine.dispose()
     for name in ("cellwave.db", "cellwave.db-wal", "cellwave.db-shm"):
@@ -134,6 +135,10 @@ def examine(context: Context, states: list[State], traffic: Traffic, config: Con
     with exported(context):
         verified = verify(events, config, fleet, within_s=READ_BACK_SECONDS)
         crossing = cross_tenant_reads(events, config)
+        if not (events and crossing.own):
+            raise CellwaveError(
+                "the customers' traffic got nothing accepted, or nothing back: nothing is proven"
+            )
         left = orphans(fleet, read_states(Path(context.target.removeprefix("file://"))))
     return {
         "rollouts": [rollout_report(state) for state in states],
@@ -149,8 +154,9 @@ def examine(context: Context, states: list[State], traffic: Traffic, config: Con
 @contextlib.contextmanager
 def exported(context: Context) -> Iterator[None]:
     """The deployments' environment as this process's own, for boto3."""
-    before = dict(os.environ)
-    os.environ.update(context.environment)
+    before, wanted = dict(os.environ), dict(context.environment)
+    os.environ.clear()
+    os.environ.update(wanted)
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ def show(
     Example: [bold]cellwave journal show v2-1[/]
     """
     for entry in here().records.journal(rollout):
-        print(json.dumps(entry.model_dump()) if as_json else line(entry))
+        print(json.dumps(entry.model_dump()) if as_json else line(entry, dated=True))
 
 
 @app.command()
@@ -46,9 +46,9 @@ def verify(as_json: Json = False) -> None:
         raise CellwaveError("the journal was tampered with: " + "; ".join(wrong[:10]))
 
 
-def line(entry: Entry) -> str:
+def line(entry: Entry, *, dated: bool = False) -> str:
     """A journal entry as one line of text, in local time."""
-    at = datetime.fromtimestamp(entry.at).strftime("%H:%M:%S")
+    at = datetime.fromtimestamp(entry.at).strftime("%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S")
     who = "" if entry.actor == "cellwave" else f" ({entry.actor})"
     about = " ".join(part for part in (entry.rollout, entry.subject) if part)
     return f"{at}  {about}: {entry.kind.replace('_', ' ')}{who}{' - ' if entry.text else ''}{entry.text}"

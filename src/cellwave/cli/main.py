@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
 from cellwave.cli import cells, demo, journal, plan, release, rollout, up, worker
+from cellwave.deploy.reasons import redact
 from cellwave.errors import CellwaveError
 from cellwave.sandbox.cli import app as sandbox
 
@@ -56,18 +58,26 @@ def main() -> None:
     try:
         app()
     except CellwaveError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]error:[/] {escape(error.message)}")
-        if error.hint:
-            console.print(
-                f"[dim]  right would be:[/] {escape(error.hint)}"
-                if error.exit_code == 2
-                else escape(error.hint)
-            )
+        fail(
+            error.message,
+            error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint,
+        )
         sys.exit(error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (OSError, SQLAlchemyError) as error:
+        # This machine's troubles: a full disk, a database that is gone.
+        fail(redact(f"{type(error).__name__}: {error}"), "")
+        sys.exit(1)
+
+
+def fail(what: str, hint: str) -> None:
+    """Print an error for a person."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/] {escape(what)}")
+    if hint:
+        console.print(f"  [dim]{escape(hint)}[/]")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cellwave.cli.context import Context, here
 from cellwave.releases.model import Release
-from cellwave.waves.explain import to_dot, to_mermaid, to_rows
+from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 
 
@@ -21,6 +21,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="Print a Graphviz picture.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid picture.")] = False,
+    cell: Annotated[
+        str | None, typer.Option("--why", metavar="CELL", help="Say why it stands there.")
+    ] = None,
 ) -> None:
     """Show which cells change in which wave, in what order, and why.
 
@@ -34,6 +37,8 @@ def plan(
         print(to_dot(made))
     elif mermaid:
         print(to_mermaid(made))
+    elif cell:
+        print(why(made, cell))
     else:
         Console().print(table_of(made))
 

@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
 POLL_SECONDS = 0.2
-TAKEN_SECONDS = 15.0
+TAKEN_SECONDS = 45.0
 
 
 @app.command()
@@ -44,6 +44,9 @@ def start(
     context = here()
     name = begin(context, release)
     if detach:
+        while not context.records.journal(name):
+            keep_going(context)  # a worker that was just leaving when this began takes nothing up
+            time.sleep(POLL_SECONDS)
         print(name)
         return
     raise typer.Exit(follow(context, name))
@@ -198,7 +201,8 @@ def command(action: Action, name: str | None, reason: str) -> None:
         ensure_worker(context.project, context.environment)
         now = context.records.rollout(row.id)
         if time.monotonic() > deadline or (now and now.state.outcome):
-            raise CellwaveError(f"{action} was not taken by {row.id}", hint="see `cellwave rollout status`")
+            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
+            raise CellwaveError(f"{row.id} has not taken {action} yet; it is recorded", hint=hint)
         time.sleep(POLL_SECONDS)
     say(f"{row.id}: {action} taken")
 

@@ -17,7 +17,7 @@ from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.events import name_of, read_story
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.reasons import clean, is_transient, reason_of, trouble_of
+from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
 from cellwave.deploy.state import (
     Directory,
@@ -76,7 +76,7 @@ def drive(task: Task) -> Result:
     except OSError as error:
         result = Result(outcome="failed", reason=trouble_of(error))
     except (Refused, YAMLError, ValueError, RuntimeError) as error:
-        result = Result(outcome="failed", reason=str(error))
+        result = Result(outcome="failed", reason=redact(str(error)))
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
 
 

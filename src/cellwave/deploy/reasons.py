@@ -34,8 +34,10 @@ ENGINE_TROUBLE = (
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
 SECRET = re.compile(
-    r"(?i)((?:secret|password|passphrase|token|authorization|api[_-]?key)\w*[\"']?\s*[:=]\s*)[\"']?[^\s\"',}]+"
+    r"(?i)((?:secret|password|passphrase|token|authorization|signature|credential|api[_-]?key)\w*[\"']?\s*[:=]\s*)"
+    r"[\"']?(?:(?:Bearer|Basic)\s+)?[^\s\"',}&]+"
 )
+USERINFO = re.compile(r"://[^/@\s]+@")
 ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[a-z]+%\}>")
 
 
@@ -62,8 +64,8 @@ def is_transient(reason: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """The text without anything that follows a word for a secret."""
-    return SECRET.sub(r"\1[secret]", text)
+    """The text without anything that follows a word for a secret, and without a URL's user and password."""
+    return USERINFO.sub("://[secret]@", SECRET.sub(r"\1[secret]", text))
 
 
 def clean(text: str) -> str:

@@ -117,7 +117,10 @@ def main() -> None:
             break
         line = first
         while not line.endswith(b"\n"):
-            line += control.recv(LINE)
+            more = control.recv(LINE)
+            if not more:
+                return  # the worker was killed in the middle of a line
+            line += more
         if os.fork() == 0:
             _be_driver(json.loads(line), control, *descriptors)
         for descriptor in descriptors:

@@ -31,6 +31,7 @@ from cellwave.waves.model import PlannedWave, Step
 from cellwave.waves.planner import make_rollback
 
 LOOKS_A_BAKE = 20
+LONGEST_LOOK_SECONDS = 60.0
 CHECK_AGAIN_SECONDS = 2.0
 CHECKED_FOR_SECONDS = 180.0  # what a failure left red clears by itself within a few of its alarm's periods
 BACK_ATTEMPTS = 3
@@ -119,7 +120,7 @@ def absorb_observed(turn: Turn, event: Observed) -> Turn:
     wave = leg.current
     bake = judge_bake(event.gates, wave.bake, event.at - leg.baking_since, tolerance=leg.plan.tolerance)
     subject = f"wave {wave.name}"
-    turn = turn.change_leg(next_look=event.at + look_interval(wave))
+    turn = turn.change_leg(next_look=event.at + look_interval(wave, event.at - leg.baking_since))
     match bake.verdict:
         case BakeVerdict.FAIL:
             return condemn(turn, event.at, bake.reason)
@@ -296,9 +297,9 @@ def settle_wave(turn: Turn, at: float) -> Turn:
         return advance_wave(turn, at)
     text = f"at least {bake.seconds:g} s and {bake.samples} data points a service"
     turn = turn.note("baking", text, subject=f"wave {leg.current.name}")
-    return turn.change_leg(stage="baking", baking_since=at, next_look=at + look_interval(leg.current)).change(
-        gates=()
-    )
+    return turn.change_leg(
+        stage="baking", baking_since=at, next_look=at + look_interval(leg.current, 0)
+    ).change(gates=())
 
 
 def runnable(leg: Leg, step: Step) -> bool:
@@ -329,7 +330,9 @@ def advance_wave(turn: Turn, at: float) -> Turn:
     """Go to the next wave, or end."""
     leg = turn.state.leg
     if leg.wave + 1 == len(leg.plan.waves):
-        return finish(turn, at, "done", f"{leg.plan.version} runs in {len(leg.plan.cells)} cells")
+        failed = list(dict.fromkeys(step.cell for step in leg.failed))
+        text = f"{leg.plan.version} runs in {len(leg.plan.cells) - len(failed)} cells"
+        return finish(turn, at, "done", text + (f", not in {', '.join(failed)}" if failed else ""))
     turn = turn.change(gates=())
     return turn.change_leg(wave=leg.wave + 1, stage="deploying" if turn.state.back else "entering")
 
@@ -347,9 +350,13 @@ def look(turn: Turn, at: float) -> Turn:
     return turn.ask(Observe() if turn.state.leg.stage == "baking" else Check())
 
 
-def look_interval(wave: PlannedWave) -> float:
-    """Seconds between two looks at the gates: a fixed number a bake, so that a long bake's history stays bounded."""
-    return max(1.0, wave.bake.seconds / LOOKS_A_BAKE)
+def look_interval(wave: PlannedWave, elapsed: float) -> float:
+    """Seconds between two looks at the gates, `elapsed` seconds into the bake.
+
+    They grow with the bake, so that one of days (or one that waits for a person) keeps a short history; but a gate that
+    turns red is seen within LONGEST_LOOK_SECONDS.
+    """
+    return min(LONGEST_LOOK_SECONDS, max(1.0, max(wave.bake.seconds, elapsed) / LOOKS_A_BAKE))
 
 
 def set_track(

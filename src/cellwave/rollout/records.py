@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,7 +144,11 @@ class Records:
     def next_id(self, version: str) -> str:
         """A rollout name that is not taken: `<version>-<n>`."""
         with self.engine.connect() as db:
-            query = sa.select(sa.func.count()).select_from(ROLLOUTS).where(ROLLOUTS.c.id.like(f"{version}-%"))
+            query = (
+                sa.select(sa.func.count())
+                .select_from(ROLLOUTS)
+                .where(ROLLOUTS.c.id.startswith(f"{version}-", autoescape=True))
+            )
             return f"{version}-{(db.execute(query).scalar() or 0) + 1}"
 
     def rollouts(self) -> list[RolloutRow]:
@@ -296,12 +301,15 @@ class Records:
 
 def process_owner(actor: str) -> str:
     """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
-    return f"up:{actor}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"up:{actor}:{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def _is_dead(owner: str) -> bool:
-    kind, *_, pid, started = owner.split(":") if owner.count(":") >= 3 else ("", "0", "0")
-    return kind == "up" and not alive(Proc(pid=int(pid), started=float(started)))
+    if not owner.startswith("up:"):
+        return False
+    *_, host, pid, started = owner.split(":")
+    # Of another host's processes nothing is known from here.
+    return host == socket.gethostname() and not alive(Proc(pid=int(pid), started=float(started)))
 
 
 def _rollout(row: sa.Row[Any]) -> RolloutRow:

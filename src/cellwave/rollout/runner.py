@@ -18,6 +18,8 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from pydantic import TypeAdapter
 
 from cellwave.deploy.port import Result
+from cellwave.deploy.reasons import redact
+from cellwave.errors import CellwaveError
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import decide
@@ -46,6 +48,7 @@ log = structlog.get_logger()
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 INBOX = "inbox"
 LONGEST_WAIT = 3600.0
+RETRY_SECONDS = 3.0
 INBOX_POLL_SECONDS = 0.05
 
 
@@ -105,6 +108,8 @@ def register(shell: Shell) -> Callable[[str], str]:
     @DBOS.workflow(name="deployment")
     def deployment(text: str) -> None:
         order = Order.model_validate_json(text)
+        if order.attempt > 1:
+            DBOS.sleep(RETRY_SECONDS * (order.attempt - 1))  # throttling and a held lock pass with time
         result = step("deploy", Result, lambda: shell.deploy(order), undeployed)
         event = step(
             "prove", Deployed, lambda: shell.prove(order, result), lambda why: ended(order, undeployed(why))
@@ -143,7 +148,18 @@ def perform(shell: Shell, deployment: Callable[[str], None], effect: Effect, sta
         case Observe():
             yield step("observe", Observed, lambda: shell.observe(state), unseen)
         case Hold():
-            plain_step("hold", lambda: shell.store.hold(effect.release, effect.reason, state.rollout))
+            plain_step("hold", lambda: hold(shell, effect, state.rollout))
+
+
+def hold(shell: Shell, effect: Hold, rollout: str) -> None:
+    """Hold a release, as far as the store can be reached: the way back does not wait for it."""
+    try:
+        shell.store.hold(effect.release, effect.reason, rollout)
+        note = Note(kind="held", text=effect.release)
+    except (CellwaveError, OSError) as error:
+        log.exception("a release could not be held", release=effect.release)
+        note = Note(kind="not_held", text=f"{effect.release}: {error}")
+    shell.records.note(f"{rollout}/hold", note, rollout=rollout)
 
 
 def step(name: str, kind: type[V], call: Callable[[], V], otherwise: Callable[[str], V]) -> V:
@@ -158,7 +174,7 @@ def step(name: str, kind: type[V], call: Callable[[], V], otherwise: Callable[[s
             return call().model_dump_json()
         except Exception as error:
             log.exception("an effect failed", effect=name)
-            return otherwise(f"{type(error).__name__}: {error}").model_dump_json()
+            return otherwise(redact(f"{type(error).__name__}: {error}")).model_dump_json()
 
     return kind.model_validate_json(plain_step(name, run))
 

@@ -19,6 +19,8 @@ from cellwave.health.ports import Scope, SignalSource
 from cellwave.health.read import open_alarms, read_gates
 from cellwave.project import Project
 from cellwave.releases.code import expected_digest
+from cellwave.releases.files import MANIFEST
+from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.records import Records
 from cellwave.rollout.space import require_space
@@ -107,7 +109,9 @@ class Shell:
         service = self.fleet(step.release).service(step.cell, step.service)
         if not event.converged or service.proof is None:
             return event
-        expected = expected_digest(self.store.get(step.release), service)
+        # The manifest in the release's own folder: a store that is away must not stop the way back.
+        manifest = self.store.path(step.release) / MANIFEST
+        expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
         self.records.set_progress(step.deployment, "proving that it converged", 0)
         deadline = time.monotonic() + PROOF_SECONDS
         scope = self.scope(step, result.outputs)

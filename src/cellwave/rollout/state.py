@@ -149,7 +149,7 @@ class Checked(Frozen):
 
 
 class Observed(Frozen):
-    """The gates of the baking wave (and of waves before it) as just read."""
+    """The gates of the baking wave as just read."""
 
     kind: Literal["observed"] = "observed"
     at: float

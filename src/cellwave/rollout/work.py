@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 def work(project: Project, environment: Mapping[str, str], idle_exit: float | None) -> NoReturn:
     """Run rollouts until a signal, or until there was none for `idle_exit` seconds. The caller holds the lock."""
+    os.environ.clear()  # what the shell had and deployments must not have, such as another profile
     os.environ.update(environment)
     records = Records(project.database_url)
     deployer = PulumiDeployer(project, environment)

@@ -22,7 +22,7 @@ IDLE_SECONDS = 20
 
 def take_lock(project: Project) -> IO[str] | None:
     """Become the worker of this project, or None when another process is. The kernel gives the lock back at death."""
-    project.home.mkdir(parents=True, exist_ok=True)
+    project.make_home()
     file = (project.home / "worker.lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,15 +68,18 @@ def ensure_worker(project: Project, environment: Mapping[str, str]) -> None:
         )
 
 
-def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: bool = False) -> None:
-    """Ask the worker to leave, and wait until it has; or only one that works on the sandbox."""
+def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: bool = False) -> bool:
+    """Ask the worker to leave (or only one that works on the sandbox), and wait; whether none is left."""
     deadline = time.monotonic() + seconds
     asked = None
-    while (pid := worker_pid(project)) is not None and time.monotonic() < deadline:
+    while (pid := worker_pid(project)) is not None:
+        if time.monotonic() > deadline:
+            return False
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             if pid and only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
-                return
+                return False
             if pid and pid != asked:
                 os.kill(pid, signal.SIGTERM)
                 asked = pid
         time.sleep(POLL_SECONDS)
+    return True

@@ -145,6 +145,7 @@ def _folder(project: Project) -> Path:
 def _locked(project: Project) -> Iterator[None]:
     """One `up`, `down` or `reset` at a time; the others wait."""
     folder = _folder(project)
+    project.make_home()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
