@@ -11,7 +11,6 @@ from rich.table import Table
 
 from cellwave.cli.context import here, whoami
 from cellwave.errors import CellwaveError
-from cellwave.releases.build import build_release
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note
 
@@ -30,6 +29,8 @@ def build(
 
     Example: [bold]cellwave release build --version v2[/]
     """
+    from cellwave.releases.build import build_release
+
     context = here()
     made = build_release(context.project, version)
     context.records.note(

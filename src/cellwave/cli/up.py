@@ -13,7 +13,6 @@ from cellwave.cli.context import Context, here, whoami
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Service
-from cellwave.releases.build import build_release
 from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
 
@@ -28,6 +27,8 @@ def up(
 
     Example: [bold]cellwave up us-west-2[/]   or   [bold]cellwave up control --release v1[/]
     """
+    from cellwave.releases.build import build_release
+
     context = here()
     release = context.store.get(wanted) if wanted else build_release(context.project, None)
     deploy_cell(context, cell, release.digest)
