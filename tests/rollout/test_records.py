@@ -41,6 +41,14 @@ def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Record
     assert records.leases() == {"a": "v1-1", "b": "v1-1"}
 
 
+def test_two_commands_that_choose_the_same_name_start_one_rollout(records: Records) -> None:
+    """The second learns of the first, whatever cells it wants."""
+    records.create_rollout(row("v1-1", ["a"]))
+    with pytest.raises(Leased, match="v1-1"):
+        records.create_rollout(row("v1-1", ["b"]))
+    assert records.leases() == {"a": "v1-1"}
+
+
 def test_a_decision_kept_twice_is_kept_once(records: Records) -> None:
     """A step that is repeated after a crash writes no second journal line."""
     made = row("v1-1", ["a"])

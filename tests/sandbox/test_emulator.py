@@ -131,3 +131,30 @@ def test_the_lambda_python_is_a_plain_script(tmp_path: Path) -> None:
         script = emulator.lambda_python(tmp_path)
     assert script.stat().st_mode & 0o100
     assert (tmp_path / "lambda-packages" / "boto3").is_dir()
+
+
+def test_embedded_metrics_of_a_log_are_found() -> None:
+    """AWS reads them from a Lambda's log lines, with and without a prefix; anything else is no metric."""
+    line = json.dumps(
+        {
+            "_aws": {
+                "Timestamp": 1,
+                "CloudWatchMetrics": [
+                    {
+                        "Namespace": "Audit",
+                        "Dimensions": [[], ["Cell"]],
+                        "Metrics": [{"Name": "Rejected", "Unit": "Count"}],
+                    }
+                ],
+            },
+            "Cell": "one",
+            "Rejected": 3,
+        }
+    )
+    log = f'plain text\n{line}\n2026 INFO {line}\n{{"_aws": broken\n{{"_aws": {{}}}}'
+    found = emulator.embedded_metrics(log)
+    assert found[:2] == [
+        ("Audit", "Rejected", 3.0, "Count", {}),
+        ("Audit", "Rejected", 3.0, "Count", {"Cell": "one"}),
+    ]
+    assert len(found) == 4

@@ -197,13 +197,15 @@ def command(action: Action, name: str | None, reason: str) -> None:
     known = len(context.records.journal(row.id))
     context.records.command(str(uuid.uuid4()), row.id, event)
     deadline = time.monotonic() + TAKEN_SECONDS
-    while action not in {entry.kind for entry in context.records.journal(row.id)[known:]}:
+    while action not in (said := {e.kind: e.text for e in context.records.journal(row.id)[known:]}):
         ensure_worker(context.project, context.environment)
         now = context.records.rollout(row.id)
         if time.monotonic() > deadline or (now and now.state.outcome):
             hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
             raise CellwaveError(f"{row.id} has not taken {action} yet; it is recorded", hint=hint)
         time.sleep(POLL_SECONDS)
+    if "ignored" in said:
+        raise CellwaveError(f"{row.id}: {action} changes nothing: {said['ignored']}")
     say(f"{row.id}: {action} taken")
 
 
@@ -293,7 +295,9 @@ def tell_what_next(row: RolloutRow) -> None:
     """What a person can do now."""
     if row.state.status == "waiting":
         say(f"it waits for a person: {row.state.waiting}")
-        say(f"  cellwave rollout approve {row.id}    go on\n  cellwave rollout resume {row.id}     try again")
+        if not row.state.leg.failed:
+            say(f"  cellwave rollout approve {row.id}    go on")
+        say(f"  cellwave rollout resume {row.id}     try again")
         say(f"  cellwave rollout rollback {row.id}   undo everything it touched")
     elif row.state.status == "paused":
         say(f"paused by {row.state.paused}; go on with: cellwave rollout resume {row.id}")

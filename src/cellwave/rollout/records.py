@@ -133,6 +133,8 @@ class Records:
     def create_rollout(self, row: RolloutRow) -> None:
         """Record a new rollout and lease its cells, or neither; Leased names the owner of a cell that is taken."""
         with self._transaction() as db:
+            if db.execute(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == row.id)).first():
+                raise Leased(f"{row.id} was started by another command just now")
             self._lease(db, row.state.forward.plan.cells, row.id)
             values = {
                 **row.model_dump(exclude={"state"}),

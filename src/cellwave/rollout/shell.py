@@ -29,6 +29,8 @@ from cellwave.waves.model import Step
 
 PROOF_SECONDS = 45.0
 PROGRESS_EVERY = 0.3
+LOCKED_SECONDS = 60.0
+LOCK_POLL_SECONDS = 2.0
 
 
 class Order(Frozen):
@@ -101,7 +103,20 @@ class Shell:
                 text = f"{event.operation} {event.resource}".strip()
                 self.records.set_progress(step.deployment, text, event.done)
 
-        return self.deployer.run(job, progress=progress, aborted=lambda: self.records.abort_asked(order.name))
+        def run(attempt: str) -> Result:
+            return self.deployer.run(
+                job.model_copy(update={"attempt": attempt}),
+                progress=progress,
+                aborted=lambda: self.records.abort_asked(order.name),
+            )
+
+        result, turn, deadline = run(order.name), 1, time.monotonic() + LOCKED_SECONDS
+        while result.outcome == "locked" and time.monotonic() < deadline:
+            # Somebody's own `pulumi up`, most likely: it will be over soon.
+            self.records.set_progress(step.deployment, result.reason, 0)
+            time.sleep(LOCK_POLL_SECONDS)
+            result, turn = run(f"{order.name}:{turn}"), turn + 1
+        return result
 
     def prove(self, order: Order, result: Result) -> Deployed:
         """Look from outside until the expected digest is seen, for PROOF_SECONDS at the most."""

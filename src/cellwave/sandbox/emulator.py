@@ -1,4 +1,4 @@
-"""MiniStack with four differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
+"""MiniStack with five differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
 
 - An alarm compares the series of its own dimensions (MiniStack: of every dimension of that metric), period by
   period, on a clock (MiniStack: only when data arrives), and heeds `TreatMissingData`.
@@ -6,11 +6,13 @@
   installed package wins over a namespace package of the same name in the deployed zip.
 - Every invocation counts in AWS/Lambda (MiniStack: only those of the Invoke API, not those that a queue or an HTTP
   API makes).
+- What a Lambda logs in CloudWatch's embedded metric format becomes metrics.
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import sys
@@ -69,10 +71,43 @@ def count_invocations() -> None:
             error=bool(result.get("error")),
             throttle=bool(result.get("throttle")),
         )
+        for metric in embedded_metrics(str(result.get("log") or "")):
+            cloudwatch.record_metric(*metric)
         return result
 
     lambda_svc._execute_function = counted
     lambda_svc._emit_lambda_metrics = lambda *_, **__: None
+
+
+def embedded_metrics(log: str) -> list[tuple[str, str, float, str, dict[str, str]]]:
+    """The metrics (namespace, name, value, unit, dimensions) in a log's lines of embedded metric format.
+
+    Format: AWS, "Specification: CloudWatch embedded metric format"; values that are lists are not supported.
+    """
+    found = []
+    for line in log.splitlines():
+        start = line.find("{")
+        if start < 0 or '"_aws"' not in line:
+            continue
+        try:
+            entry = json.loads(line[start:])
+            directives = entry["_aws"]["CloudWatchMetrics"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        for directive in directives:
+            for names in directive["Dimensions"]:
+                dimensions = {name: str(entry[name]) for name in names}
+                found += [
+                    (
+                        directive["Namespace"],
+                        m["Name"],
+                        float(entry[m["Name"]]),
+                        m.get("Unit", "None"),
+                        dimensions,
+                    )
+                    for m in directive["Metrics"]
+                ]
+    return found
 
 
 def lambda_python(folder: Path) -> Path:
