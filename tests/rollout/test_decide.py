@@ -359,6 +359,14 @@ def test_a_rollback_command_interrupts_running_engines() -> None:
     assert {d.back for d in world.deploys()} == {True}
 
 
+def test_a_rollout_that_has_touched_nothing_is_over_at_once() -> None:
+    """Rolled back before it began: the release is not to blame, and not held."""
+    world = World(plan([["a"]], approve=True))
+    world.order("rollback")
+    assert world.state.outcome == "rolled_back"
+    assert not world.take(Hold)
+
+
 def test_commands_said_twice_change_nothing_the_second_time() -> None:
     """Every command is idempotent."""
     world = World(plan([["a"]]))

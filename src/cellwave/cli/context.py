@@ -53,7 +53,10 @@ class Context:
         """Unavailable when a deployment could not work: no engine, no state backend, a full disk."""
         require_engine(self.project)
         require_space(self.project.home)
-        _ = self.environment
+        if self.environment.get("CELLWAVE_SANDBOX"):
+            from cellwave.sandbox.server import environment as sandbox_environment
+
+            sandbox_environment(self.project)  # a shell may still have the variables of one that is down
 
     @property
     def target(self) -> str:

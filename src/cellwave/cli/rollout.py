@@ -194,6 +194,7 @@ def command(action: Action, name: str | None, reason: str) -> None:
     if row.state.outcome:
         raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
     event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
+    _ = context.environment  # Unavailable first: nothing is recorded that nobody here could carry out
     known = len(context.records.journal(row.id))
     context.records.command(str(uuid.uuid4()), row.id, event)
     deadline = time.monotonic() + TAKEN_SECONDS

@@ -213,10 +213,12 @@ def turn_back(turn: Turn, at: float) -> Turn:
     state = turn.state
     if not state.condemned or state.back or state.forward.running:
         return turn
+    if not state.touched:
+        return finish(turn, at, "rolled_back", f"{state.condemned}; nothing had been touched")
     turn = turn.ask(Hold(release=state.forward.plan.release, reason=state.condemned))
     back = make_rollback(state.forward.plan, state.touched)
     if not back.steps:
-        touched = ", ".join(state.touched) or "nothing"
+        touched = ", ".join(state.touched)
         return finish(
             turn, at, "failed", f"{state.condemned}; nothing to go back to ({touched} had no release before)"
         )
