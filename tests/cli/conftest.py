@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -40,12 +41,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     backend.mkdir()
     (root / ".cellwave").mkdir()
     (root / ".cellwave" / "bin").symlink_to(ROOT / ".cellwave" / "bin")
+    for name in [n for n in os.environ if n.startswith(("AWS_", "PULUMI_", "CELLWAVE_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.chdir(root)
     monkeypatch.setenv("CELLWAVE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{backend}")
     monkeypatch.setenv("CELLWAVE_ACTOR", "ann")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("CELLWAVE_PROJECT", raising=False)
     return root
 
 
