@@ -141,9 +141,13 @@ def _run(at: Drive) -> Result:
 def _once(at: Drive) -> Result:
     """Bring the stack into a state that can be worked on, then do the job."""
     _ensure_stack(at)
-    mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments))
+    exported = _export(at)
+    mend(exported, at.launch, lambda *arguments: _plain(at, *arguments))
     plan: tuple[str, ...] = ()
-    if at.job.stateful and not at.job.one_way:
+    # A stack without resources has nothing to lose, and needs no preview.
+    deployment = exported.get("deployment") or {}
+    has_any = bool(deployment.get("resources") or deployment.get("pending_operations"))
+    if at.job.stateful and not at.job.one_way and has_any:
         plan = _protect(at)
     _operate(at, *ARGUMENTS[at.job.operation], *plan)
     story = read_story(at.launch.attempt.events)
