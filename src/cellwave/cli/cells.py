@@ -22,7 +22,7 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     versions = {item.digest: item.version for item in context.store.list()}
     running, leases = context.stacks(), context.records.leases()
     rows: list[dict[str, Any]] = []
-    for cell in (*((fleet.control,) if fleet.control else ()), *fleet.cells):
+    for cell in fleet.every_cell:
         region = fleet.region_of(cell.name)
         services = {}
         for service in fleet.services_of(cell.name):

@@ -41,7 +41,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
 
     context.ready()
     fleet, _ = context.configuration(release)
-    names = [c.name for c in (*((fleet.control,) if fleet.control else ()), *fleet.cells)]
+    names = [c.name for c in fleet.every_cell]
     if cell not in names:
         raise BadInput(f"cell {cell!r}", "there is none of that name", "one of " + ", ".join(names))
     services = {s.name: s for s in fleet.services_of(cell)}

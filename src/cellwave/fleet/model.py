@@ -137,12 +137,14 @@ class Fleet(Frozen):
         """The cells of all regions, in the order written (the control plane's is not one of them)."""
         return tuple(cell for region in self.regions for cell in region.cells)
 
+    @property
+    def every_cell(self) -> tuple[Cell, ...]:
+        """The control plane's cell, if there is one, and then the regions' cells."""
+        return (*((self.control,) if self.control else ()), *self.cells)
+
     def cell(self, name: str) -> Cell:
         """The cell of that name, the control plane's included; KeyError when there is none."""
-        known = {cell.name: cell for cell in self.cells}
-        if self.control is not None:
-            known[self.control.name] = self.control
-        return known[name]
+        return {cell.name: cell for cell in self.every_cell}[name]
 
     def region_of(self, cell: str) -> Region | None:
         """The product region that holds the cell; None for the control plane's."""
@@ -161,9 +163,10 @@ class Fleet(Frozen):
     @property
     def stacks(self) -> tuple[str, ...]:
         """Every deployment's stack name, `<cell>.<service>`, the control plane's first."""
-        cells = (*((self.control,) if self.control else ()), *self.cells)
         return tuple(
-            f"{cell.name}.{service.name}" for cell in cells for service in self.services_of(cell.name)
+            f"{cell.name}.{service.name}"
+            for cell in self.every_cell
+            for service in self.services_of(cell.name)
         )
 
     def role_arn(self, cell: Cell) -> str | None:

@@ -38,10 +38,9 @@ def orphans(fleet: Fleet, stack_states: Mapping[str, Any]) -> list[Orphan]:
     state backend keeps it. The role that deployments assume is no stack's, and never an orphan.
     """
     accounts = Accounts(fleet)
-    cells = [*((fleet.control,) if fleet.control else ()), *fleet.cells]
     listed = {
         (cell.name, kind, physical)
-        for cell in cells
+        for cell in fleet.every_cell
         for kind in KINDS
         for physical in kind.ids(accounts.client(kind.service, cell))
         if not (kind.type == ROLE and str(fleet.role_arn(cell)).endswith(f"/{physical}"))
