@@ -30,6 +30,16 @@ class Cell(Frozen):
     role: str | None = None
 
 
+class Place(Frozen):
+    """Where a cell's stacks must be and stay: its account, its AWS region, and the ARN of the role that opens the account
+    (None: the credentials at hand must be of that very account)."""
+
+    cell: Name
+    account: AccountId
+    aws_region: AwsRegion
+    role: str | None = None
+
+
 class Region(Frozen):
     """A product region: part of the API contract. Service hosts are `<service host>.<endpoint>`."""
 
@@ -167,6 +177,13 @@ class Fleet(Frozen):
             f"{cell.name}.{service.name}"
             for cell in self.every_cell
             for service in self.services_of(cell.name)
+        )
+
+    def place(self, cell: str) -> Place:
+        """Where the stacks of the cell of that name belong; KeyError when there is none."""
+        found = self.cell(cell)
+        return Place(
+            cell=found.name, account=found.account, aws_region=found.aws_region, role=self.role_arn(found)
         )
 
     def role_arn(self, cell: Cell) -> str | None:
