@@ -19,9 +19,9 @@ class Job(Frozen):
     run instead of deploying twice. `program` is the absolute folder of the Pulumi.yaml (inside a release's folder, or
     the working tree). `source` is the folder whose `src` the program imports from and whose `cells` it reads.
     `release` is the release's digest ("" for the working tree). `one_way` allows a stateful resource to be replaced or
-    deleted; without it such a deployment is refused. `undo_since` (epoch seconds) is for a way back: what was created at
-    or after it is the undone attempt's own, and may be deleted. `place` is the cell's account, region and role: the
-    stack's default providers are configured for it, and a resource of any other place fails the job.
+    deleted; without it such a deployment is refused. `undo_since` (epoch seconds) is for a way back: what was created
+    at or after it is the undone attempt's own, and may be deleted. `place` is where the cell is: the stack's default
+    providers are configured for it, and a resource of any other place fails the job.
 
     A "destroy" takes the whole stack away, and runs no program.
     """

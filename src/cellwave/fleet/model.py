@@ -31,8 +31,10 @@ class Cell(Frozen):
 
 
 class Place(Frozen):
-    """Where a cell's stacks must be and stay: its account, its AWS region, and the ARN of the role that opens the account
-    (None: the credentials at hand must be of that very account)."""
+    """Where a cell's stacks must be and stay: its account, its AWS region, and the ARN of the role that opens it.
+
+    Without a role, the credentials at hand must be of that very account.
+    """
 
     cell: Name
     account: AccountId
