@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +14,20 @@ from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
-from cellwave.deploy.events import name_of, read_story
+from cellwave.deploy.events import Story, name_of, read_story
+from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
 from cellwave.deploy.state import (
+    Deployment,
     Directory,
     Exported,
     StackLock,
     break_lock,
     directory_of,
     locks_in,
+    made_at,
 )
 
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
@@ -40,7 +42,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "up": ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-permalink=true"),
     "preview": ("preview", "--suppress-outputs", "--suppress-permalink=true"),
     "refresh": ("refresh", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-permalink=true"),
-    "destroy": ("destroy", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-permalink=true"),
+    "destroy": ("destroy", "--yes", "--skip-preview", "--remove", "--suppress-permalink=true"),
 }
 
 
@@ -103,10 +105,24 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
     program = (source / project.get("main", ".")).resolve()
     settings = source / project.pop("stackConfigDir", ".") / f"Pulumi.{job.stack}.yaml"
     (work / "Pulumi.yaml").write_text(json.dumps({**project, "main": str(program)}))
+    own: dict[str, Any] = (YAML(typ="safe").load(settings.read_text()) or {}) if settings.is_file() else {}
     # Settings that the engine wrote by itself hold no configuration, and may be of another backend's stack.
-    if settings.is_file() and (YAML(typ="safe").load(settings.read_text()) or {}).get("config"):
-        shutil.copy(settings, work)
+    own = own if own.get("config") else {}
+    if whole := _configuration(job, own.get("config") or {}, settings.name):
+        (work / settings.name).write_text(json.dumps({**own, "config": whole}))
     return project["name"], program
+
+
+def _configuration(job: Job, own: dict[str, Any], file: str) -> dict[str, Any]:
+    """The stack's own configuration with the cell's on top; ValueError where it says something else than the cell."""
+    if job.place is None:
+        return own
+    wanted = configuration(job.place, job.stack)
+    for key in ("aws:region", "aws-native:region"):
+        if own.get(key, wanted[key]) != wanted[key]:
+            cell = job.place.cell
+            raise ValueError(f"{file}: {key} is {own[key]!r}, but cell {cell} is in {wanted[key]}")
+    return {**own, **wanted}
 
 
 class _Again(Exception):
@@ -140,21 +156,32 @@ def _run(at: Drive) -> Result:
 
 def _once(at: Drive) -> Result:
     """Bring the stack into a state that can be worked on, then do the job."""
+    if (
+        at.job.operation == "destroy"
+        and at.directory
+        and at.directory.is_usable
+        and not at.directory.has_stack()
+    ):
+        return Result(outcome="succeeded")
     _ensure_stack(at)
-    exported = _export(at)
-    mend(exported, at.launch, lambda *arguments: _plain(at, *arguments))
-    plan: tuple[str, ...] = ()
-    # A stack without resources has nothing to lose, and needs no preview.
-    deployment = exported.get("deployment") or {}
-    has_any = bool(deployment.get("resources") or deployment.get("pending_operations"))
-    if at.job.stateful and not at.job.one_way and has_any:
-        plan = _protect(at)
-    _operate(at, *ARGUMENTS[at.job.operation], *plan)
+    deployment = (
+        mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments)).get("deployment") or {}
+    )
+    if at.job.operation == "destroy":
+        _keep_data(at)
+        _plain(at, *ARGUMENTS["destroy"], "--event-log", str(at.launch.attempt.events))
+    else:
+        _operate(at, *ARGUMENTS[at.job.operation], *_look_ahead(at, deployment))
     story = read_story(at.launch.attempt.events)
     if not story.finished:
         reason = "the engine succeeded, but its event log is not whole: is the disk full?"
         return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
-    return Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
+    result = Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
+    if at.job.place and at.job.operation == "up":
+        state = _export(at).get("deployment") or {}
+        if elsewhere := foreign(state.get("resources", []), at.job.place):
+            return result.model_copy(update={"outcome": "failed", "reason": "; ".join(elsewhere)})
+    return result
 
 
 def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
@@ -193,21 +220,44 @@ def _export(at: Drive) -> Exported:
     return exported
 
 
-def _protect(at: Drive) -> tuple[str, ...]:
-    """Stop before a stateful service's resource would be replaced or deleted; else the update is held to its plan."""
-    if at.job.operation == "destroy":
+def _keep_data(at: Drive) -> None:
+    """Stop before a stateful service is destroyed."""
+    if at.job.stateful and not at.job.one_way:
         reason = "destroying a stateful service takes its data away: only a one-way release may"
         raise _Stopped(Result(outcome="refused", reason=reason))
-    if at.job.operation != "up":
+
+
+def _look_ahead(at: Drive, deployment: Deployment) -> tuple[str, ...]:
+    """Stop before anything is made outside of the cell, or anything that a stateful service keeps is lost.
+
+    Returns what holds a stateful service's update to what was looked at.
+    """
+    # A stack without resources has nothing to lose.
+    guarded = at.job.stateful and not at.job.one_way and bool(deployment.get("resources"))
+    if at.job.operation != "up" or not (guarded or at.job.place):
         return ()
-    plan = str(at.launch.attempt.work / "plan.json")
-    _operate(at, *ARGUMENTS["preview"], "--save-plan", plan)
+    plan = at.launch.attempt.work / "plan.json"
+    hold = ("--save-plan", str(plan)) if guarded else ()
+    _operate(at, *ARGUMENTS["preview"], *hold)
     story = read_story(at.launch.attempt.events)
-    if not story.destroyed:
-        return ("--plan", plan)
-    what = ", ".join(dict.fromkeys(f"{operation} {name_of(urn)}" for operation, urn in story.destroyed))
-    reason = f"it would {what}, and with it what a stateful service keeps; only a one-way release may"
-    raise _Stopped(Result(outcome="refused", changes=story.changes, reason=reason))
+    if at.job.place and (elsewhere := foreign(story.planned, at.job.place)):
+        raise _Stopped(Result(outcome="refused", changes=story.changes, reason="; ".join(elsewhere)))
+    if guarded and (lost := _lost(story, deployment, at.job.undo_since)):
+        reason = f"it would {lost}, and with it what a stateful service keeps; only a one-way release may"
+        raise _Stopped(Result(outcome="refused", changes=story.changes, reason=reason))
+    return ("--plan", str(plan)) if guarded else ()
+
+
+def _lost(story: Story, deployment: Deployment, undo_since: float | None) -> str:
+    """In words, what would be deleted or replaced, without what the attempt that is undone had made itself."""
+    own = {
+        resource["urn"]
+        for resource in deployment.get("resources", ())
+        if undo_since is not None and "created" in resource and made_at(resource) >= undo_since
+    }
+    return ", ".join(
+        dict.fromkeys(f"{step} {name_of(urn)}" for step, urn in story.destroyed if urn not in own)
+    )
 
 
 def _operate(at: Drive, *arguments: str) -> None:

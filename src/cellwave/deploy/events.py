@@ -37,6 +37,7 @@ class Story:
     outputs: dict[str, str] = field(default_factory=dict)
     errors: list[Diagnostic] = field(default_factory=list)
     destroyed: list[tuple[str, str]] = field(default_factory=list)  # (operation, URN), in order
+    planned: list[dict[str, Any]] = field(default_factory=list)  # the states that steps lead to, in order
     finished: bool = False
 
 
@@ -103,6 +104,8 @@ def tell(events: Iterable[Event]) -> Story:
             step = begun["metadata"]
             if step["op"] in DESTRUCTIVE and _is_physical(step):
                 story.destroyed.append((step["op"], step["urn"]))
+            if step.get("new"):
+                story.planned.append(step["new"])
         elif ended := event.get("resOutputsEvent"):
             step = ended["metadata"]
             if step["type"] == STACK_TYPE and step.get("new"):

@@ -6,12 +6,13 @@ Where AWS makes the id up, its own lists are searched. Ids are those of the AWS 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+
+from cellwave.deploy.placed import nested
 
 Inputs = Mapping[str, Any]
 Session = boto3.Session
@@ -145,7 +146,7 @@ def session_of(provider: Inputs, environment: Mapping[str, str]) -> Session:
         profile_name=provider.get("profile"),
         region_name=region,
     )
-    for role in _parsed(provider.get("assumeRoles")) or []:
+    for role in nested(provider.get("assumeRoles")) or []:
         extra = {"ExternalId": role["externalId"]} if role.get("externalId") else {}
         answer = session.client("sts").assume_role(
             RoleArn=role["roleArn"], RoleSessionName=role.get("sessionName") or "cellwave-repair", **extra
@@ -154,8 +155,3 @@ def session_of(provider: Inputs, environment: Mapping[str, str]) -> Session:
             answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region_name=region
         )
     return session
-
-
-def _parsed(value: Any) -> Any:
-    """A provider's nested input, which the engine keeps as JSON text."""
-    return json.loads(value) if isinstance(value, str) else value

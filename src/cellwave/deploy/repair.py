@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,15 +37,19 @@ class Refused(Exception):
     """The stack can't be mended without a person; the text says what to do."""
 
 
-def mend(exported: Exported, launch: Launch, run: Callable[..., None]) -> None:
-    """Mend the stack if its last update was cut off; `run` runs a command of the engine. Raises Refused."""
+def mend(exported: Exported, launch: Launch, run: Callable[..., None]) -> Exported:
+    """What the stack holds, mended if its last update was cut off; `run` runs a command of the engine.
+
+    Raises Refused.
+    """
     deployment = exported.get("deployment") or {}
     if not deployment.get("pending_operations"):
-        return
+        return exported
     whole = {**exported, "deployment": mended(deployment, _finder(deployment, launch.environment))}
     file = launch.attempt.work / "mended.json"
     file.write_text(json.dumps(whole))
     run("stack", "import", "--file", str(file))
+    return whole
 
 
 def mended(deployment: Deployment, find: Find) -> Deployment:
@@ -84,7 +89,15 @@ def _adopt(resources: list[State], resource: State, find: Find) -> None:
             replaced["delete"] = True
     inputs = resource.get("inputs", {})
     outputs = {key: value for key, value in inputs.items() if key != "__defaults"}
-    adopted = {**resource, "id": found[0], "outputs": {**outputs, "id": found[0]}, MARK: True}
+    # The update that was cut off made it, moments ago: whoever goes back from that update may delete it again.
+    created = datetime.now(UTC).isoformat()
+    adopted = {
+        "created": created,
+        **resource,
+        "id": found[0],
+        "outputs": {**outputs, "id": found[0]},
+        MARK: True,
+    }
     resources.insert(_place_of(resource["urn"], resources), adopted)
 
 

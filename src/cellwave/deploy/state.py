@@ -118,6 +118,11 @@ class Directory:
         return {**kept, "deployment": latest}
 
 
+def made_at(resource: Mapping[str, Any]) -> float:
+    """When the engine made a resource of a deployment (epoch seconds); KeyError when it did not note it."""
+    return datetime.fromisoformat(resource["created"]).timestamp()
+
+
 def _is_torn(side: Path) -> bool:
     try:
         json.loads(side.read_text())
