@@ -44,9 +44,10 @@ class FakeLock:
 
 @dataclass
 class FakeStack:
-    """A stack's state: recorded resources, outputs, begun creates, and who holds it."""
+    """A stack's state: recorded resources, when each was created, outputs, begun creates, and who holds it."""
 
     recorded: Parts = field(default_factory=dict)
+    created: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     pending: Parts = field(default_factory=dict)
     lock: FakeLock | None = None
@@ -99,11 +100,12 @@ class FakeDeployer:
         for kind, value in stack.pending.items():
             # A create that happened is adopted; what an update was changing is no longer known.
             if kind in there:
+                stack.created.setdefault(kind, time.time())
                 stack.recorded[kind] = value if kind not in stack.recorded else "unknown"
         stack.pending = {}
         settings = json.loads((Path(job.program) / "settings.json").read_text())
         wanted = {} if job.operation == "destroy" else _parts(job.stack, settings)
-        refused = _protected(job, stack, wanted)
+        refused = _elsewhere(job, settings) or _protected(job, stack, wanted)
         if refused:
             return refused
         if job.operation in ("preview", "refresh"):
@@ -137,6 +139,8 @@ class FakeDeployer:
                 if job.stack in self._cloud.kills:
                     self._cloud.kills.discard(job.stack)
                     raise _Killed
+                if kind not in stack.recorded or kind in REPLACING:
+                    stack.created[kind] = time.time()
                 stack.recorded[kind] = stack.pending.pop(kind)
             if kind == "bucket":
                 if watcher.settings["broken"]:
@@ -152,13 +156,13 @@ def _parts(stack: str, settings: dict[str, Any]) -> Parts:
         "bucket": f"{stack.replace('.', '-')}-{settings['bucket']}",
         "queue": str(settings["timeout"]),
         "parameter": settings["version"],
-    }
+    } | ({"logs": "there"} if settings["logs"] else {})
 
 
 def _count(stack: FakeStack, wanted: Parts, job: Job) -> dict[str, int]:
     """Changes by operation; the stack itself and its provider count too."""
     if job.operation == "destroy":
-        return {"delete": len(stack.recorded) + 2}
+        return {"delete": len(stack.recorded) + 2} if stack.is_made else {}
     counts = {"same" if stack.is_made else "create": 2}
     for kind, value in wanted.items():
         old = stack.recorded.get(kind)
@@ -168,8 +172,19 @@ def _count(stack: FakeStack, wanted: Parts, job: Job) -> dict[str, int]:
     return counts
 
 
+def _elsewhere(job: Job, settings: dict[str, Any]) -> Result | None:
+    if job.operation != "up" or not job.place or settings["region"] == job.place.aws_region:
+        return None
+    return Result(outcome="refused", reason=f"bucket is in {settings['region']}, not in {job.place.cell}")
+
+
 def _protected(job: Job, stack: FakeStack, wanted: Parts) -> Result | None:
-    lost = [k for k, v in stack.recorded.items() if k not in wanted or (k in REPLACING and wanted[k] != v)]
+    lost = [
+        k
+        for k, v in stack.recorded.items()
+        if (k not in wanted or (k in REPLACING and wanted[k] != v))
+        and (job.undo_since is None or stack.created[k] < job.undo_since)
+    ]
     if job.stateful and not job.one_way and job.operation in ("up", "destroy") and lost:
         return Result(
             outcome="refused", reason=f"it would replace {', '.join(lost)}; only a one-way release may"

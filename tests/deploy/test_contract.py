@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
-from tests.deploy.world import RESOURCES, World, job, release
+from cellwave.fleet.model import Place
+from tests.deploy.world import ACCOUNT, RESOURCES, World, job, release
 
 
 @pytest.fixture
@@ -117,6 +118,32 @@ def test_destroy_takes_everything_away(world: World, deployer: Deployer, stack: 
     result = run(deployer, job(attempt(), stack, v1, "destroy"))
     assert (result.outcome, result.changes) == ("succeeded", {"delete": RESOURCES})
     assert world.there(stack) == {}
+    assert not world.is_made(stack)
+
+
+def test_destroying_what_is_not_there_changes_nothing(
+    world: World, deployer: Deployer, stack: str, v1: Path
+) -> None:
+    """It can be said twice, and of a stack that was never made."""
+    result = run(deployer, job(attempt(), stack, v1, "destroy"))
+    assert (result.outcome, result.changes) == ("succeeded", {})
+    assert not world.is_made(stack)
+
+
+@pytest.mark.parametrize("aws_region", ["us-east-1", "eu-west-1"])
+def test_a_resource_outside_of_the_cell_is_refused_before_anything_is_made(
+    world: World, deployer: Deployer, stack: str, v1: Path, aws_region: str
+) -> None:
+    """A program whose provider is for us-east-1 runs in a cell there, and in no other."""
+    place = Place(cell="here", account=ACCOUNT, aws_region=aws_region)
+    result = run(deployer, job(attempt(), stack, v1, place=place))
+    if aws_region == "us-east-1":
+        assert result.outcome == "succeeded", result.reason
+        assert is_whole(world, stack)
+    else:
+        assert result.outcome == "refused"
+        assert "us-east-1" in result.reason
+        assert world.there(stack) == {}
 
 
 def test_a_broken_program_fails_with_its_reason(
@@ -230,6 +257,33 @@ def test_a_stateful_service_keeps_its_resources(
     allowed = run(deployer, job(attempt(), stack, moved, stateful=True, one_way=True))
     assert allowed.outcome == "succeeded", allowed.reason
     assert world.there(stack)["bucket"].endswith("-elsewhere")
+
+
+def test_a_stateful_service_goes_back_from_what_a_release_added(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """What the undone attempt made may be deleted: nothing else may, nor by anybody who undoes nothing."""
+    run(deployer, job(attempt(), stack, v1, stateful=True))
+    begun = time.time()
+    added = release(tmp_path / "v2", version="v2", logs=True)
+    assert run(deployer, job(attempt(), stack, added, stateful=True)).outcome == "succeeded"
+    refused = run(deployer, job(attempt(), stack, v1, stateful=True))
+    assert (refused.outcome, "logs" in world.there(stack)) == ("refused", True)
+    back = run(deployer, job(attempt(), stack, v1, stateful=True, undo_since=begun))
+    assert back.outcome == "succeeded", back.reason
+    assert is_whole(world, stack)
+    assert world.there(stack)["parameter"] == "v1"
+
+
+def test_a_way_back_takes_nothing_that_was_there_before(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """What would replace a resource that is older than the undone attempt is refused on the way back too."""
+    run(deployer, job(attempt(), stack, v1, stateful=True))
+    moved = release(tmp_path / "other", bucket="elsewhere")
+    refused = run(deployer, job(attempt(), stack, moved, stateful=True, undo_since=time.time()))
+    assert refused.outcome == "refused"
+    assert is_whole(world, stack)
 
 
 def test_a_stateful_service_is_not_destroyed_by_the_way(

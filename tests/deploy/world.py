@@ -13,11 +13,13 @@ PROGRAM = Path(__file__).parent / "programs" / "shop"
 ACCOUNT = "200000000009"
 DEFAULTS: dict[str, Any] = {
     "account": ACCOUNT,
+    "region": "us-east-1",
     "version": "v1",
     "bucket": "goods",
     "timeout": 30,
     "pause": 0,
     "broken": False,
+    "logs": False,
 }
 # The stack itself, its provider, and the three resources.
 RESOURCES = 5
@@ -35,7 +37,11 @@ class World(Protocol):
         ...
 
     def there(self, stack: str) -> dict[str, str]:
-        """The stack's physical resources by kind (bucket, queue, parameter) with a telling value."""
+        """The stack's physical resources by kind (bucket, queue, parameter, logs) with a telling value."""
+        ...
+
+    def is_made(self, stack: str) -> bool:
+        """Whether the backend knows the stack at all."""
         ...
 
     def recorded(self, stack: str) -> set[str]:
@@ -74,22 +80,8 @@ def release(folder: Path, **settings: Any) -> Path:
     return folder
 
 
-def job(
-    attempt: str,
-    stack: str,
-    source: Path,
-    operation: Operation = "up",
-    *,
-    stateful: bool = False,
-    one_way: bool = False,
-) -> Job:
-    """A job that runs the release in the folder."""
+def job(attempt: str, stack: str, source: Path, operation: Operation = "up", **more: Any) -> Job:
+    """A job that runs the release in the folder, and what else it says."""
     return Job(
-        attempt=attempt,
-        stack=stack,
-        operation=operation,
-        program=str(source),
-        source=str(source),
-        stateful=stateful,
-        one_way=one_way,
+        attempt=attempt, stack=stack, operation=operation, program=str(source), source=str(source), **more
     )

@@ -26,6 +26,7 @@ KINDS = {
     "aws:s3/bucket:Bucket": "bucket",
     "aws:sqs/queue:Queue": "queue",
     "aws:ssm/parameter:Parameter": "parameter",
+    "aws:cloudwatch/logGroup:LogGroup": "logs",
 }
 PATIENCE = 60.0  # seconds before a helper gives up
 
@@ -47,6 +48,10 @@ class FakeWorld:
     def there(self, stack: str) -> dict[str, str]:
         """Physical resources."""
         return dict(self.cloud.there.get(stack, {}))
+
+    def is_made(self, stack: str) -> bool:
+        """Made and not destroyed."""
+        return self.cloud.stack(stack).is_made
 
     def recorded(self, stack: str) -> set[str]:
         """Recorded resources."""
@@ -123,7 +128,14 @@ class RealWorld:
         ssm = self._session.client("ssm")
         for parameter in ssm.get_parameters(Names=[f"/{name}/version"])["Parameters"]:
             found["parameter"] = parameter["Value"]
+        logs = self._session.client("logs")
+        for group in logs.describe_log_groups(logGroupNamePrefix=f"/{name}/")["logGroups"]:
+            found["logs"] = group["logGroupName"]
         return found
+
+    def is_made(self, stack: str) -> bool:
+        """Whether there is a checkpoint."""
+        return self._file(stack).exists()
 
     def recorded(self, stack: str) -> set[str]:
         """What the checkpoint holds."""

@@ -25,17 +25,22 @@ text = "hello"
 greeting = aws.ssm.Parameter("greeting", name=f"/{cell}/greeting", type="String", value=text)
 pulumi.export("greeting", greeting.value)
 '''
+CELLS = {"one": ("300000000001", "eu-west-1"), "two": ("300000000002", "us-west-2")}
 FILES = {
     "hello/Pulumi.yaml": "name: hello\nruntime: python\n",
     "hello/__main__.py": PROGRAM,
-    "cells/fleet.yaml": "services:\n  hello: {program: hello}\n",
+    "cells/fleet.yaml": """
+role: arn:aws:iam::{account}:role/cellwave-deploy
+services:
+  hello: {program: hello}
+""",
     "cells/here.yaml": """
 region: here
 endpoint: here.example
 residency: anywhere
 cells:
   - {name: one, account: "300000000001", aws_region: eu-west-1}
-  - {name: two, account: "300000000002", aws_region: eu-west-1}
+  - {name: two, account: "300000000002", aws_region: us-west-2}
 """,
     "waves.yaml": "waves:\n  - {name: first, cells: [one]}\n  - {name: second, cells: [two]}\n",
 }
@@ -61,13 +66,14 @@ def hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
 
 
 def greeting(story: Story, cell: str) -> str:
-    """What the service says in a cell, read from outside."""
+    """What the service says in a cell, read from outside, in the cell's own account and region."""
     found = server.environment(story.project)
+    account, aws_region = CELLS[cell]
     client = boto3.client(
         "ssm",
         endpoint_url=found["AWS_ENDPOINT_URL"],
-        region_name=found["AWS_REGION"],
-        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+        region_name=aws_region,
+        aws_access_key_id=account,
         aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
     )
     return str(client.get_parameter(Name=f"/{cell}/greeting")["Parameter"]["Value"])

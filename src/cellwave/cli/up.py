@@ -12,7 +12,7 @@ from rich.console import Console
 from cellwave.cli.context import Context, here, whoami
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
-from cellwave.fleet.model import Service
+from cellwave.fleet.model import Place, Service
 from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
 
@@ -51,15 +51,17 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
     deployer = PulumiDeployer(context.project, context.environment)
     try:
         for name in graph.order(list(services).index):
-            deploy_service(context, deployer, cell, services[name], release)
+            deploy_service(context, deployer, fleet.place(cell), services[name], release)
     finally:
         deployer.close()
         context.records.end_lease(owner)
 
 
-def deploy_service(context: Context, deployer: Deployer, cell: str, service: Service, release: str) -> None:
+def deploy_service(
+    context: Context, deployer: Deployer, place: Place, service: Service, release: str
+) -> None:
     """One service of a cell; CellwaveError when the engine fails."""
-    stack = f"{cell}.{service.name}"
+    stack = f"{place.cell}.{service.name}"
     source = context.store.path(release)
     job = Job(
         attempt=f"up:{stack}:{uuid.uuid4()}",
@@ -69,6 +71,7 @@ def deploy_service(context: Context, deployer: Deployer, cell: str, service: Ser
         source=str(source),
         release=release,
         stateful=service.stateful,
+        place=place,
     )
     with Console(stderr=True).status(stack) as status:
 

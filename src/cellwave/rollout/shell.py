@@ -93,6 +93,7 @@ class Shell:
             source=str(folder),
             release=step.release,
             stateful=service.stateful,
+            place=self.fleet(step.release).place(step.cell),
         )
         told = 0.0
 

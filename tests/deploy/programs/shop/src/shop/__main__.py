@@ -11,7 +11,7 @@ ROLE = f"arn:aws:iam::{SETTINGS['account']}:role/cellwave-deploy"
 
 provider = aws.Provider(
     "cell",
-    region="us-east-1",
+    region=SETTINGS["region"],
     allowed_account_ids=[SETTINGS["account"]],
     assume_roles=[aws.ProviderAssumeRoleArgs(role_arn=ROLE)],
 )
@@ -37,6 +37,8 @@ queue = aws.sqs.Queue(
 parameter = aws.ssm.Parameter(
     "parameter", name=f"/{NAME}/version", type="String", value=SETTINGS["version"], opts=options
 )
+if SETTINGS["logs"]:
+    aws.cloudwatch.LogGroup("logs", name=f"/{NAME}/logs", opts=options)
 pulumi.export("bucket", bucket.bucket)
 pulumi.export("version", SETTINGS["version"])
 pulumi.export("hidden", pulumi.Output.secret("a-secret-value"))

@@ -1,0 +1,161 @@
+"""Programs that know nothing of cells, run by the engine in the accounts and regions of two cells."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import boto3
+import pytest
+
+from cellwave.deploy.port import Deployer, Job, Result
+from cellwave.fleet.model import Place
+from tests.deploy.worlds import RealWorld
+
+pytestmark = pytest.mark.engine
+
+EAST = ("200000000021", "us-east-1")
+WEST = ("200000000022", "eu-west-1")
+QUEUE = """
+import pulumi, pulumi_aws as aws
+jobs = aws.sqs.Queue("jobs", name="jobs-" + pulumi.get_stack().replace(".", "-"))
+pulumi.export("arn", jobs.arn)
+"""
+ESCAPE = """
+other = aws.Provider("other", region="us-east-1", {more})
+aws.sqs.Queue("away", name="away-" + pulumi.get_stack().replace(".", "-"), opts=pulumi.ResourceOptions(provider=other))
+"""
+LATE = """
+aws.sqs.Queue("late", region=jobs.arn.apply(lambda _: "us-west-2"))
+"""
+
+
+def role(where: tuple[str, str]) -> str:
+    """The role that opens an account."""
+    return f"arn:aws:iam::{where[0]}:role/cellwave-deploy"
+
+
+def place(where: tuple[str, str]) -> Place:
+    """A cell that a role opens, as in a fleet."""
+    return Place(cell="here", account=where[0], aws_region=where[1], role=role(where))
+
+
+def up(deployer: Deployer, folder: Path, where: tuple[str, str], program: str) -> tuple[str, Result]:
+    """Deploy a program into a cell; the stack's name and what came of it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    (folder / "__main__.py").write_text(program)
+    stack = f"{where[1]}-{uuid.uuid4().hex[:8]}.app"
+    job = Job(
+        attempt=str(uuid.uuid4()),
+        stack=stack,
+        operation="up",
+        program=str(folder),
+        source=str(folder),
+        place=place(where),
+    )
+    return stack, deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+
+
+def queues(where: tuple[str, str], stack: str) -> list[str]:
+    """The names of the queues of a stack in an account and region, read from outside."""
+    account, aws_region = where
+    urls = (
+        boto3.Session(account, "secret", region_name=aws_region)
+        .client("sqs")
+        .list_queues()
+        .get("QueueUrls", [])
+    )
+    name = stack.replace(".", "-")
+    return sorted(url.rsplit("/", 1)[-1] for url in urls if name in url)
+
+
+@pytest.fixture
+def deployer(engine_world: RealWorld) -> Deployer:
+    """The engine's."""
+    return engine_world.deployer()
+
+
+@pytest.mark.parametrize("where", [EAST, WEST])
+def test_a_program_that_knows_no_cell_is_deployed_into_its_cell(
+    deployer: Deployer, tmp_path: Path, where: tuple[str, str]
+) -> None:
+    """Not into the account and region of the shell."""
+    stack, result = up(deployer, tmp_path, where, QUEUE)
+    assert result.outcome == "succeeded", result.reason
+    account, aws_region = where
+    name = f"jobs-{stack.replace('.', '-')}"
+    assert result.outputs == {"arn": f"arn:aws:sqs:{aws_region}:{account}:{name}"}
+    assert queues(where, stack) == [name]
+
+
+@pytest.mark.parametrize(
+    ("more", "where", "why"),
+    [
+        ("", EAST, f"nothing holds its provider other to account {EAST[0]}"),
+        (
+            f"assume_roles=[{{'roleArn': '{role(WEST)}'}}]",
+            EAST,
+            f"nothing holds its provider other to account {EAST[0]}",
+        ),
+        (f"assume_roles=[{{'roleArn': '{role(WEST)}'}}]", WEST, "its provider other is for us-east-1"),
+        # The provider itself sees that the shell's account is another.
+        (f"allowed_account_ids=['{WEST[0]}']", WEST, "is not allowed here"),
+    ],
+)
+def test_a_provider_of_its_own_that_leaves_the_cell_is_refused(
+    deployer: Deployer, tmp_path: Path, more: str, where: tuple[str, str], why: str
+) -> None:
+    """In words, and before anything is made: what is right stays undone too."""
+    stack, result = up(deployer, tmp_path, where, QUEUE + ESCAPE.format(more=more))
+    assert result.outcome in ("refused", "failed")
+    assert why in result.reason
+    assert queues(where, stack) == queues(EAST, stack) == queues(WEST, stack) == []
+
+
+def test_a_provider_of_its_own_inside_the_cell_is_welcome(deployer: Deployer, tmp_path: Path) -> None:
+    """It is held to the cell's account, and is for its region."""
+    inside = ESCAPE.format(more=f"assume_roles=[{{'roleArn': '{role(EAST)}'}}]")
+    stack, result = up(deployer, tmp_path, EAST, QUEUE + inside)
+    assert result.outcome == "succeeded", result.reason
+    assert len(queues(EAST, stack)) == 2
+
+
+def test_a_region_that_is_known_too_late_for_a_preview_fails_the_step(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    """The state is looked at when the engine is done: every resource, whatever said where it goes."""
+    _, result = up(deployer, tmp_path, WEST, QUEUE + LATE)
+    assert result.outcome == "failed"
+    assert "Queue late is in us-west-2, not in eu-west-1" in result.reason
+
+
+def test_settings_of_the_stack_that_contradict_the_cell_are_refused(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    """The file, the key, what was found and what would be right; other settings reach the program."""
+    program = 'import pulumi\npulumi.export("colour", pulumi.Config("app").require("colour"))\n'
+    elsewhere = {"app:colour": "green", "aws:region": "ap-south-1"}
+    tmp_path.joinpath("__main__.py").write_text(program)
+    tmp_path.joinpath("Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    for config, outcome in ((elsewhere, "failed"), ({"app:colour": "green"}, "succeeded")):
+        stack = f"here-{uuid.uuid4().hex[:8]}.app"
+        tmp_path.joinpath(f"Pulumi.{stack}.yaml").write_text(json.dumps({"config": config}))
+        job = Job(
+            attempt=str(uuid.uuid4()),
+            stack=stack,
+            operation="up",
+            program=str(tmp_path),
+            source=str(tmp_path),
+            place=place(WEST),
+        )
+        result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+        assert result.outcome == outcome, result.reason
+        if outcome == "failed":
+            assert (
+                result.reason
+                == f"Pulumi.{stack}.yaml: aws:region is 'ap-south-1', but cell here is in eu-west-1"
+            )
+        else:
+            assert result.outputs == {"colour": "green"}
