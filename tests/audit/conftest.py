@@ -36,6 +36,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "LANDING_BUCKET": made.bucket("landing"),
         "ARCHIVE_BUCKET": made.bucket("archive"),
         "INDEX_TABLE": "test-index",
+        "TRIES": "5",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("UPLOAD_URL", raising=False)

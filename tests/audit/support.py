@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import boto3
 
@@ -105,16 +105,24 @@ class AuditCell:
 
     def process(self, *names: str) -> dict[str, object]:
         """Run the processor over a message a landing object (default: over all that landed)."""
-        bodies = [
-            {"Records": [{"s3": {"bucket": {"name": self.bucket("landing")}, "object": {"key": name}}}]}
-            for name in names or self.landed()
-        ]
-        return self.deliver(*bodies)
+        return self.deliver(*(self.notification(name) for name in names or self.landed()))
 
-    def deliver(self, *bodies: object) -> dict[str, object]:
-        """Run the processor over queue messages of these bodies."""
-        records = [{"messageId": f"m{index}", "body": json.dumps(body)} for index, body in enumerate(bodies)]
-        return processor.handler({"Records": records})
+    def notification(self, name: str, key: str | None = None, version: str | None = None) -> object:
+        """What S3 says of a landing object: of its newest version when none is given."""
+        bucket = self.bucket("landing")
+        found = aws.s3().list_object_versions(Bucket=bucket, Prefix=name).get("Versions", [])
+        versions = [entry["VersionId"] for entry in found if entry["Key"] == name and entry["IsLatest"]]
+        about = {"key": key or quote_plus(name, safe="/"), "versionId": version or (versions or ["none"])[0]}
+        return {"Records": [{"s3": {"bucket": {"name": bucket}, "object": about}}]}
+
+    def deliver(self, *bodies: object, received: int = 1, context: object = None) -> dict[str, object]:
+        """Run the processor over queue messages of these bodies, each received so often."""
+        attributes = {"ApproximateReceiveCount": str(received)}
+        records = [
+            {"messageId": f"m{index}", "body": json.dumps(body), "attributes": attributes}
+            for index, body in enumerate(bodies)
+        ]
+        return processor.handler({"Records": records}, context)
 
     def archived(self) -> dict[str, list[Any]]:
         """The lines of every archive object, by key."""
@@ -132,6 +140,9 @@ def create(cell: AuditCell) -> None:
             Bucket=cell.bucket(kind),
             CreateBucketConfiguration={"LocationConstraint": REGION},
             ObjectLockEnabledForBucket=kind == "archive",
+        )
+        aws.s3().put_bucket_versioning(
+            Bucket=cell.bucket(kind), VersioningConfiguration={"Status": "Enabled"}
         )
     boto3.client("dynamodb").create_table(
         TableName="test-index",

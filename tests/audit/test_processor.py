@@ -119,13 +119,7 @@ def test_an_object_holds_a_thousand_events_at_most(acme: AuditCell) -> None:
 def test_names_of_any_kind_are_archived(acme: AuditCell) -> None:
     """A client chooses its names: slashes, blanks and a missing suffix are no obstacle."""
     acme.land("acme/x/y z+.txt", event())
-    acme.deliver(
-        {
-            "Records": [
-                {"s3": {"bucket": {"name": acme.bucket("landing")}, "object": {"key": "acme/x/y+z%2B.txt"}}}
-            ]
-        }
-    )
+    acme.deliver(acme.notification("acme/x/y z+.txt", key="acme/x/y+z%2B.txt"))
     (key,) = acme.archived()
     assert key.startswith("acme/t1/")
     assert key.endswith("/x%2Fy%20z%2B.txt.jsonl")
@@ -143,16 +137,12 @@ def test_a_name_too_long_for_the_archive_gives_way_to_its_digest(acme: AuditCell
 
 def test_the_version_that_was_announced_is_read(acme: AuditCell) -> None:
     """A client that overwrites an object before it was processed loses nothing."""
-    s3().put_bucket_versioning(Bucket=acme.bucket("landing"), VersioningConfiguration={"Status": "Enabled"})
     versions = []
     for name in ("first", "second"):
         acme.land("acme/a.jsonl", event(eventName=name))
         versions.append(s3().head_object(Bucket=acme.bucket("landing"), Key="acme/a.jsonl")["VersionId"])
-    bucket = {"name": acme.bucket("landing")}
     for version in versions:
-        acme.deliver(
-            {"Records": [{"s3": {"bucket": bucket, "object": {"key": "acme/a.jsonl", "versionId": version}}}]}
-        )
+        acme.deliver(acme.notification("acme/a.jsonl", version=version))
     assert {item["eventName"] for item in indexed(acme)} == {"first", "second"}
 
 

@@ -15,9 +15,12 @@ def environment(ctx: CellContext) -> dict[str, str]:
     return {"SERVICE": ctx.service.name, "CONFIG_BUCKET": ctx.bucket("config")}
 
 
-def read_directory_object(ctx: CellContext) -> Statement:
-    """Read the cell's copy of the directory."""
-    return {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{ctx.bucket('config')}/directory.json"}
+def read_directory_object(ctx: CellContext, *actions: str) -> Statement:
+    """Read the cell's copy of the directory: as it is now, unless `actions` say more."""
+    return {
+        "Action": list(actions) or ["s3:GetObject"],
+        "Resource": f"arn:aws:s3:::{ctx.bucket('config')}/directory.json",
+    }
 
 
 def objects(ctx: CellContext, kind: str, *actions: str) -> Statement:
@@ -25,15 +28,21 @@ def objects(ctx: CellContext, kind: str, *actions: str) -> Statement:
     return {"Action": list(actions), "Resource": f"arn:aws:s3:::{ctx.bucket(kind)}/*"}
 
 
+def add_objects(ctx: CellContext, kind: str) -> Statement:
+    """Put objects that are not there yet into a bucket, and never one in another's place."""
+    # The condition of AWS's own policy that enforces conditional writes.
+    return {**objects(ctx, kind, "s3:PutObject"), "Condition": {"Null": {"s3:if-none-match": "false"}}}
+
+
 def index(ctx: CellContext, *actions: str) -> Statement:
     """Act on the index table."""
     return {"Action": list(actions), "Resource": ctx.arn("dynamodb", f"table/{ctx.name('index')}")}
 
 
-def use_key(ctx: CellContext, name: str, through: str) -> Statement:
+def use_key(ctx: CellContext, name: str, *actions: str, through: str) -> Statement:
     """Use the KMS key of that alias, for one AWS service only."""
     return {
-        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+        "Action": list(actions),
         "Resource": ctx.arn("kms", "key/*"),
         "Condition": {
             "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name(name)}"},

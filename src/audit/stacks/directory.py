@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,6 +15,7 @@ from cellwave.fleet.model import Cell, Fleet
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import DynamoDBServiceResource
+    from mypy_boto3_sts import STSClient
 
 
 def read_directory(fleet: Fleet) -> str:
@@ -40,8 +42,9 @@ def _dynamodb(fleet: Fleet, control: Cell) -> DynamoDBServiceResource:
     role = fleet.role_arn(control)
     if role is None:
         return boto3.resource("dynamodb", region_name=control.aws_region)
-    sts = boto3.client("sts", region_name=control.aws_region)
-    found = sts.assume_role(RoleArn=role, RoleSessionName="cellwave-directory")["Credentials"]
+    found = regional_sts(control.aws_region).assume_role(RoleArn=role, RoleSessionName="cellwave-directory")[
+        "Credentials"
+    ]
     return boto3.resource(
         "dynamodb",
         region_name=control.aws_region,
@@ -49,6 +52,13 @@ def _dynamodb(fleet: Fleet, control: Cell) -> DynamoDBServiceResource:
         aws_secret_access_key=found["SecretAccessKey"],
         aws_session_token=found["SessionToken"],
     )
+
+
+def regional_sts(region: str) -> STSClient:
+    """STS of that region: its global endpoint is another region's to fail."""
+    session = botocore.session.get_session()
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    return boto3.Session(botocore_session=session).client("sts", region_name=region)
 
 
 def _scan(dynamodb: DynamoDBServiceResource, name: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pulumi
 from pulumi_aws import lambda_, s3, sqs
 
 from audit.stacks import access
+from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
@@ -40,8 +41,9 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
             environment={**access.environment(ctx), "LANDING_BUCKET": ctx.bucket("landing"), **upload},
             allow=[
                 access.read_directory_object(ctx),
+                # For what the API itself puts, and for what uploads by the policies that it signs put.
                 access.objects(ctx, "landing", "s3:PutObject"),
-                access.use_key(ctx, "archive", through="s3"),
+                access.use_key(ctx, "archive", "kms:GenerateDataKey", through="s3"),
             ],
         ),
     )
@@ -60,14 +62,17 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
                 "INDEX_TABLE": ctx.name("index"),
+                "TRIES": str(TRIES),
             },
             allow=[
-                access.read_directory_object(ctx),
-                access.objects(ctx, "landing", "s3:GetObject", "s3:GetObjectVersion"),
-                access.objects(ctx, "archive", "s3:PutObject", "s3:GetObject"),
-                access.use_key(ctx, "archive", through="s3"),
-                access.index(ctx, "dynamodb:BatchWriteItem"),
-                access.use_key(ctx, "index", through="dynamodb"),
+                access.read_directory_object(ctx, "s3:GetObject", "s3:GetObjectVersion"),
+                # S3 always names the version that it announces.
+                access.objects(ctx, "landing", "s3:GetObjectVersion"),
+                access.objects(ctx, "archive", "s3:GetObject"),
+                access.add_objects(ctx, "archive"),
+                access.use_key(ctx, "archive", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
+                access.index(ctx, "dynamodb:PartiQLInsert"),
+                access.use_key(ctx, "index", "kms:Decrypt", "kms:GenerateDataKey", through="dynamodb"),
                 {
                     "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
                     "Resource": queue,
@@ -84,7 +89,7 @@ def _queue(ctx: CellContext) -> sqs.Queue:
     dead = sqs.Queue(
         "dead",
         name=ctx.name("ingest-dead"),
-        message_retention_seconds=14 * 86400,
+        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
         sqs_managed_sse_enabled=True,
     )
     return sqs.Queue(
@@ -92,7 +97,7 @@ def _queue(ctx: CellContext) -> sqs.Queue:
         name=ctx.name("ingest"),
         # AWS asks for six times the function's own time; nobody waits for that in the sandbox.
         visibility_timeout_seconds=PROCESSOR_SECONDS * (1 if ctx.sandbox else 6),
-        message_retention_seconds=4 * 86400,
+        message_retention_seconds=QUEUE_DAYS * SECONDS_A_DAY,
         redrive_policy=dead.arn.apply(
             lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
         ),

@@ -23,7 +23,7 @@ def deploy(ctx: CellContext) -> None:
             allow=[
                 access.read_directory_object(ctx),
                 access.index(ctx, "dynamodb:Query"),
-                access.use_key(ctx, "index", through="dynamodb"),
+                access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
             ],
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pulumi_aws import dynamodb, kms, s3
 
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
+from audit.stacks.days import LANDING_DAYS
 from audit.stacks.directory import read_directory
 from cellwave.cell import CellContext
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
@@ -15,7 +16,10 @@ def deploy(ctx: CellContext) -> None:
     archive_key = _key(ctx, "archive")
     PrivateBucket(ctx, "archive", PrivateBucketArgs(key_arn=archive_key.arn, retention=Retention.of(ctx)))
     # Versioned: an object overwritten before it was processed is still there.
-    PrivateBucket(ctx, "landing", PrivateBucketArgs(key_arn=archive_key.arn, versioned=True, expire_days=1))
+    PrivateBucket(
+        ctx, "landing", PrivateBucketArgs(key_arn=archive_key.arn, versioned=True, expire_days=LANDING_DAYS)
+    )
+    # Versioned too: what was accepted names the version of the directory that it was accepted by.
     config = PrivateBucket(ctx, "config", PrivateBucketArgs(versioned=True))
     s3.BucketObjectv2(
         "directory",
@@ -26,7 +30,8 @@ def deploy(ctx: CellContext) -> None:
     )
     _index(ctx)
     ServiceAlarms(
-        ctx, ServiceAlarmsArgs({name: _system_errors(ctx, name) for name in ("Query", "BatchWriteItem")})
+        ctx,
+        ServiceAlarmsArgs({name: _system_errors(ctx, name) for name in ("Query", "BatchExecuteStatement")}),
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
 
 # A handler's own time is short: better to fail soon and be retried than to hang in a socket.
 _FAST = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
+# Without these two, boto3 writes the global host into what it signs for others, and no event may leave its region.
+_REGIONAL = Config(
+    signature_version="s3v4",
+    s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+)
+_stage: ContextVar[Any] = ContextVar("stage", default=None)
 
 
 def setting(name: str) -> str:
@@ -22,19 +31,44 @@ def setting(name: str) -> str:
     return os.environ[name]
 
 
-@cache
 def s3() -> S3Client:
     """Amazon S3 in the function's own region."""
-    return boto3.client("s3", config=_FAST.merge(Config(signature_version="s3v4")))
+    stage: S3Client | None = _stage.get()
+    return stage or _s3()
 
 
-@cache
 def table(name: str) -> Table:
     """A DynamoDB table by name."""
-    return boto3.resource("dynamodb", config=_FAST).Table(name)
+    stage: Table | None = _stage.get()
+    return stage or _table(name)
+
+
+def staged() -> bool:
+    """Whether a rehearsal is under way."""
+    return _stage.get() is not None
+
+
+@contextmanager
+def on_stage(stage: object) -> Iterator[None]:
+    """Have `stage` stand for S3 and for every table."""
+    token = _stage.set(stage)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
 
 
 def forget() -> None:
     """Drop the clients, so that the next call makes them for the environment of that moment."""
-    s3.cache_clear()
-    table.cache_clear()
+    _s3.cache_clear()
+    _table.cache_clear()
+
+
+@cache
+def _s3() -> S3Client:
+    return boto3.client("s3", config=_FAST.merge(_REGIONAL))
+
+
+@cache
+def _table(name: str) -> Table:
+    return boto3.resource("dynamodb", config=_FAST).Table(name)

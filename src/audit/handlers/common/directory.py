@@ -9,10 +9,15 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
@@ -20,7 +25,11 @@ from audit.handlers.common.http import ApiError, Request, parse_json
 Kind = Literal["application", "tenant"]
 
 FRESH = 60.0  # seconds that a copy is used before it is read again
+RETRY = 5.0  # seconds between attempts while it can't be read
+PAST = 8  # versions of old that are remembered
 OBJECT = "directory.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,13 @@ class Caller:
 
 @dataclass(frozen=True)
 class Directory:
-    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?}]}."""
+    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?}]}.
+
+    `version` is S3's version of the object that it was read from; None where the bucket keeps none.
+    """
 
     applications: Mapping[str, Mapping[str, Any]]
+    version: str | None = None
 
     def tenants(self, application: str) -> frozenset[str]:
         """The tenants registered to an application (none for an unknown one)."""
@@ -62,30 +75,117 @@ class Directory:
         return None
 
 
+def read_directory(version: str | None = None) -> Directory:
+    """The directory as S3 has it now, or as it was in a version.
+
+    Raises ClientError or BotoCoreError when it can't be read, ValueError when what is there is none.
+    """
+    which = {"VersionId": version} if version else {}
+    answer = s3().get_object(Bucket=setting("CONFIG_BUCKET"), Key=OBJECT, **which)  # type: ignore[arg-type]
+    content = parse_json(answer["Body"].read())
+    if not isinstance(content, dict) or not _is_directory(content.get("applications")):
+        raise ValueError(f"{OBJECT} is no directory of applications, tenants and keys")
+    return Directory(content["applications"], answer.get("VersionId"))
+
+
+def _is_directory(applications: object) -> bool:
+    return isinstance(applications, dict) and all(
+        isinstance(found, dict)
+        and all(isinstance(tenant, str) for tenant in found.get("tenants", ()))
+        and all(isinstance(key, dict) and isinstance(key.get("hash"), str) for key in found.get("keys", ()))
+        for found in applications.values()
+    )
+
+
 class Copy:
-    """The directory as last read."""
+    """The directory as last read. What is known of tenants and keys outlives trouble with S3."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._read_at = float("-inf")
-        self._directory = Directory({})
+        self._due = float("-inf")
+        self._directory: Directory | None = None
+        self._past: dict[str, Directory] = {}
 
     def get(self) -> Directory:
-        """The directory, at most FRESH seconds old."""
-        if self._clock() - self._read_at >= FRESH:
-            answer = s3().get_object(Bucket=setting("CONFIG_BUCKET"), Key=OBJECT)
-            self._directory = Directory(parse_json(answer["Body"].read())["applications"])
-            self._read_at = self._clock()
+        """The directory, at most FRESH seconds old; while it can't be read, the last that could.
+
+        Raises as `read_directory` when there never was one.
+        """
+        if self._directory is not None and self._clock() < self._due:
+            return self._directory
+        try:
+            return self.renew()
+        except (BotoCoreError, ClientError, ValueError) as error:
+            if self._directory is None:
+                raise
+            log.warning(
+                "the directory can't be read, its version %s serves on: %s", self._directory.version, error
+            )
+            self._due = self._clock() + RETRY
+            return self._directory
+
+    def renew(self) -> Directory:
+        """The directory as it is now; raises as `read_directory`."""
+        self._directory = read_directory()
+        self._due = self._clock() + FRESH
         return self._directory
 
+    def at(self, version: str) -> Directory:
+        """The directory as it was in a version, an empty one when S3 has that no longer; raises as `read_directory`."""
+        if self._directory is not None and self._directory.version == version:
+            return self._directory
+        if version not in self._past:
+            if len(self._past) >= PAST:
+                self._past.clear()
+            self._past[version] = _past(version)
+        return self._past[version]
+
     def forget(self) -> None:
-        """Read again at the next call."""
-        self._read_at = float("-inf")
+        """Know nothing."""
+        self._directory = None
+        self._past.clear()
 
 
-_copy = Copy()
-directory = _copy.get
-forget = _copy.forget
+def _past(version: str) -> Directory:
+    try:
+        return read_directory(version)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchVersion", "NoSuchKey"):
+            return Directory({}, version)
+        raise
+
+
+_copy: ContextVar[Copy] = ContextVar("copy", default=Copy())  # noqa: B039 (one for the whole process is meant)
+
+
+def directory() -> Directory:
+    """The process's copy: see `Copy.get`."""
+    return _copy.get().get()
+
+
+def newest_directory() -> Directory:
+    """The directory as it is now: see `Copy.renew`."""
+    return _copy.get().renew()
+
+
+def directory_at(version: str) -> Directory:
+    """The directory as it was: see `Copy.at`."""
+    return _copy.get().at(version)
+
+
+def forget() -> None:
+    """Know nothing: read again at the next call."""
+    _copy.get().forget()
+
+
+@contextmanager
+def copied_to(copy: Copy) -> Iterator[None]:
+    """Have `copy` stand for the process's own."""
+    token = _copy.set(copy)
+    try:
+        yield
+    finally:
+        _copy.reset(token)
 
 
 def authenticate(request: Request, kind: Kind) -> Caller:

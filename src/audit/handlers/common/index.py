@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from audit.handlers.common.aws import setting, table
 from audit.handlers.common.events import canonical_time
+
+BATCH = 25  # statements a call, as DynamoDB has it
+AT_ONCE = 8  # calls
+TRIES = 4
+BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "InternalServerError"}
 
 
 def partition(application: str, tenant: str) -> str:
@@ -39,3 +47,39 @@ def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str,
 def event_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """The event as it was accepted, and its id."""
     return {"eventId": found["eventId"], **json.loads(found["event"])}
+
+
+def insert(items: Iterable[Mapping[str, Any]]) -> None:
+    """Put items into the index. What is there already stays: an id says what the event is.
+
+    By INSERT statements, because the right to those is no right to change or delete. RuntimeError when DynamoDB
+    refuses one, ClientError or BotoCoreError when it can't be reached.
+    """
+    name = setting("INDEX_TABLE")
+    statements = [
+        {
+            "Statement": f'INSERT INTO "{name}" VALUE {{{", ".join(f"{key!r}: ?" for key in found)}}}',
+            "Parameters": list(found.values()),
+        }
+        for found in items
+    ]
+    # The client of a resource takes Python's own types, and is safe in threads.
+    client = table(name).meta.client
+    batches = [statements[start : start + BATCH] for start in range(0, len(statements), BATCH)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda batch: _insert(client, batch), batches))
+
+
+def _insert(client: Any, statements: Sequence[Mapping[str, Any]]) -> None:
+    for attempt in range(TRIES):
+        responses = client.batch_execute_statement(Statements=statements)["Responses"]
+        errors = [response.get("Error", {}).get("Code", "DuplicateItem") for response in responses]
+        again = [one for one, code in zip(statements, errors, strict=True) if code in BUSY]
+        for code in errors:
+            if code not in BUSY and code != "DuplicateItem":
+                raise RuntimeError(f"the index refuses an event: {code}")
+        if not again:
+            return
+        statements = again
+        time.sleep(0.1 * 2**attempt)
+    raise RuntimeError(f"the index is too busy for {len(statements)} events")

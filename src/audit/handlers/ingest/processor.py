@@ -6,25 +6,61 @@ import hashlib
 import io
 import json
 import logging
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote_plus
 
-from audit.handlers.common.aws import s3, setting, table
-from audit.handlers.common.directory import directory
-from audit.handlers.common.events import MAX_EVENTS, problems
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audit.handlers.common.aws import s3, setting
+from audit.handlers.common.events import MAX_EVENT_BYTES, MAX_EVENTS, problems
 from audit.handlers.common.http import parse_json
-from audit.handlers.common.index import event_id, item
+from audit.handlers.common.index import event_id, insert, item
+from audit.handlers.common.metrics import publish
+from audit.handlers.ingest.acceptance import is_post, registration
 from audit.handlers.ingest.archive import archive
 
 # Behind application, tenant and day; a second object of that name gets a digest more.
 LONGEST_NAME = 600
+# A line may spell its event wider than we do (blanks, \u0041); what is wider by far is not worth the memory to parse.
+LONGEST_LINE = 4 * MAX_EVENT_BYTES
 REJECTED = "_rejected"  # no application's folder: an id begins with a letter or digit
+RESERVE_MS = (
+    10_000  # what one object may take; with less left, the rest of a batch waits for its next delivery
+)
 
 log = logging.getLogger(__name__)
+
+
+class Poison(Exception):
+    """An upload that this code stumbles over: its client's doing, as far as anybody can tell."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """An object of the landing bucket. `post` says that the API has checked it, event by event."""
+
+    key: str
+    arrived: datetime
+    metadata: Mapping[str, str]
+    content: bytes
+
+    @property
+    def application(self) -> str:
+        """Whose it is: the first part of the key, which the API or the policy it signed has set."""
+        return self.key.partition("/")[0]
+
+    @property
+    def post(self) -> bool:
+        """Whether none of its lines can be the client's fault."""
+        return is_post(self.metadata)
+
+    @property
+    def folder(self) -> str:
+        """Where below a tenant its lines are archived: by day of arrival, so the same at every delivery."""
+        return f"{self.arrived:%Y/%m/%d}/{_archive_name(self.key.partition('/')[2])}"
 
 
 @dataclass
@@ -39,49 +75,80 @@ class Content:
         self.rejected.append({"line": number, "reason": reason, "text": text.decode(errors="replace")})
 
 
-def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
+def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, object]:
     """Process a batch of queue messages; answers those that must be delivered again."""
-    failed = []
-    for record in event["Records"]:
+    failed, blamed = [], False
+    for index, record in enumerate(event["Records"]):
         try:
-            for bucket, key, version in _objects(record["body"]):
-                process(bucket, key, version)
-        except Exception:  # one message's failure must not take the batch's others along
+            if index and context is not None and context.get_remaining_time_in_millis() < RESERVE_MS:
+                raise Poison("the objects before took all the time")
+            for place in _objects(record["body"]):
+                process(*place, last=_is_last(record))
+        except Exception as error:  # one message's failure must not take the batch's others along
             log.exception("message %s failed", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
-    if failed and len(failed) == len(event["Records"]):
+            blamed = blamed or not isinstance(error, Poison)
+    if blamed and len(failed) == len(event["Records"]):
         # The same redelivery, and the function's Errors metric shows it.
         raise RuntimeError(f"all {len(failed)} messages failed; the log says why")
     return {"batchItemFailures": failed}
 
 
-def _objects(body: str) -> Iterator[tuple[str, str, str | None]]:
+def _is_last(record: Mapping[str, Any]) -> bool:
+    """Whether the queue would give the message up after this delivery."""
+    received = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+    return received >= int(setting("TRIES"))
+
+
+def _objects(body: str) -> Iterator[tuple[str, str, str]]:
     """(bucket, key, version) of every object in an S3 notification; a test event has none."""
     for record in json.loads(body).get("Records", ()):
         found = record["s3"]["object"]
-        yield record["s3"]["bucket"]["name"], unquote_plus(found["key"]), found.get("versionId")
+        yield record["s3"]["bucket"]["name"], unquote_plus(found["key"]), found["versionId"]
 
 
-def process(bucket: str, key: str, version: str | None) -> None:
-    """Archive, then index the lines of one landing object. Raises when any of it could not be done."""
-    if version:
-        answer = s3().get_object(Bucket=bucket, Key=key, VersionId=version)
-    else:
-        answer = s3().get_object(Bucket=bucket, Key=key)
-    application, _, name = key.partition("/")
-    # The day of arrival, from the object itself: the same at every delivery.
-    folder = f"{answer['LastModified']:%Y/%m/%d}/{_archive_name(name)}"
-    content = _sort(answer["Body"].read(), key, application)
+def process(bucket: str, key: str, version: str, *, last: bool) -> None:
+    """Archive, then index the lines of one landing object.
+
+    Raises when any of it could not be done: Poison for an upload's own sake, which on the `last` delivery is kept
+    among what was rejected instead. A post is the API's word: whatever befalls it is raised.
+    """
+    answer = s3().get_object(Bucket=bucket, Key=key, VersionId=version)
+    landed = Landed(key, answer["LastModified"], answer["Metadata"], answer["Body"].read())
+    try:
+        content = _keep(landed)
+    except Exception as error:
+        if landed.post:
+            publish({"Posts": 1, "PostsFailed": 1})
+        if landed.post or isinstance(error, BotoCoreError | ClientError):
+            raise
+        if not last:
+            raise Poison(f"{key}: {error}") from error
+        log.exception("%s is kept as it came", key)
+        content = Content()
+        content.reject(1, f"could not be processed: {error}", landed.content)
+        archive(f"{REJECTED}/{landed.application}/{landed.folder}", content.rejected)
+    posts = {"Posts": 1, "PostsFailed": 0} if landed.post else {}
+    archived = sum(map(len, content.tenants.values()))
+    publish({"Archived": archived, "Rejected": len(content.rejected), **posts})
+
+
+def _keep(landed: Landed) -> Content:
+    content = _sort(landed, registration(landed.application, landed.metadata))
+    if landed.post and content.rejected:
+        # Another release would not think so: it stays in the queue until one comes.
+        raise ValueError(f"{landed.key}: accepted, and now it is found that {content.rejected[0]['reason']}")
     for tenant, events in content.tenants.items():
         lines = [{"eventId": identity, **event} for identity, event in events]
-        archive(f"{application}/{tenant}/{folder}", lines)
+        archive(f"{landed.application}/{tenant}/{landed.folder}", lines)
     if content.rejected:
-        archive(f"{REJECTED}/{application}/{folder}", content.rejected)
-    with table(setting("INDEX_TABLE")).batch_writer() as batch:
-        for events in content.tenants.values():
-            for identity, event in events:
-                batch.put_item(Item=item(application, identity, event))
-    _count(archived=sum(map(len, content.tenants.values())), rejected=len(content.rejected))
+        archive(f"{REJECTED}/{landed.application}/{landed.folder}", content.rejected)
+    insert(
+        item(landed.application, identity, event)
+        for events in content.tenants.values()
+        for identity, event in events
+    )
+    return content
 
 
 def _archive_name(name: str) -> str:
@@ -92,11 +159,10 @@ def _archive_name(name: str) -> str:
     return safe if safe.endswith(".jsonl") else f"{safe}.jsonl"
 
 
-def _sort(content: bytes, key: str, application: str) -> Content:
+def _sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
     result = Content()
-    registered = directory().tenants(application)
     seen = 0
-    lines = io.BytesIO(content)
+    lines = io.BytesIO(landed.content)
     for number, whole in enumerate(lines, start=1):
         line = whole.removesuffix(b"\n")
         if not line.strip():
@@ -111,13 +177,15 @@ def _sort(content: bytes, key: str, application: str) -> Content:
         if reason:
             result.reject(number, reason, line)
         else:
-            found = (event_id(key, number, line), event)
+            found = (event_id(landed.key, number, line), event)
             result.tenants.setdefault(event["tenantId"], []).append(found)
     return result
 
 
-def _parse(line: bytes, registered: frozenset[str]) -> tuple[dict[str, Any], str]:
+def _parse(line: bytes, registered: Callable[[str], bool]) -> tuple[dict[str, Any], str]:
     """(the event, "") or ({}, why it is none)."""
+    if len(line) > LONGEST_LINE:
+        return {}, f"{len(line)} bytes, of at most {LONGEST_LINE}"
     try:
         event = parse_json(line)
     except ValueError as error:
@@ -125,14 +193,6 @@ def _parse(line: bytes, registered: frozenset[str]) -> tuple[dict[str, Any], str
     wrong = problems(event)
     if wrong:
         return {}, "; ".join(map(str, wrong))
-    if event["tenantId"] not in registered:
+    if not registered(event["tenantId"]):
         return {}, f"tenantId: {event['tenantId']} is not registered to the application"
     return event, ""
-
-
-def _count(*, archived: int, rejected: int) -> None:
-    """Counts for CloudWatch, in its embedded metric format (a line of the log; nothing is called)."""
-    names = [{"Name": "Archived", "Unit": "Count"}, {"Name": "Rejected", "Unit": "Count"}]
-    about = {"Namespace": "Audit", "Dimensions": [[]], "Metrics": names}
-    metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [about]}
-    print(json.dumps({"_aws": metadata, "Archived": archived, "Rejected": rejected}), file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from audit.handlers.common.aws import s3, setting
@@ -13,6 +13,7 @@ from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import Caller, authenticate, directory
 from audit.handlers.common.events import MAX_EVENTS, problems
 from audit.handlers.common.http import ApiError, Reply, Request, serve
+from audit.handlers.ingest.acceptance import POST, UPLOAD, acceptance
 
 SESSION_SECONDS = 900
 MAX_UPLOAD_BYTES = 10 * 1024 * 1024
@@ -28,11 +29,17 @@ def open_session(request: Request) -> Reply:
     """GET /applications/session: a POST policy to upload objects under the application's own prefix."""
     caller = authenticate(request, "application")
     prefix = f"{caller.application}/"
+    fields = {f"x-amz-meta-{name}": value for name, value in acceptance(UPLOAD, directory()).items()}
     post = s3().generate_presigned_post(
         Bucket=setting("LANDING_BUCKET"),
         # The name is the client's to choose: botocore turns this into a `starts-with $key` condition.
         Key=prefix + "${filename}",
-        Conditions=[["content-length-range", 1, MAX_UPLOAD_BYTES]],
+        Fields=dict(fields),
+        # S3 takes these fields with these values, and no others.
+        Conditions=[
+            *({name: value} for name, value in fields.items()),
+            ["content-length-range", 1, MAX_UPLOAD_BYTES],
+        ],
         ExpiresIn=SESSION_SECONDS,
     )
     form = {name: value for name, value in post["fields"].items() if name != "key"}
@@ -44,13 +51,15 @@ def post_events(request: Request) -> Reply:
     caller = authenticate(request, "application")
     events = _events(request.json())
     _check_shape(events)
-    _check_tenants(caller, events)
+    known = directory()
+    _check_tenants(caller, events, known.tenants(caller.application))
     lines = "".join(f"{json.dumps(event)}\n" for event in events)
     s3().put_object(
         Bucket=setting("LANDING_BUCKET"),
         Key=f"{caller.application}/{uuid.uuid4()}.jsonl",
         Body=lines.encode(),
         ContentType="application/jsonl",
+        Metadata=acceptance(POST, known),
     )
     return Reply(202, {"accepted": len(events)})
 
@@ -86,8 +95,7 @@ def _check_shape(events: list[Any]) -> None:
     )
 
 
-def _check_tenants(caller: Caller, events: list[Any]) -> None:
-    registered = directory().tenants(caller.application)
+def _check_tenants(caller: Caller, events: list[Any], registered: Collection[str]) -> None:
     for index, event in enumerate(events):
         if event["tenantId"] not in registered:
             raise ApiError(

@@ -1,0 +1,46 @@
+"""What was known when an object was accepted, kept with it as S3 metadata.
+
+Accepted means archived: the directory may change, or another process's copy of it be older, before the object is
+processed. So the API writes down by which version of the directory it decided. A client can't: a post it does not
+write itself, and the policy of an upload allows these fields with the API's values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from audit.handlers.common.directory import Directory, directory, directory_at, newest_directory
+
+POST, UPLOAD = "post", "upload"
+_HOW, _VERSION = "accepted-as", "directory-version"
+
+
+def acceptance(how: str, known: Directory) -> dict[str, str]:
+    """The metadata of what is accepted by what is known."""
+    return {_HOW: how} | ({_VERSION: known.version} if known.version else {})
+
+
+def is_post(metadata: Mapping[str, str]) -> bool:
+    """Whether the API has checked every event of the object, so that none of them can be the client's fault."""
+    return metadata.get(_HOW) == POST
+
+
+def registration(application: str, metadata: Mapping[str, str]) -> Callable[[str], bool]:
+    """Whether a tenant is registered to the application: at acceptance, or now.
+
+    Nobody is unknown before the directory was read once more. Raises as `directory.read_directory`.
+    """
+    known: set[str] = set()
+    version = metadata.get(_VERSION)
+    accepted = [lambda: directory_at(version)] if version else []
+    looks = iter([*accepted, directory, newest_directory])
+
+    def registered(tenant: str) -> bool:
+        while tenant not in known:
+            look = next(looks, None)
+            if look is None:
+                return False
+            known.update(look().tenants(application))
+        return True
+
+    return registered

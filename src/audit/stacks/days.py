@@ -1,0 +1,9 @@
+"""How long the parts of the way in keep what they hold: one after the other, so told in one place."""
+
+from __future__ import annotations
+
+SECONDS_A_DAY = 86400
+QUEUE_DAYS = 4  # a notification waits for the processor
+DEAD_LETTER_DAYS = 14  # since it came first, as SQS counts; the most there is
+# A dead letter may be sent back into the queue on its last day, and must still find its object.
+LANDING_DAYS = DEAD_LETTER_DAYS + QUEUE_DAYS + 1

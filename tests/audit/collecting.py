@@ -1,0 +1,56 @@
+"""Print what the program of a cell's services asks for, as JSON: `python -m tests.audit.collecting CELL`.
+
+A process of its own: pulumi's mocks, loops and warnings are its whole process's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
+
+from audit.stacks import storage
+from cellwave.cell import CellContext
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
+
+COMPUTED = ("arn", "invokeArn", "executionArn", "apiEndpoint", "url")
+
+
+class Collected(Mocks):
+    """Every resource is taken as made: type, name and inputs."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str, Any]] = []
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """Take note."""
+        self.made.append((args.typ, args.name, args.inputs))
+        return f"{args.name}-id", {**dict.fromkeys(COMPUTED, f"arn:aws:test:::{args.name}"), **args.inputs}
+
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        """The program calls nothing."""
+        raise AssertionError(args.token)
+
+
+def main(cell: str) -> None:
+    """Run the programs of storage, ingest and query, one after the other."""
+    project = find_project(Path(__file__).parent)
+    fleet = parse_fleet(project.config_files())
+    setattr(storage, "read_directory", lambda fleet: "{}")  # noqa: B010 (there is no control plane to ask)
+    collected = Collected()
+    for service in ("storage", "ingest", "query"):
+        pulumi.runtime.set_mocks(collected, project="audit", stack=f"{cell}.{service}", preview=False)
+        ctx = CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), project.root, "release")
+        deploy = import_module(f"audit.stacks.{service}").deploy
+        pulumi.runtime.test(lambda deploy=deploy, ctx=ctx: deploy(ctx))()  # type: ignore[no-untyped-call]
+    print(json.dumps(collected.made, default=repr))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

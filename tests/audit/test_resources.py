@@ -1,0 +1,161 @@
+"""What the program asks for, without an engine: who may do what, and how long things are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from audit.handlers.common import aws
+from audit.stacks import directory
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
+
+FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
+CELL = FLEET.cell("us-west-2")
+DAY = 86400
+OF_THE_ARCHIVE = {"s3:GetObject", "s3:PutObject"}
+# What the handlers call, function by function: bucket or service, and the actions on it.
+CALLED = {
+    "ingest-api": {
+        "config": {"s3:GetObject"},
+        "landing": {"s3:PutObject"},
+        "archive key": {"kms:GenerateDataKey"},
+    },
+    "ingest-processor": {
+        "config": {"s3:GetObject", "s3:GetObjectVersion"},
+        "landing": {"s3:GetObjectVersion"},
+        "archive": OF_THE_ARCHIVE,
+        "archive key": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "index": {"dynamodb:PartiQLInsert"},
+        "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    },
+    "query-api": {"config": {"s3:GetObject"}, "index": {"dynamodb:Query"}, "index key": {"kms:Decrypt"}},
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Every resource by (type, name), with its inputs."""
+
+    made: dict[tuple[str, str], dict[str, Any]]
+
+    def of(self, typ: str) -> dict[str, dict[str, Any]]:
+        """The resources of a type by name."""
+        return {name: inputs for (kind, name), inputs in self.made.items() if kind == typ}
+
+
+@pytest.fixture(scope="module")
+def resources() -> Resources:
+    """Those of every service of a cell on AWS."""
+    own = ("CELLWAVE_", "AWS_", "PULUMI_")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.audit.collecting", CELL.name],
+        env={name: value for name, value in os.environ.items() if not name.startswith(own)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Resources({(typ, name): inputs for typ, name, inputs in json.loads(done.stdout)})
+
+
+def place(statement: dict[str, Any]) -> str:
+    """What a statement is about, in the words of CALLED."""
+    (resource,) = [statement["Resource"]]
+    if resource.endswith(":key/*"):
+        (alias,) = [statement["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"]]
+        return f"{alias.removeprefix(f'alias/{CELL.name}-')} key"
+    known = {
+        f":::{CELL.name}-{CELL.account}-config/directory.json": "config",
+        f":::{CELL.name}-{CELL.account}-landing/*": "landing",
+        f":::{CELL.name}-{CELL.account}-archive/*": "archive",
+        f":table/{CELL.name}-index": "index",
+        f":{CELL.account}:{CELL.name}-ingest": "queue",
+        ":*": "log",
+    }
+    return next(name for end, name in known.items() if resource.endswith(end))
+
+
+def test_a_function_may_do_what_it_calls_and_no_more(resources: Resources) -> None:
+    """Nothing is deleted by anybody; only the processor reaches the archive."""
+    policies = resources.of("aws:iam/rolePolicy:RolePolicy")
+    assert set(policies) == set(CALLED)
+    for function, policy in policies.items():
+        found: dict[str, set[str]] = {}
+        for statement in json.loads(policy["policy"])["Statement"]:
+            actions = statement["Action"]
+            found.setdefault(place(statement), set()).update(
+                [actions] if isinstance(actions, str) else actions
+            )
+        assert found.pop("log") == {"logs:CreateLogStream", "logs:PutLogEvents"}
+        assert found == CALLED[function]
+
+
+def test_the_processor_adds_to_the_archive_and_replaces_nothing(resources: Resources) -> None:
+    """S3 refuses its put without `If-None-Match`."""
+    policy = resources.of("aws:iam/rolePolicy:RolePolicy")["ingest-processor"]
+    (put,) = [s for s in json.loads(policy["policy"])["Statement"] if "s3:PutObject" in s["Action"]]
+    assert put["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+    assert put["Action"] == ["s3:PutObject"]
+
+
+def test_a_landing_object_outlives_every_message_that_names_it(resources: Resources) -> None:
+    """Even one that lay dead to its last day and is sent back into the queue."""
+    queues = resources.of("aws:sqs/queue:Queue")
+    longest = sum(queues[name]["messageRetentionSeconds"] for name in ("ingest", "dead"))
+    (rule,) = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")["landing"][
+        "rules"
+    ]
+    assert rule["expiration"]["days"] * DAY > longest
+    # A client that uses a name again makes the object before a noncurrent one at once.
+    assert rule["noncurrentVersionExpiration"]["noncurrentDays"] * DAY > longest
+
+
+def test_the_archive_never_expires_by_itself(resources: Resources) -> None:
+    """And the directory's versions stay: what was accepted names the one that it was accepted by."""
+    rules = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
+    assert set(rules) == {"landing"}
+    versioned = resources.of("aws:s3/bucketVersioning:BucketVersioning")
+    assert set(versioned) == {"archive", "landing", "config"}
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "us-east-1.amazonaws.com"),
+        ("us-west-2", "us-west-2.amazonaws.com"),
+        ("eu-west-1", "eu-west-1.amazonaws.com"),
+        ("us-gov-west-1", "us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+def test_no_request_leaves_its_region(region: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of an upload session, and the role of the control plane, are of the region's own endpoint, whatever
+    the shell prefers."""
+    for name, value in {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": "A" * 16,
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
+        "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    aws.forget()
+    post = aws.s3().generate_presigned_post(Bucket="bucket", Key="acme/${filename}")
+    assert post["url"] == f"https://bucket.s3.{host}/"
+    assert directory.regional_sts(region).meta.endpoint_url == f"https://sts.{host}"
+    aws.forget()
