@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from cellwave.project import Project
 from cellwave.rollout.worker import stop_worker
@@ -77,6 +79,29 @@ def greeting(story: Story, cell: str) -> str:
         aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
     )
     return str(client.get_parameter(Name=f"/{cell}/greeting")["Parameter"]["Value"])
+
+
+def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Story) -> None:
+    """`config write` gives Pulumi's own command line the cell's place; `down` leaves nothing, and says so twice."""
+    hello.run("config", "write", "two")
+    pulumi = [
+        str(hello.project.bin / "pulumi"),
+        "--non-interactive",
+        "--cwd",
+        str(hello.project.root / "hello"),
+    ]
+    for arguments in (["stack", "init", "two.hello"], ["up", "--yes", "--stack", "two.hello"]):
+        environment = {**hello.environment, **server.environment(hello.project)}
+        subprocess.run([*pulumi, *arguments], env=environment, check=True, capture_output=True)
+    assert greeting(hello, "two") == "hello"
+    assert "two.hello" in hello.run("up", "two")
+    assert hello.json("cells")[1]["services"]["hello"].startswith("tree-")
+
+    assert "2 deleted" in hello.run("down", "two", "--yes")
+    with pytest.raises(ClientError, match="ParameterNotFound"):
+        greeting(hello, "two")
+    assert hello.json("cells")[1]["services"] == {"hello": None}
+    assert "was not there" in hello.run("down", "two.hello", "--yes")
 
 
 def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Story) -> None:

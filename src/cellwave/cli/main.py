@@ -12,7 +12,7 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
-from cellwave.cli import cells, demo, journal, plan, release, rollout, up, worker
+from cellwave.cli import cells, config, demo, down, journal, plan, release, rollout, up, worker
 from cellwave.deploy.reasons import redact
 from cellwave.errors import CellwaveError
 from cellwave.sandbox.cli import app as sandbox
@@ -27,10 +27,12 @@ app = typer.Typer(
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(release.app, name="release")
 app.add_typer(journal.app, name="journal")
+app.add_typer(config.app, name="config")
 app.add_typer(sandbox, name="sandbox")
 app.command("plan")(plan.plan)
 app.command("cells")(cells.cells)
 app.command("up")(up.up)
+app.command("down")(down.down)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 

@@ -19,6 +19,7 @@ from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
+from cellwave.deploy.settings import project_of, settings_file
 from cellwave.deploy.state import (
     Deployment,
     Directory,
@@ -96,14 +97,10 @@ def _prepare(task: Task) -> Drive:
 def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
     """Give the engine a Pulumi.yaml (and the stack's settings) of its own; returns project name and program."""
     source = Path(job.program)
-    file = next((f for f in (source / "Pulumi.yaml", source / "Pulumi.yml") if f.is_file()), None)
-    if file is None:
-        raise ValueError(f"there is no Pulumi.yaml in {source}")
-    project: dict[str, Any] = YAML(typ="safe").load(file.read_text())
-    if not isinstance(project, dict) or not isinstance(project.get("name"), str):
-        raise ValueError(f"{file} names no project")
+    project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
-    settings = source / project.pop("stackConfigDir", ".") / f"Pulumi.{job.stack}.yaml"
+    settings = settings_file(source, project, job.stack)
+    project.pop("stackConfigDir", None)
     (work / "Pulumi.yaml").write_text(json.dumps({**project, "main": str(program)}))
     own: dict[str, Any] = (YAML(typ="safe").load(settings.read_text()) or {}) if settings.is_file() else {}
     # Settings that the engine wrote by itself hold no configuration, and may be of another backend's stack.

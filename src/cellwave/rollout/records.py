@@ -231,6 +231,11 @@ class Records:
         with self._transaction() as db:
             self._set_stack(db, row)
 
+    def forget_stack(self, stack: str, target: str) -> None:
+        """Record that a stack runs nothing any more."""
+        with self._transaction() as db:
+            db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
+
     def set_progress(self, stack: str, text: str, done: int) -> None:
         """What a running engine is doing, for people who watch."""
         with self._transaction() as db:

@@ -1,0 +1,24 @@
+"""A program's Pulumi.yaml, and where the engine looks for its stacks' settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+
+def project_of(folder: Path) -> dict[str, Any]:
+    """What the Pulumi.yaml of a folder says; ValueError when there is none, or it names no project."""
+    file = next((f for f in (folder / "Pulumi.yaml", folder / "Pulumi.yml") if f.is_file()), None)
+    if file is None:
+        raise ValueError(f"there is no Pulumi.yaml in {folder}")
+    project = YAML(typ="safe").load(file.read_text())
+    if not isinstance(project, dict) or not isinstance(project.get("name"), str):
+        raise ValueError(f"{file} names no project")
+    return project
+
+
+def settings_file(folder: Path, project: dict[str, Any], stack: str) -> Path:
+    """The file of a stack's settings: beside Pulumi.yaml, unless that says otherwise."""
+    return folder / str(project.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
