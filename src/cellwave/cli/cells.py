@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from cellwave.cli.context import here
+from cellwave.cli.show import console, row, table, tell_json
 
 
 def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -40,15 +38,15 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
             }
         )
     if as_json:
-        print(json.dumps(rows))
+        tell_json(rows)
         return
-    table = Table("cell", "region", "AWS region", "account", "runs", "leased to")
+    shown = table("cell", "region", "AWS region", "account", "runs", "leased to")
     for line in rows:
         runs = line["services"]
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
         fields = (line["cell"], line["region"], line["aws_region"], line["account"], text)
-        table.add_row(*(str(value or "-") for value in fields), str(line["leased_to"] or ""))
-    for column in (table.columns[0], table.columns[2], table.columns[3]):
+        row(shown, *(str(value or "-") for value in fields), str(line["leased_to"] or ""))
+    for column in (shown.columns[0], shown.columns[2], shown.columns[3]):
         column.no_wrap = True
-    Console().print(table)
+    console().print(shown)

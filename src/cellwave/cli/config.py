@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from ruamel.yaml import YAML
 
 from cellwave.cli.context import here
+from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.placed import configuration
 from cellwave.deploy.settings import project_of, settings_file
 from cellwave.errors import BadInput
@@ -52,10 +52,10 @@ def write(
         name = str(file.relative_to(project.root))
         done.append({"stack": stack, "file": name, "changed": changed})
     if as_json:
-        print(json.dumps(done))
+        tell_json(done)
         return
     for line in done:
-        print(f"{'written' if line['changed'] else 'unchanged':<10}{line['file']}")
+        tell(f"{'written' if line['changed'] else 'unchanged':<10}{line['file']}")
 
 
 def wanted(fleet: Fleet, names: list[str] | tuple[str, ...]) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cellwave.cli.show import say as say  # noqa: PLC0414 - commands take it from here
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
@@ -102,10 +102,11 @@ def here() -> Context:
 
 
 def whoami() -> str:
-    """The actor that commands are journaled under: CELLWAVE_ACTOR, else user@host."""
-    return os.environ.get("CELLWAVE_ACTOR") or f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-def say(text: str) -> None:
-    """Tell a person something beside a command's output proper."""
-    print(text, file=sys.stderr, flush=True)
+    """The actor that commands are journaled under: CELLWAVE_ACTOR, else user@host (a uid where it has no name)."""
+    if named := os.environ.get("CELLWAVE_ACTOR"):
+        return named
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

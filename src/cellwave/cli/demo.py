@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellwave.cli.context import Context, here, say
+from cellwave.cli.show import tell, tell_json
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.rollout.state import State
 
@@ -42,8 +42,8 @@ def demo(
     with shown:
         summary, lines = run(here())
         for line in lines:
-            print(line)
-    print(json.dumps(summary), flush=True)
+            tell(line)
+    tell_json(summary)
     outcomes = {r["release"]: r["outcome"] for r in summary["rollouts"]}
     faults = summary["events_lost"] + summary["cross_tenant_reads"] + summary["orphans"]
     if outcomes != EXPECTED or faults:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from cellwave.cli.context import Context, here, say, whoami
+from cellwave.cli.show import console, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
@@ -138,17 +137,17 @@ def take_away(context: Context, deployer: Deployer, standing: Standing, why: str
         place=standing.place,
     )
     begun = time.monotonic()
-    with Console(stderr=True).status(stack) as status:
+    with console(stderr=True).status(text(stack)) as status:
 
         def progress(event: Progress) -> None:
-            status.update(Text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
+            status.update(text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
 
         result = deployer.run(job, progress=progress, aborted=lambda: False)
-    text = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
-    context.records.note(str(uuid.uuid4()), Note(kind="down", text=text, actor=whoami(), subject=stack))
+    done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
+    context.records.note(str(uuid.uuid4()), Note(kind="down", text=done, actor=whoami(), subject=stack))
     if result.outcome != "succeeded":
         raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}")
     context.records.forget_stack(stack, context.target)
     deleted = result.changes.get("delete", 0)
     said = f"{deleted} deleted" if deleted else "was not there"
-    print(f"{stack}  {said}  {time.monotonic() - begun:.1f} s", flush=True)
+    tell(f"{stack}  {said}  {time.monotonic() - begun:.1f} s")

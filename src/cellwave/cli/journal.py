@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from cellwave.cli.context import here
+from cellwave.cli.show import tell, tell_json, when
 from cellwave.errors import CellwaveError
 from cellwave.rollout.journal import Entry, faults
 
@@ -26,7 +25,7 @@ def show(
     Example: [bold]cellwave journal show v2-1[/]
     """
     for entry in here().records.journal(rollout):
-        print(json.dumps(entry.model_dump()) if as_json else line(entry, dated=True))
+        tell_json(entry.model_dump()) if as_json else tell(line(entry, dated=True))
 
 
 @app.command()
@@ -39,16 +38,16 @@ def verify(as_json: Json = False) -> None:
     wrong = faults(entries)
     head = entries[-1].hash if entries else ""
     if as_json:
-        print(json.dumps({"entries": len(entries), "head": head, "faults": wrong}))
+        tell_json({"entries": len(entries), "head": head, "faults": wrong})
     elif not wrong:
-        print(f"{len(entries)} entries, the chain is whole; its head is {head}")
+        tell(f"{len(entries)} entries, the chain is whole; its head is {head}")
     if wrong:
         raise CellwaveError("the journal was tampered with: " + "; ".join(wrong[:10]))
 
 
 def line(entry: Entry, *, dated: bool = False) -> str:
-    """A journal entry as one line of text, in local time."""
-    at = datetime.fromtimestamp(entry.at).strftime("%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S")
+    """A journal entry as one line of text, in local time with its zone."""
     who = "" if entry.actor == "cellwave" else f" ({entry.actor})"
     about = " ".join(part for part in (entry.rollout, entry.subject) if part)
-    return f"{at}  {about}: {entry.kind.replace('_', ' ')}{who}{' - ' if entry.text else ''}{entry.text}"
+    what = f"{entry.kind.replace('_', ' ')}{who}{' - ' if entry.text else ''}{entry.text}"
+    return f"{when(entry.at, dated=dated)}  {about}: {what}"

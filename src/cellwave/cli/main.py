@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
 from cellwave.cli import cells, config, demo, down, journal, plan, release, rollout, up, worker
+from cellwave.cli.show import fail, say, show_anything
 from cellwave.deploy.reasons import redact
-from cellwave.errors import CellwaveError
+from cellwave.errors import BadInput, CellwaveError
 from cellwave.sandbox.cli import app as sandbox
 
 app = typer.Typer(
@@ -57,14 +57,22 @@ def _root(
 
 def main() -> None:
     """Run the command line; every expected error becomes two readable lines and its exit code."""
+    show_anything()
     try:
-        app()
+        refuse_unreadable(sys.argv[1:], os.environ)
+        code = app(standalone_mode=False)
     except CellwaveError as error:
         fail(
             error.message,
             error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint,
         )
         sys.exit(error.exit_code)
+    except typer.TyperException as misuse:
+        usage(misuse)
+        sys.exit(misuse.exit_code)
+    except typer.Abort:
+        say("nothing was done")
+        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -72,14 +80,23 @@ def main() -> None:
         # This machine's troubles: a full disk, a database that is gone.
         fail(redact(f"{type(error).__name__}: {error}"), "")
         sys.exit(1)
+    sys.exit(code or 0)
 
 
-def fail(what: str, hint: str) -> None:
-    """Print an error for a person."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]error:[/] {escape(what)}")
-    if hint:
-        console.print(f"  [dim]{escape(hint)}[/]")
+def usage(misuse: typer.TyperException) -> None:
+    """Say what is wrong with a command line (nothing for one without arguments: its help was shown)."""
+    context = getattr(misuse, "ctx", None)
+    if message := misuse.format_message():
+        fail(message, f"see `{context.command_path} --help`" if context else "")
+
+
+def refuse_unreadable(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """BadInput when what is to be recorded, or leads to it, is no UTF-8: it could be neither kept nor shown."""
+    named = {f"argument {place}": text for place, text in enumerate(arguments, 1)}
+    named |= {k: v for k, v in environment.items() if k.startswith(("CELLWAVE_", "PULUMI_", "AWS_"))}
+    for name, text in {**named, "the working directory": os.getcwd()}.items():
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise BadInput(name, f"{os.fsencode(text)!r} is not UTF-8", "text in UTF-8")
 
 
 if __name__ == "__main__":

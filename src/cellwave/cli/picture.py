@@ -10,8 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cellwave.cli.show import text
 from cellwave.health.model import Verdict
 from cellwave.rollout.state import Leg, State
+from cellwave.text import visible
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -42,7 +44,7 @@ def picture(state: State, progress: Mapping[str, tuple[str, int]], now: float) -
     """The whole picture. `progress` is what each engine is doing; `now` is epoch seconds."""
     end = state.ended_at or now
     title = Text.assemble(
-        (state.rollout, "bold"),
+        (visible(state.rollout), "bold"),
         "  ",
         (state.status.replace("_", " "), STATUS_STYLES[state.status]),
         f"  {max(0.0, end - state.started_at):.0f} s" if state.started_at else "",
@@ -50,7 +52,7 @@ def picture(state: State, progress: Mapping[str, tuple[str, int]], now: float) -
     panels = [_wave(state, number) for number in range(len(state.forward.plan.waves))]
     parts: list[RenderableType] = [title, Columns(panels, padding=(0, 1))]
     if why := state.reason or state.condemned or state.waiting:
-        parts.append(Text(why, style=STATUS_STYLES[state.status]))
+        parts.append(text(why, STATUS_STYLES[state.status]))
     if engines := _engines(state.leg, progress):
         parts.append(engines)
     if state.gates and not state.outcome:
@@ -67,9 +69,9 @@ def _wave(state: State, number: int) -> Panel:
         for step in (s for s in wave.steps if s.cell == cell):
             mark, style = MARKS[_phase(state, step.deployment)]
             marks.append(f"{mark} {step.service}  ", style=style)
-        table.add_row(Text(cell, style="bold"), marks)
+        table.add_row(text(cell, "bold"), marks)
     stage, style = _stage(state, number)
-    return Panel(table, title=f"wave {wave.number} {wave.name}", subtitle=stage, border_style=style)
+    return Panel(table, title=text(f"wave {wave.number} {wave.name}"), subtitle=stage, border_style=style)
 
 
 def _phase(state: State, deployment: str) -> str:
@@ -96,10 +98,8 @@ def _engines(leg: Leg, progress: Mapping[str, tuple[str, int]]) -> Table | None:
         return None
     table = Table.grid(padding=(0, 2))
     for step in leg.running:
-        text, done = progress.get(step.deployment, ("starting", 0))
-        table.add_row(
-            Text(step.deployment, style="yellow"), f"{done} done" if done else "", Text(text, style="dim")
-        )
+        doing, done = progress.get(step.deployment, ("starting", 0))
+        table.add_row(text(step.deployment, "yellow"), f"{done} done" if done else "", text(doing, "dim"))
     return table
 
 
@@ -108,8 +108,8 @@ def _gates(state: State) -> Table:
     for gate in state.gates:
         style = VERDICT_STYLES[gate.verdict]
         table.add_row(
-            Text(gate.verdict, style=style),
-            f"{gate.cell}.{gate.service} {gate.gate}",
-            Text(gate.reason, "dim"),
+            text(gate.verdict, style),
+            text(f"{gate.cell}.{gate.service} {gate.gate}"),
+            text(gate.reason, "dim"),
         )
     return table

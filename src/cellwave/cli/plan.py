@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cellwave.cli.context import Context, here
+from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.releases.model import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
@@ -32,15 +32,15 @@ def plan(
     context = here()
     made = plan_for(context, context.store.get(wanted) if wanted else None)
     if as_json:
-        print(made.to_json())
+        tell_json(made.model_dump(mode="json"))
     elif dot:
-        print(to_dot(made))
+        tell(to_dot(made), lines=True)
     elif mermaid:
-        print(to_mermaid(made))
+        tell(to_mermaid(made), lines=True)
     elif cell:
-        print(why(made, cell))
+        tell(why(made, cell), lines=True)
     else:
-        Console().print(table_of(made))
+        console().print(table_of(made))
 
 
 def plan_for(context: Context, release: Release | None) -> Plan:
@@ -57,20 +57,10 @@ def plan_for(context: Context, release: Release | None) -> Plan:
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
     title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves"
-    table = Table(
-        "wave",
-        "cell",
-        "services",
-        "at once",
-        "bake",
-        "why",
-        title=title,
-        title_justify="left",
-        show_lines=True,
-    )
-    table.columns[1].no_wrap = True
+    shown = table("wave", "cell", "services", "at once", "bake", "why", title=title, show_lines=True)
+    shown.columns[1].no_wrap = True
     wave = ""
-    for first, *row in to_rows(made):
-        table.add_row("" if first == wave else first, *row)
+    for first, *rest in to_rows(made):
+        row(shown, "" if first == wave else first, *rest)
         wave = first
-    return table
+    return shown

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from cellwave.cli.context import here, whoami
+from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.errors import CellwaveError
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note
@@ -38,9 +36,9 @@ def build(
         Note(kind="built", text=made.digest, actor=whoami(), subject=version),
     )
     if as_json:
-        print(json.dumps({"version": made.version, "digest": made.digest, "files": len(made.files)}))
+        tell_json({"version": made.version, "digest": made.digest, "files": len(made.files)})
     else:
-        print(f"{made.version}  {made.digest[:12]}  {len(made.files)} files")
+        tell(f"{made.version}  {made.digest[:12]}  {len(made.files)} files")
 
 
 @app.command("list")
@@ -52,16 +50,12 @@ def list_releases(as_json: Json = False) -> None:
     store = here().store
     rows = [(item.version, item.digest, store.held(item.digest)) for item in store.list()]
     if as_json:
-        print(
-            json.dumps(
-                [{"version": v, "digest": d, "held": held.reason if held else None} for v, d, held in rows]
-            )
-        )
+        tell_json([{"version": v, "digest": d, "held": held.reason if held else None} for v, d, held in rows])
         return
-    table = Table("release", "digest", "held")
+    shown = table("release", "digest", "held")
     for version, digest, held in rows:
-        table.add_row(version, digest[:12], f"by {held.by}: {held.reason}" if held else "")
-    Console().print(table)
+        row(shown, version, digest[:12], f"by {held.by}: {held.reason}" if held else "")
+    console().print(shown)
 
 
 @app.command()
@@ -75,7 +69,7 @@ def verify(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
     faults = verify_release(store.path(release.digest))
     if faults:
         raise CellwaveError(f"{release.version} is not what was built: {faults}", hint="build it again")
-    print(f"{release.version}  {release.digest[:12]}  {len(release.files)} files, all as built")
+    tell(f"{release.version}  {release.digest[:12]}  {len(release.files)} files, all as built")
 
 
 @app.command()

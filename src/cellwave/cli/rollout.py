@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from datetime import datetime
 from textwrap import shorten
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from cellwave.cli.context import Context, here, say, whoami
 from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
+from cellwave.cli.show import console, table, tell, tell_json, when
+from cellwave.cli.show import row as table_row
 from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.rollout.records import RolloutRow
 from cellwave.rollout.state import Action, Commanded, first_state, reverse_state
@@ -47,7 +46,7 @@ def start(
         while not context.records.journal(name):
             keep_going(context)  # a worker that was just leaving when this began takes nothing up
             time.sleep(POLL_SECONDS)
-        print(name)
+        tell(name)
         return
     raise typer.Exit(follow(context, name))
 
@@ -72,8 +71,8 @@ def begin(context: Context, wanted: str) -> str:
     )
     context.records.create_rollout(row)
     ensure_worker(context.project, context.environment)
-    if Console().is_terminal:
-        Console().print(table_of(plan))
+    if console().is_terminal:
+        console().print(table_of(plan))
     return name
 
 
@@ -86,9 +85,9 @@ def status(name: Name = None, as_json: Json = False) -> None:
     context = here()
     row = find(context, name)
     if as_json:
-        print(json.dumps(summary(row) | {"gates": [g.model_dump(mode="json") for g in row.state.gates]}))
+        tell_json(summary(row) | {"gates": [g.model_dump(mode="json") for g in row.state.gates]})
     else:
-        Console().print(picture(row.state, context.records.progress(), time.time()))
+        console().print(picture(row.state, context.records.progress(), time.time()))
         tell_what_next(row)
 
 
@@ -112,14 +111,14 @@ def list_rollouts(as_json: Json = False) -> None:
     rows = context.records.rollouts()
     keep_going(context)
     if as_json:
-        print(json.dumps([summary(row) for row in rows]))
+        tell_json([summary(row) for row in rows])
         return
-    table = Table("rollout", "release", "status", "started", "by", "reason")
+    shown = table("rollout", "release", "status", "started", "by", "reason")
     for row in rows:
-        started = datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M:%S")
         reason = shorten(row.state.reason or row.state.condemned or row.state.waiting, 90, placeholder=" ...")
-        table.add_row(row.id, row.state.forward.plan.version, row.state.status, started, row.actor, reason)
-    Console().print(table)
+        about = (row.id, row.state.forward.plan.version, row.state.status, when(row.created))
+        table_row(shown, *about, row.actor, reason)
+    console().print(shown)
 
 
 @app.command()
@@ -260,9 +259,9 @@ def summary(row: RolloutRow) -> dict[str, object]:
 
 def follow(context: Context, name: str) -> int:
     """Show a rollout until it ends or waits for a person; the exit code. Ctrl-C only stops the showing."""
-    console = Console()
+    out = console()
     try:
-        row = _draw(context, name, console) if console.is_terminal else _tell(context, name)
+        row = _draw(context, name, out) if out.is_terminal else _tell(context, name)
     except KeyboardInterrupt:
         say(f"\ndetached; {name} goes on. Come back with: cellwave rollout watch {name}")
         return 0
@@ -270,8 +269,8 @@ def follow(context: Context, name: str) -> int:
     return EXITS[row.state.status]
 
 
-def _draw(context: Context, name: str, console: Console) -> RolloutRow:
-    with Live(console=console, refresh_per_second=8, transient=False) as live:
+def _draw(context: Context, name: str, out: Console) -> RolloutRow:
+    with Live(console=out, refresh_per_second=8, transient=False) as live:
         while True:
             row = look(context, name)
             live.update(picture(row.state, context.records.progress(), time.time()))
@@ -285,7 +284,7 @@ def _tell(context: Context, name: str) -> RolloutRow:
     while True:
         row = look(context, name)
         for entry in context.records.journal(name, after=seen):
-            print(line(entry), flush=True)
+            tell(line(entry))
             seen = entry.seq
         if row.state.status in EXITS:
             return row

@@ -7,9 +7,9 @@ import uuid
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cellwave.cli.context import Context, here, whoami
+from cellwave.cli.show import console, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Place, Service
@@ -73,22 +73,22 @@ def deploy_service(
         stateful=service.stateful,
         place=place,
     )
-    with Console(stderr=True).status(stack) as status:
+    with console(stderr=True).status(text(stack)) as status:
 
         def progress(event: Progress) -> None:
-            status.update(f"{stack}  {event.done} done  {event.operation} {event.resource}")
+            status.update(text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
 
         result = deployer.run(job, progress=progress, aborted=lambda: False)
     record(context, stack, release, result)
     if result.outcome != "succeeded":
         raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}")
     changes = ", ".join(f"{count} {operation}" for operation, count in sorted(result.changes.items()))
-    print(f"{stack}  {changes or 'no changes'}  {result.seconds:.1f} s", flush=True)
+    tell(f"{stack}  {changes or 'no changes'}  {result.seconds:.1f} s")
 
 
 def record(context: Context, stack: str, release: str, result: Result) -> None:
     """Keep what the stack runs now, and a journal line."""
-    text = f"release {release[:12]}: {result.outcome} {result.reason}".strip()
-    context.records.note(str(uuid.uuid4()), Note(kind="up", text=text, actor=whoami(), subject=stack))
+    said = f"release {release[:12]}: {result.outcome} {result.reason}".strip()
+    context.records.note(str(uuid.uuid4()), Note(kind="up", text=said, actor=whoami(), subject=stack))
     if result.outcome == "succeeded":
         context.records.set_stack(StackRow(stack, context.target, release, result.outputs, time.time()))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cellwave.errors import BadInput
 from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.text import visible
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 
 
@@ -54,7 +55,7 @@ def to_dot(plan: Plan) -> str:
     lines = [
         "digraph plan {",
         f"  graph [{font}, fontsize=12];",
-        f"  label={_quoted(_title(plan))}; labelloc=t; fontsize=15;",
+        f"  label={_dot(_title(plan))}; labelloc=t; fontsize=15;",
         "  rankdir=LR; compound=true; nodesep=0.25; ranksep=0.6;",
         f'  node [shape=box, style="rounded,filled", fillcolor=white, color="#5b6b7f", {font}, fontsize=11];',
         '  edge [color="#5b6b7f", arrowsize=0.7];',
@@ -97,13 +98,13 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
 
 
 def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:
-    yield f'  subgraph w{index}["{_heading(wave)}"]'
+    yield f"  subgraph w{index}[{_mermaid(_heading(wave))}]"
     if not wave.steps:
         yield f'    {_anchor(index, wave)}["nothing to change"]'
     for cell in wave.cells:
-        yield f'    subgraph {_id(index, cell)}["{cell}"]'
+        yield f"    subgraph {_id(index, cell)}[{_mermaid(cell)}]"
         for step in _steps(wave, cell):
-            yield f'      {_id(index, step.cell, step.service)}("{step.service}")'
+            yield f"      {_id(index, step.cell, step.service)}({_mermaid(step.service)})"
         yield "    end"
     for before, step in _edges(wave):
         yield f"    {_id(index, *before.split('.'))} --> {_id(index, step.cell, step.service)}"
@@ -115,14 +116,14 @@ def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:
 
 def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
     yield f"  subgraph cluster_w{index} {{"
-    yield f'    label={_quoted(_heading(wave))}; style="rounded,filled"; color="#9db2cf"; fillcolor="#eef3fa";'
+    yield f'    label={_dot(_heading(wave))}; style="rounded,filled"; color="#9db2cf"; fillcolor="#eef3fa";'
     if not wave.steps:
         yield f'    {_anchor(index, wave)} [label="nothing to change", style=dashed];'
     for cell in wave.cells:
         yield f"    subgraph cluster_{_id(index, cell)} {{"
-        yield f'      label={_quoted(cell)}; style="rounded,filled"; color="#c3cfde"; fillcolor=white;'
+        yield f'      label={_dot(cell)}; style="rounded,filled"; color="#c3cfde"; fillcolor=white;'
         for step in _steps(wave, cell):
-            yield f"      {_id(index, step.cell, step.service)} [label={_quoted(step.service)}];"
+            yield f"      {_id(index, step.cell, step.service)} [label={_dot(step.service)}];"
         yield "    }"
     for before, step in _edges(wave):
         yield f"    {_id(index, *before.split('.'))} -> {_id(index, step.cell, step.service)};"
@@ -132,7 +133,7 @@ def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
 def _dot_gap(index: int, plan: Plan) -> Iterator[str]:
     """What lies between two waves: one edge from cluster to cluster, over the bake."""
     wave, following = plan.waves[index], plan.waves[index + 1]
-    text = _quoted(_bake(wave.bake))
+    text = _dot(_bake(wave.bake))
     yield f'  bake{index} [label={text}, shape=plaintext, style="", fontsize=10];'
     yield f"  {_anchor(index, wave, last=True)} -> bake{index} [ltail=cluster_w{index}, penwidth=2];"
     yield f"  bake{index} -> {_anchor(index + 1, following)} [lhead=cluster_w{index + 1}, penwidth=2];"
@@ -192,4 +193,15 @@ def _id(index: int, *names: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """A text between quotes, as DOT and YAML read it: what can't be seen is spelt out, no entity is made of it."""
+    return json.dumps(visible(text), ensure_ascii=False)
+
+
+def _dot(text: str) -> str:
+    return _quoted(text).replace("&", "&amp;")
+
+
+def _mermaid(text: str) -> str:
+    """A text between quotes, as Mermaid reads it: it has entities (`#quot;`) in place of escapes."""
+    shown = visible(text).replace("#", "#35;").replace("&", "#amp;").replace('"', "#quot;")
+    return '"' + shown.replace("<", "#lt;").replace(">", "#gt;").replace("`", "#96;") + '"'

@@ -1,0 +1,155 @@
+"""Texts of users are shown as typed, and a terminal obeys none of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cellwave.cli.context import whoami
+from cellwave.health.model import GateResult, Verdict
+from cellwave.project import Project
+from cellwave.releases.store import open_store
+from cellwave.rollout.records import Records, RolloutRow
+from cellwave.rollout.state import Note, first_state
+from cellwave.text import visible
+from tests.cli.conftest import Run
+from tests.rollout.plans import plan
+
+HOSTILE = (
+    "see [/x] [bold]b[/] [link=http://e]l[/link] :smile: \x1b[31mred\x07\x9b2J \u202egnp.exe\r\nerror: forged"
+)
+SHOWN = r"see [/x] [bold]b[/] [link=http://e]l[/link] :smile: \x1b[31mred\x07\x9b2J \u202egnp.exe\r\nerror: forged"
+OBEYED = set("\x1b\x07\x9b\r\u202e")
+
+
+def hostile_rollout(project: Path, name: str = "v1-1") -> None:
+    """A rollout whose every text is hostile."""
+    gate = GateResult(cell="eu-west-1", service="query", gate="errors", verdict=Verdict.FAIL, reason=HOSTILE)
+    state = first_state(name, plan([["eu-west-1"]])).model_copy(
+        update={"reason": HOSTILE, "gates": (gate,), "outcome": "failed", "status": "failed"}
+    )
+    Project(project).make_home()
+    records = Records(Project(project).database_url)
+    target = os.environ["PULUMI_BACKEND_URL"]
+    row = RolloutRow(id=name, created=time.time(), actor=HOSTILE, target=target, state=state)
+    records.create_rollout(row)
+    records.commit_turn(state, [Note(kind="held", text=HOSTILE, actor=HOSTILE)], time.time(), target)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rollout", "list"),
+        ("rollout", "status"),
+        ("release", "list"),
+        ("cells",),
+        ("journal", "show"),
+        ("journal", "verify"),
+        ("plan",),
+        ("plan", "--why", "us-west-2"),
+        ("plan", "--dot"),
+        ("plan", "--mermaid"),
+        ("plan", HOSTILE),
+        ("up", HOSTILE),
+        ("release", "verify", HOSTILE),
+        ("rollout", "status", HOSTILE),
+        ("rollout", HOSTILE),
+        ("rollout", "start", "v1", HOSTILE),
+        (f"--{HOSTILE}",),
+    ],
+)
+def test_no_command_lets_a_text_speak_to_the_terminal(
+    project: Path, run: Run, command: tuple[str, ...]
+) -> None:
+    """Whatever a reason, an actor, a label or an argument holds: no crash, no markup, no control character."""
+    label = json.dumps("[/x]\u202e")
+    for file in (project / "cells").glob("*.yaml"):
+        file.write_text(file.read_text().replace("ring: broad", f"ring: broad, hostile: {label}"))
+    waves = project / "waves.yaml"
+    waves.write_text(waves.read_text().replace("regions: [us, jp]", f"labels: {{hostile: {label}}}"))
+    assert run("release", "build", "--version", "v1").code == 0
+    store = open_store(Project(project))
+    store.hold(store.get("v1").digest, HOSTILE, HOSTILE)
+    hostile_rollout(project)
+    ran = run(*command)
+    assert ran.code in (0, 2), ran.err
+    assert "Traceback" not in ran.err
+    assert not OBEYED & set(ran.out + ran.err)
+    assert not any(line.startswith("error: forged") for line in (ran.out + ran.err).splitlines())
+
+
+def test_texts_are_shown_as_typed(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets stay, and what can't be seen is spelt out."""
+    monkeypatch.setenv("COLUMNS", "500")
+    hostile_rollout(project)
+    assert SHOWN in run("journal", "show").out
+    assert SHOWN in run("rollout", "status").out
+    assert "[/x] [bold]b[/]" in run("rollout", "list").out
+    assert json.loads(run("rollout", "list", "--json").out)[0]["actor"] == HOSTILE
+
+
+def test_every_script_stays_as_it_is() -> None:
+    """Only what is invisible is changed, not what is foreign."""
+    for text in ("Grüße, naïve", "日本語\u3000です", "سلام", "می\u200cخواهم", "🚀"):
+        assert visible(text) == text
+
+
+def test_times_name_their_zone(project: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local time, and how far it is from UTC."""
+    hostile_rollout(project)
+    monkeypatch.setenv("TZ", "XXX-05:45")
+    time.tzset()
+    try:
+        for command in (("journal", "show"), ("rollout", "list")):
+            assert "+05:45" in run(*command).out
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def cellwave(
+    project: Path, *arguments: str | bytes, **variables: str | bytes
+) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own."""
+    env = {**os.environb, **{os.fsencode(k): os.fsencode(v) for k, v in variables.items()}}
+    command = [sys.executable, "-m", "cellwave.cli.main", *arguments]
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_an_output_without_unicode_loses_characters_not_the_command(project: Path, encoding: str) -> None:
+    """What the output can't show is replaced."""
+    hostile_rollout(project)
+    for command in (("rollout", "status"), ("rollout", "list"), ("plan",), ("plan", "--json"), ("--help",)):
+        ran = cellwave(project, *command, PYTHONIOENCODING=encoding)
+        assert ran.returncode == 0, ran.stderr
+        ran.stdout.decode(encoding)
+
+
+def test_what_is_no_utf8_is_refused(project: Path) -> None:
+    """An argument or an actor that could not be kept: exit code 2, and nothing is recorded."""
+    home = Project(project).home
+    for ran in (
+        cellwave(project, "rollout", "approve", "-m", b"caf\xe9"),
+        cellwave(project, "release", "build", "--version", "v1", CELLWAVE_ACTOR=b"Ren\xe9"),
+    ):
+        assert ran.returncode == 2
+        assert b"UTF-8" in ran.stderr
+    assert not home.exists()
+
+
+def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container that runs under any uid, commands still have an actor."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("CELLWAVE_ACTOR", raising=False)
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert whoami().startswith(f"uid-{os.getuid()}@")
