@@ -36,11 +36,18 @@ class Project:
         return os.environ.get("CELLWAVE_DATABASE_URL") or f"sqlite:///{self.home / 'cellwave.db'}"
 
     def config_files(self) -> dict[str, str]:
-        """The text of `cells/*.yaml` by path relative to the project, in name order; BadInput if one is not UTF-8."""
+        """The text of `cells/*.yaml` by path relative to the project, in name order.
+
+        BadInput: one is not UTF-8, or a file is there that somebody may take for a region's and nobody reads.
+        """
+        for path in sorted((self.root / "cells").iterdir()):
+            _refuse_unread(path, self.root)
         return {f"cells/{p.name}": self._text(p) for p in sorted((self.root / "cells").glob("*.yaml"))}
 
     def waves_file(self) -> str:
-        """The text of waves.yaml; BadInput if it is not UTF-8."""
+        """The text of waves.yaml; BadInput if it is not UTF-8, or waves.yml lies beside it."""
+        for path in sorted(self.root.glob("[Ww][Aa][Vv][Ee][Ss].*")):
+            _refuse_unread(path, self.root)
         return self._text(self.root / "waves.yaml")
 
     def _text(self, path: Path) -> str:
@@ -52,6 +59,13 @@ class Project:
         except OSError as error:
             where = str(path.relative_to(self.root))
             raise BadInput(where, f"it can't be read: {error.strerror}", "a file that can be read") from error
+
+
+def _refuse_unread(path: Path, root: Path) -> None:
+    """BadInput for a YAML file whose name ends otherwise than `.yaml`: it would be passed over in silence."""
+    if path.suffix != ".yaml" and path.suffix.lower() in (".yaml", ".yml"):
+        where = str(path.relative_to(root))
+        raise BadInput(where, "it is not read: its name does not end with .yaml", f"{path.stem}.yaml")
 
 
 def find_project(start: Path | None = None) -> Project:

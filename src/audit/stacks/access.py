@@ -19,13 +19,13 @@ def read_directory_object(ctx: CellContext, *actions: str) -> Statement:
     """Read the cell's copy of the directory: as it is now, unless `actions` say more."""
     return {
         "Action": list(actions) or ["s3:GetObject"],
-        "Resource": f"arn:aws:s3:::{ctx.bucket('config')}/directory.json",
+        "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('config')}/directory.json",
     }
 
 
 def objects(ctx: CellContext, kind: str, *actions: str) -> Statement:
     """Act on the objects of a bucket."""
-    return {"Action": list(actions), "Resource": f"arn:aws:s3:::{ctx.bucket(kind)}/*"}
+    return {"Action": list(actions), "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}/*"}
 
 
 def add_objects(ctx: CellContext, kind: str) -> Statement:
@@ -46,6 +46,6 @@ def use_key(ctx: CellContext, name: str, *actions: str, through: str) -> Stateme
         "Resource": ctx.arn("kms", "key/*"),
         "Condition": {
             "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name(name)}"},
-            "StringEquals": {"kms:ViaService": f"{through}.{ctx.cell.aws_region}.amazonaws.com"},
+            "StringEquals": {"kms:ViaService": f"{through}.{ctx.cell.aws_region}.{ctx.cell.dns_suffix}"},
         },
     }

@@ -26,7 +26,11 @@ class Retention:
         mode, days = ("GOVERNANCE", "1") if ctx.sandbox else ("COMPLIANCE", "365")
         mode = ctx.cell.labels.get("retention_mode", mode)
         days = ctx.cell.labels.get("retention_days", days)
-        if mode not in ("GOVERNANCE", "COMPLIANCE") or not days.isdigit() or int(days) < 1:
+        if (
+            mode not in ("GOVERNANCE", "COMPLIANCE")
+            or not (days.isascii() and days.isdigit())
+            or int(days) < 1
+        ):
             raise pulumi.RunError(
                 f"cell {ctx.cell.name}: labels retention_mode {mode!r}, retention_days {days!r}: "
                 "expected GOVERNANCE or COMPLIANCE, and a number of days from 1"

@@ -113,7 +113,7 @@ def _feed(ctx: CellContext, queue: sqs.Queue, processor: Function) -> None:
         "Action": "sqs:SendMessage",
         "Resource": ctx.arn("sqs", ctx.name("ingest")),
         "Condition": {
-            "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{ctx.bucket('landing')}"},
+            "ArnEquals": {"aws:SourceArn": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('landing')}"},
             "StringEquals": {"aws:SourceAccount": ctx.cell.account},
         },
     }

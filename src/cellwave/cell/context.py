@@ -55,7 +55,7 @@ class CellContext:
 
     def arn(self, service: str, resource: str) -> str:
         """The ARN of something of this cell's account and region."""
-        return f"arn:aws:{service}:{self.cell.aws_region}:{self.cell.account}:{resource}"
+        return f"arn:{self.cell.partition}:{service}:{self.cell.aws_region}:{self.cell.account}:{resource}"
 
 
 def context() -> CellContext:

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from cellwave.fleet.partitions import dns_suffix_of, partition_of
 from cellwave.frozen import Frozen
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-AwsRegion = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+AwsRegion = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)+-[0-9]$")]
 
 
 class Cell(Frozen):
@@ -28,6 +29,16 @@ class Cell(Frozen):
     parent: Name | None = None
     labels: dict[str, str] = {}
     role: str | None = None
+
+    @property
+    def partition(self) -> str:
+        """The partition of its region, the second part of every ARN: aws, aws-cn, aws-us-gov, …"""
+        return partition_of(self.aws_region)
+
+    @property
+    def dns_suffix(self) -> str:
+        """What the names of its region's hosts end with: amazonaws.com, amazonaws.com.cn, …"""
+        return dns_suffix_of(self.aws_region)
 
 
 class Place(Frozen):
@@ -190,4 +201,6 @@ class Fleet(Frozen):
 
     def role_arn(self, cell: Cell) -> str | None:
         """The role that a deployment assumes in the cell's account."""
-        return cell.role or (self.role.format(account=cell.account) if self.role else None)
+        return cell.role or (
+            self.role.format(account=cell.account, partition=cell.partition) if self.role else None
+        )

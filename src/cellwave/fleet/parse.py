@@ -14,6 +14,7 @@ from pydantic import Field
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Cell, Fleet, HttpProof, Name, Region, Service
+from cellwave.fleet.partitions import REGIONS
 from cellwave.fleet.yamlfile import Document, Path, did_you_mean, read, validate
 from cellwave.frozen import Frozen
 
@@ -80,7 +81,7 @@ def parse_fleet(files: Mapping[str, str]) -> Fleet:
     _check_identities([*control, *placed])
     _check_partners([*control, *placed], {p.cell.name: p for p in placed})
     _check_parents([*control, *placed], {p.cell.name: p for p in placed})
-    return Fleet(
+    fleet = Fleet(
         role=head.role,
         control=head.control.cell if head.control else None,
         control_services=tuple(head.control.services.values()) if head.control else (),
@@ -90,6 +91,8 @@ def parse_fleet(files: Mapping[str, str]) -> Fleet:
             for r, _ in regions
         ),
     )
+    _check_roles(fleet, [*control, *placed], shared)
+    return fleet
 
 
 def name_cycle(edges: Mapping[str, Mapping[str, str]], verb: str) -> str | None:
@@ -122,7 +125,7 @@ def _with_names(document: Document) -> dict[str, Any]:
 
 
 def _check_services(head: _FleetFile, document: Document) -> None:
-    _check_template(head.role or "", ("account",), document, ("role",))
+    _check_template(head.role or "", ("account", "partition"), document, ("role",))
     groups: list[tuple[Path, dict[Name, Service]]] = [(("services",), head.services)]
     if head.control:
         for name in head.control.services.keys() & head.services.keys():
@@ -211,9 +214,27 @@ def _check_regions(regions: list[tuple[_RegionFile, Document]]) -> None:
 
 
 def _check_identities(cells: list[_Placed]) -> None:
+    for placed in cells:
+        if placed.cell.aws_region not in REGIONS:
+            found = f"AWS has no region {placed.cell.aws_region!r}"
+            raise placed.bad("aws_region", found, did_you_mean(placed.cell.aws_region, REGIONS, "regions"))
     _check_unique(((p.cell.name, p.where("name")) for p in cells), "name", "cells")
     places = ((f"{p.cell.account} in {p.cell.aws_region}", p.where("account")) for p in cells)
     _check_unique(places, "account and AWS region", "cells")
+
+
+def _check_roles(fleet: Fleet, cells: list[_Placed], shared: Document) -> None:
+    """A role is of its cell's own partition: none can be assumed from another."""
+    for placed in cells:
+        role, partition = fleet.role_arn(placed.cell), placed.cell.partition
+        if role is None or not role.startswith("arn:") or role.split(":")[1] == partition:
+            continue
+        found = f"{placed.cell.name} is in the partition {partition}, its role is {role}"
+        right = (
+            "arn:{partition}:iam::{account}:role/…" if placed.cell.role is None else f"arn:{partition}:iam::…"
+        )
+        where = placed.where("role") if placed.cell.role else shared.where("role")
+        raise BadInput(where, found, right)
 
 
 def _check_unique(items: Iterable[tuple[str, str]], what: str, of: str) -> None:

@@ -27,9 +27,9 @@ Path = tuple[str | int, ...]
 
 _ACCOUNT = 'an AWS account id: exactly 12 digits, in quotes ("200000000001")'
 _PATTERNS = {
-    r"^\d{12}$": _ACCOUNT,
+    r"^[0-9]{12}$": _ACCOUNT,
     r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens, a letter first",
-    r"^[a-z]{2}(-[a-z]+)+-\d$": "an AWS region, such as us-west-2",
+    r"^[a-z]+(-[a-z]+)+-[0-9]$": "an AWS region, such as us-west-2",
 }
 
 

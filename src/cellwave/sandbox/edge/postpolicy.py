@@ -15,7 +15,7 @@ _DISPOSITION = re.compile(
     rb'content-disposition: *form-data; *name=(?:"([^"\r\n]+)"|([\w.-]+))(?:; *filename="[^"\r\n]*")?',
     re.IGNORECASE,
 )
-_CREDENTIAL = re.compile(r"(\d{12}|ASIA\w+)/(\d{8})/([a-z0-9-]+)/s3/aws4_request")
+_CREDENTIAL = re.compile(r"(\d{12}|ASIA\w+)/(\d{8})/([a-z0-9-]+)/s3/aws4_request", re.ASCII)
 
 
 class Refused(Exception):

@@ -110,7 +110,7 @@ class Aws:
         self.client(service).get_waiter(waiter).wait(WaiterConfig=often, **explicit)
 
     def arn(self, service: str, resource: str) -> str:
-        """The ARN of something of this account and region."""
+        """The ARN of something of this account and region, as the emulator writes it: of one partition."""
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
