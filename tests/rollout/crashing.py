@@ -23,6 +23,7 @@ from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
+from cellwave.rollout.state import Turn
 
 TARGET = "file:///nowhere"
 
@@ -90,11 +91,11 @@ class CrashingRecords(Records):
 
     dying: Dying
 
-    def commit_turn(self, state: object, notes: object, at: float, target: str) -> None:
+    def commit_turn(self, turn: Turn, at: float, target: str) -> None:
         """Keep a decision, and die on either side of it."""
-        self.dying.here(f"before turn {getattr(state, 'turn', 0)}")
-        super().commit_turn(state, notes, at, target)  # type: ignore[arg-type]
-        self.dying.here(f"after turn {getattr(state, 'turn', 0)}")
+        self.dying.here(f"before turn {turn.state.turn}")
+        super().commit_turn(turn, at, target)
+        self.dying.here(f"after turn {turn.state.turn}")
 
 
 def main(folder: Path, name: str) -> None:

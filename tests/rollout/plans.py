@@ -35,6 +35,7 @@ def plan(
                         after=() if service == "storage" else (f"{cell}.storage",),
                         release=NEW,
                         previous=previous,
+                        stateful=service == "storage",
                     )
                     for cell in cells
                     for service in SERVICES

@@ -28,6 +28,7 @@ from cellwave.rollout.state import (
     State,
     Ticked,
     first_state,
+    remains,
     reverse_state,
 )
 from cellwave.waves.model import Bake, Plan
@@ -42,6 +43,7 @@ class World:
         self.now = 100.0
         self.pending: list[Effect] = []
         self.log: list[str] = []
+        self.ran: dict[str, str | None] = {}
         self.feed(Started(at=self.now, actor="ann"))
 
     def feed(self, event: Event) -> None:
@@ -50,6 +52,7 @@ class World:
         self.state = turn.state
         self.pending += turn.effects
         self.log += [note.kind for note in turn.notes]
+        self.ran |= {ran.deployment: ran.release for ran in turn.ran}
 
     def take(self, kind: type[Effect]) -> list[Effect]:
         """The effects of a kind that were asked for since the last take."""
@@ -184,31 +187,70 @@ def test_a_failed_deployment_lets_running_ones_finish_then_rolls_back() -> None:
     assert {d.step.deployment for d in world.deploys()} == {"a.storage", "b.storage"}
 
 
-def test_without_a_release_before_it_a_failure_is_final() -> None:
-    """A first release has nothing to go back to: the rollout failed, and says so."""
+def test_a_first_deployment_that_fails_is_taken_away_and_data_stays() -> None:
+    """What was made goes, in reverse, but for what a stateful service keeps, which is said."""
+    world = World(plan([["a"]], previous=None))
+    world.passed_check()
+    world.end(world.deploys()[0])
+    ingest, query = world.deploys()
+    world.end(ingest)
+    world.end(query, ok=False)
+    removals = world.deploys()
+    assert {(d.step.deployment, d.step.removes, d.back) for d in removals} == {
+        ("a.ingest", True, True),
+        ("a.query", True, True),
+    }
+    for removal in removals:
+        world.end(removal)
+    assert world.state.outcome == "rolled_back"
+    assert "a.storage stays, with the data" in world.state.reason
+    assert world.ran == {"a.storage": NEW, "a.ingest": None, "a.query": None}
+
+
+def test_a_first_release_that_only_made_data_is_over_at_once() -> None:
+    """There is nothing to take away; it is said what stays."""
     world = World(plan([["a"]], previous=None))
     world.passed_check()
     world.end(world.deploys()[0], ok=False)
-    assert world.state.outcome == "failed"
-    assert "nothing to go back to" in world.state.reason
+    assert world.state.outcome == "rolled_back"
+    assert "a.storage stays" in world.state.reason
 
 
-def test_what_has_nothing_to_go_back_to_is_named() -> None:
-    """One cell is new, one is not: the old one goes back, and a person learns of the other."""
-    made = plan([["a", "b"]])
-    wave = made.waves[0]
-    steps = tuple(s.model_copy(update={"previous": None}) if s.cell == "b" else s for s in wave.steps)
-    world = World(made.model_copy(update={"waves": (wave.model_copy(update={"steps": steps}),)}))
+def test_what_a_stack_runs_is_recorded_by_the_step_that_ran_it() -> None:
+    """Also when it converges in the very turn that turns the rollout round."""
+    world = World(plan([["a", "b"]]))
     world.passed_check()
     one, two = world.deploys()
-    world.end(one)
+    world.end(one, ok=False)
     world.end(two)
+    assert world.state.back is not None
+    assert world.ran == {"b.storage": NEW}
+    world.run_all()
+    assert world.ran["b.storage"] == OLD
+
+
+def test_starting_what_already_runs_and_taking_it_back_changes_and_holds_nothing() -> None:
+    """A rollout of the serving release brought nothing that could be to blame."""
+    world = World(plan([["a"]], previous=NEW))
+    world.passed_check()
+    world.end(world.deploys()[0])
     world.order("rollback")
-    world.run_all()
-    world.run_all()
-    assert world.state.outcome == "failed"
-    assert "b.storage (it ran nothing before)" in world.state.reason
-    assert "a.storage" not in world.state.reason
+    for deploy in world.deploys():
+        world.end(deploy, ok=False)
+    assert world.state.outcome == "rolled_back"
+    assert not world.take(Hold)
+    assert not world.deploys()
+
+
+def test_approval_names_the_one_way_doors() -> None:
+    """A person who says yes knows what will not come back."""
+    made = plan([["a"]], approve=True)
+    wave = made.waves[0]
+    steps = tuple(
+        s.model_copy(update={"one_way": "moves the index"}) if s.stateful else s for s in wave.steps
+    )
+    world = World(made.model_copy(update={"waves": (wave.model_copy(update={"steps": steps}),)}))
+    assert world.state.waiting == "approval of wave w1; one-way door storage: moves the index"
 
 
 def test_a_transient_error_is_tried_again_then_waits_for_a_person() -> None:
@@ -395,20 +437,60 @@ def test_a_rollback_is_never_rolled_back_and_names_what_is_stuck() -> None:
     assert "a.query" in world.state.reason
 
 
+def reversed_(ended: State, running: dict[str, str]) -> tuple[World, list[str]]:
+    """A rollout that takes back what is left of an ended one, run to its end; the deployments in order."""
+    rest = remains(ended, running)
+    reverse = World(plan([["a"]]))
+    reverse.pending, reverse.log = [], []
+    reverse.state = reverse_state("v2-2", ended, rest.undone, "ann asked for it", 500.0)
+    reverse.feed(Started(at=500.0, actor="ann"))
+    return reverse, reverse.run_all() + reverse.run_all()
+
+
 def test_an_ended_rollout_can_be_taken_back() -> None:
     """A rollout made of an ended one goes straight back, in reverse, and ends rolled back."""
     world = World(plan([["a"], ["b"]]))
     for _ in range(2):
         world.passed_check()
         world.run_all()
-    reverse = World(plan([["a"]]))
-    reverse.pending, reverse.log = [], []
-    reverse.state = reverse_state("v2-2", world.state, "ann asked for it", 500.0)
-    reverse.feed(Started(at=500.0, actor="ann"))
-    names = reverse.run_all()
+    reverse, names = reversed_(world.state, cast(dict[str, str], world.ran))
     assert [name.split(".")[0] for name in names] == ["b"] * 3 + ["a"] * 3
     assert names[2] == "b.storage"
     assert reverse.state.outcome == "rolled_back"
+    assert reverse.state.undo_since == world.state.undo_since
+
+
+def test_an_ended_rollout_is_taken_back_as_far_as_it_still_runs() -> None:
+    """A cell that runs something else by now is left, and named; it is not even leased."""
+    world = World(plan([["a"], ["b"]]))
+    for _ in range(2):
+        world.passed_check()
+        world.run_all()
+    running = {
+        **cast(dict[str, str], world.ran),
+        **{f"a.{s}": "x" * 64 for s in ("storage", "ingest", "query")},
+    }
+    assert remains(world.state, running).left[0] == "a.storage runs xxxxxxxxxxxx"
+    reverse, names = reversed_(world.state, running)
+    assert {name.split(".")[0] for name in names} == {"b"}
+    assert reverse.state.forward.plan.cells == ("b",)
+    assert reverse.state.outcome == "rolled_back"
+
+
+def test_a_rollback_that_got_stuck_is_gone_on_with() -> None:
+    """Only what did not go back is taken back again."""
+    world = World(plan([["a"], ["b"]]))
+    world.passed_check()
+    world.run_all()
+    world.order("rollback")
+    while deploys := world.deploys():
+        for deploy in deploys:
+            world.end(deploy, ok=deploy.step.service == "query")
+    assert world.state.outcome == "failed"
+    reverse, names = reversed_(world.state, cast(dict[str, str], world.ran))
+    assert names == ["a.ingest", "a.storage"]
+    assert reverse.state.outcome == "rolled_back"
+    assert remains(world.state, dict.fromkeys(["a.ingest", "a.storage", "a.query"], OLD)).undone == ()
 
 
 def test_late_words_of_an_earlier_attempt_are_ignored() -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from cellwave.errors import Leased
 from cellwave.rollout.journal import faults
 from cellwave.rollout.records import JOURNAL, Records, RolloutRow, StackRow, metadata, process_owner
-from cellwave.rollout.state import Commanded, Note, first_state
+from cellwave.rollout.state import Commanded, Note, Ran, Turn, first_state
 from tests.rollout.plans import NEW, plan
 
 
@@ -55,7 +55,7 @@ def test_a_decision_kept_twice_is_kept_once(records: Records) -> None:
     records.create_rollout(made)
     state = made.state.model_copy(update={"turn": 1})
     for _ in range(2):
-        records.commit_turn(state, [Note(kind="started", text="x")], 2.0, "t")
+        records.commit_turn(Turn(state=state, notes=(Note(kind="started", text="x"),)), 2.0, "t")
     assert [e.kind for e in records.journal()] == ["started"]
 
 
@@ -63,16 +63,22 @@ def test_a_converged_stack_is_recorded_with_its_release(records: Records) -> Non
     """The planner learns from it what each stack runs; another backend's stacks are another's."""
     made = row("v1-1", ["a"])
     records.create_rollout(made)
-    records.commit_turn(made.state, [Note(kind="converged", text="", subject="a.storage")], 2.0, "t")
-    assert {name: stack.release for name, stack in records.stacks("t").items()} == {"a.storage": NEW}
+    ran = Ran(deployment="a.storage", release=NEW, outputs={"url": "x"})
+    records.commit_turn(Turn(state=made.state, ran=(ran,)), 2.0, "t")
+    assert {n: (s.release, s.outputs) for n, s in records.stacks("t").items()} == {
+        "a.storage": (NEW, {"url": "x"})
+    }
     assert records.stacks("elsewhere") == {}
+    gone = Ran(deployment="a.storage", release=None)
+    records.commit_turn(Turn(state=made.state, ran=(gone,)), 3.0, "t")
+    assert records.stacks("t") == {}
 
 
 def test_leases_end_with_the_rollout(records: Records) -> None:
     """Whatever the outcome."""
     made = row("v1-1", ["a"])
     records.create_rollout(made)
-    records.commit_turn(made.state.model_copy(update={"outcome": "failed", "turn": 1}), [], 2.0, "t")
+    records.commit_turn(Turn(state=made.state.model_copy(update={"outcome": "failed", "turn": 1})), 2.0, "t")
     assert records.leases() == {}
 
 

@@ -8,6 +8,7 @@ from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.project import Project
 from cellwave.releases.model import Release
+from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Bake, Plan, Strategy, Wave
 from cellwave.waves.parse import parse_strategy
 from cellwave.waves.planner import make_plan, make_rollback
@@ -125,6 +126,7 @@ def test_the_way_back_reverses_waves_cells_and_services(plan: Plan) -> None:
     assert (back.direction, back.release, back.version) == ("back", RELEASE.digest, "v2")
     assert [(wave.number, wave.bake, wave.concurrency) for wave in back.waves if wave.steps] == [
         (3, Bake(), 4),
+        (2, Bake(), 1),
         (1, Bake(), 1),
     ]
     assert [step.deployment for step in back.waves[-1].steps] == [
@@ -147,14 +149,29 @@ def test_the_way_back_runs_each_deployments_own_old_release(fleet: Fleet, strate
     ]
 
 
-def test_what_ran_nothing_before_is_left_and_named(plan: Plan) -> None:
+def test_what_ran_nothing_before_is_taken_away_and_data_is_kept_and_named(plan: Plan) -> None:
     """There is no release to go back to in eu-west-1, and the plan says so where the cell stood."""
     back = make_rollback(plan, ["ap-south-1.storage", "eu-west-1.storage", "eu-west-1.query"])
-    assert back.cells == ("ap-south-1",)
-    assert back.waves[0].steps == ()
-    assert back.waves[0].reasons == {
-        "eu-west-1": "eu-west-1.storage, eu-west-1.query left as it is: no release ran there before"
-    }
+    assert [(s.deployment, s.removes) for s in back.steps] == [
+        ("eu-west-1.query", True),
+        ("ap-south-1.storage", False),
+    ]
+    assert back.waves[0].steps[0].release == RELEASE.digest, "the program that made it"
+    text = "touched by the rollout; eu-west-1.storage keeps its data: no release ran there before"
+    assert back.waves[0].reasons == {"eu-west-1": text}
+
+
+def test_a_one_way_door_is_shown_wherever_a_plan_is(fleet: Fleet, strategy: Strategy) -> None:
+    """In the table, the pictures, the reasons, and when a person is asked; a way back has none."""
+    why_not = 'the index moves to "v2"'
+    services = tuple(s.model_copy(update={"one_way": why_not} if s.stateful else {}) for s in fleet.services)
+    plan = make_plan(fleet.model_copy(update={"services": services}), strategy, RELEASE, {})
+    door = f"one-way door storage: {why_not}"
+    assert all(door in row.services for row in to_rows(plan))
+    assert door in why(plan, "ap-south-1")
+    assert door.replace('"', '\\"') in to_dot(plan)
+    assert door.replace('"', "#quot;") in to_mermaid(plan)
+    assert not make_rollback(plan, ["ap-south-1.storage"]).waves[0].doors
 
 
 def test_what_ran_this_very_release_before_stays(fleet: Fleet, strategy: Strategy) -> None:
@@ -167,8 +184,10 @@ def test_what_ran_this_very_release_before_stays(fleet: Fleet, strategy: Strateg
 
 def test_order_holds_across_services_that_were_not_touched(fleet: Fleet, strategy: Strategy) -> None:
     """A pair goes back one after the other even when what tied them together has nothing to go back to."""
-    running = {"us-west-2.storage": "old", "us-east-1.query": "old"}
-    plan = make_plan(fleet, strategy, RELEASE, running)
+    running: dict[str, str | None] = dict.fromkeys(fleet.stacks, RELEASE.digest)
+    plan = make_plan(
+        fleet, strategy, RELEASE, {**running, "us-west-2.storage": "old", "us-east-1.query": "old"}
+    )
     back = make_rollback(plan, [step.deployment for step in plan.steps])
     assert {step.deployment: step.after for step in back.steps} == {
         "us-east-1.query": (),

@@ -204,7 +204,8 @@ def test_no_executor_puts_a_pair_or_too_much_traffic_in_flight(
 def test_the_way_back_is_the_exact_reverse_of_what_was_touched(
     world: tuple[Fleet, Strategy, Plan], random: Random, stop_after: int
 ) -> None:
-    """Stopped anywhere, the way back restores every touched deployment that had another release, and no other.
+    """Stopped anywhere, the way back restores every touched deployment that had another release, takes away every
+    one that had none and keeps no data, and touches no other.
 
     What had to come before on the way forward comes after on the way back, in whatever order steps are started; a
     failover pair is never in flight together.
@@ -214,8 +215,10 @@ def test_the_way_back_is_the_exact_reverse_of_what_was_touched(
     forward.run(stop_after)
     back = make_rollback(plan, forward.started)
     steps = {step.deployment: step for step in plan.steps}
-    assert [(s.deployment, s.release, s.previous) for s in back.steps] == [
-        (name, OLD, RELEASE.digest) for name in reversed(forward.started) if steps[name].previous == OLD
+    assert [(s.deployment, s.release, s.removes) for s in back.steps] == [
+        (name, steps[name].previous or RELEASE.digest, steps[name].previous is None)
+        for name in reversed(forward.started)
+        if steps[name].previous == OLD or (steps[name].previous is None and not steps[name].stateful)
     ]
 
     def watch(wave: PlannedWave, flying: set[str]) -> None:

@@ -17,7 +17,8 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     """
     context = here()
     fleet, _ = context.configuration()
-    versions = {item.digest: item.version for item in context.store.list()}
+    releases = context.store.list()
+    versions = {r.digest: r.version + (" (held)" if context.store.held(r.digest) else "") for r in releases}
     running, leases = context.stacks(), context.records.leases()
     rows: list[dict[str, Any]] = []
     for cell in fleet.every_cell:

@@ -8,7 +8,8 @@ import typer
 
 from cellwave.cli.context import here
 from cellwave.cli.show import tell, tell_json, when
-from cellwave.errors import CellwaveError
+from cellwave.errors import BadInput, CellwaveError
+from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.rollout.journal import Entry, faults
 
 app = typer.Typer(help="Read and prove the journal.", no_args_is_help=True, rich_markup_mode="rich")
@@ -24,7 +25,14 @@ def show(
 
     Example: [bold]cellwave journal show v2-1[/]
     """
-    for entry in here().records.journal(rollout):
+    records = here().records
+    entries = records.journal(rollout)
+    if rollout is not None and not entries and records.rollout(rollout) is None:
+        known = [row.id for row in records.rollouts()]
+        raise BadInput(
+            f"rollout {rollout!r}", "there is none of that name", did_you_mean(rollout, known, "rollouts")
+        )
+    for entry in entries:
         tell_json(entry.model_dump()) if as_json else tell(line(entry, dated=True))
 
 

@@ -51,7 +51,7 @@ def _root(
 ) -> None:
     """Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.
 
-    Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person.
+    Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person, 130 detached by Ctrl-C.
     """
 
 

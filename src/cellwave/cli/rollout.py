@@ -19,7 +19,7 @@ from cellwave.cli.show import console, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
 from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.rollout.records import RolloutRow
-from cellwave.rollout.state import Action, Commanded, first_state, reverse_state
+from cellwave.rollout.state import Action, Commanded, first_state, remains, reverse_state
 from cellwave.rollout.worker import ensure_worker
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
@@ -27,6 +27,7 @@ Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
+DETACHED = 130  # as a shell says of a command that Ctrl-C ended: how the rollout ends is not known yet
 POLL_SECONDS = 0.2
 TAKEN_SECONDS = 45.0
 
@@ -98,7 +99,10 @@ def watch(name: Name = None) -> None:
     Example: [bold]cellwave rollout watch v2-1[/]
     """
     context = here()
-    raise typer.Exit(follow(context, find(context, name).id))
+    row = find(context, name)
+    if not row.state.outcome:
+        require_same_target(context, row)
+    raise typer.Exit(follow(context, row.id))
 
 
 @app.command("list")
@@ -143,47 +147,59 @@ def pause(name: Name = None, reason: Reason = "") -> None:
 def resume(name: Name = None, reason: Reason = "") -> None:
     """Go on after a pause, or try again what failed for want of a credential, quota or lock.
 
+    One that has ended without being done is continued by a new rollout of its release.
+
     Example: [bold]cellwave rollout resume[/]
     """
-    command("resume", name, reason)
+    context = here()
+    row = find(context, name)
+    if row.state.outcome in ("failed", "rolled_back"):
+        require_same_target(context, row)
+        raise typer.Exit(follow(context, begin(context, row.state.forward.plan.release)))
+    command("resume", row.id, reason)
 
 
 @app.command()
 def rollback(name: Name = None, reason: Reason = "") -> None:
     """Reverse a rollout now, and follow it: what runs is interrupted, everything it touched goes back.
 
-    One that has ended is reversed too, by a new rollout, as long as its cells still run its release.
+    One that has ended is reversed too, by a new rollout, stack by stack, as far as they still run what it brought.
 
     Example: [bold]cellwave rollout rollback -m "customers report errors"[/]
     """
     context = here()
     row = find(context, name)
-    if row.state.outcome == "done":
+    if row.state.outcome:
         raise typer.Exit(follow(context, begin_reverse(context, row, reason or "no reason given")))
     command("rollback", row.id, reason)
     raise typer.Exit(follow(context, row.id))
 
 
 def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
-    """Record a rollout that takes an ended one back; its name. BadInput when its cells run something else by now."""
+    """Record a rollout that takes back what is left of an ended one; its name. BadInput when nothing is left."""
+    require_same_target(context, ended)
     context.ready()
-    plan, stacks = ended.state.forward.plan, context.records.stacks(context.target)
-    other = [
-        f"{name} runs {stacks[name].release[:12]}"
-        for name in ended.state.touched
-        if name in stacks and stacks[name].release != plan.release
-    ]
-    if other:
-        raise BadInput(
-            f"rollout {ended.id}", f"its cells have moved on: {'; '.join(other)}", "the newest rollout"
-        )
-    name = context.records.next_id(plan.version)
+    running = {name: row.release for name, row in context.records.stacks(context.target).items()}
+    rest = remains(ended.state, running)
+    if not rest.undone:
+        found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
+        raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
+    if rest.left:
+        say(f"left as they are, since they have moved on: {'; '.join(rest.left)}")
+    name = context.records.next_id(ended.state.forward.plan.version)
     why = f"{whoami()} asked for it: {reason}"
-    state = reverse_state(name, ended.state, why, time.time())
+    state = reverse_state(name, ended.state, rest.undone, why, time.time())
     row = RolloutRow(id=name, created=time.time(), actor=whoami(), target=context.target, state=state)
     context.records.create_rollout(row)
     ensure_worker(context.project, context.environment)
     return name
+
+
+def require_same_target(context: Context, row: RolloutRow) -> None:
+    """BadInput when a rollout works on another state backend than this shell: nobody here could carry a command out."""
+    if row.target != context.target:
+        found = f"it works on {row.target}, but this shell on {context.target}"
+        raise BadInput(f"rollout {row.id}", found, f"PULUMI_BACKEND_URL={row.target}")
 
 
 def command(action: Action, name: str | None, reason: str) -> None:
@@ -192,8 +208,8 @@ def command(action: Action, name: str | None, reason: str) -> None:
     row = find(context, name)
     if row.state.outcome:
         raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
+    require_same_target(context, row)
     event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
-    _ = context.environment  # Unavailable first: nothing is recorded that nobody here could carry out
     known = len(context.records.journal(row.id))
     context.records.command(str(uuid.uuid4()), row.id, event)
     deadline = time.monotonic() + TAKEN_SECONDS
@@ -264,7 +280,7 @@ def follow(context: Context, name: str) -> int:
         row = _draw(context, name, out) if out.is_terminal else _tell(context, name)
     except KeyboardInterrupt:
         say(f"\ndetached; {name} goes on. Come back with: cellwave rollout watch {name}")
-        return 0
+        return DETACHED
     tell_what_next(row)
     return EXITS[row.state.status]
 

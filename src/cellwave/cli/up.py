@@ -13,6 +13,7 @@ from cellwave.cli.show import console, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Place, Service
+from cellwave.rollout.decide import changes_in_words
 from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
 
@@ -71,6 +72,7 @@ def deploy_service(
         source=str(source),
         release=release,
         stateful=service.stateful,
+        one_way=bool(service.one_way),
         place=place,
     )
     with console(stderr=True).status(text(stack)) as status:
@@ -79,11 +81,25 @@ def deploy_service(
             status.update(text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
 
         result = deployer.run(job, progress=progress, aborted=lambda: False)
+    known = stack in context.records.stacks(context.target)
     record(context, stack, release, result)
     if result.outcome != "succeeded":
-        raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}")
-    changes = ", ".join(f"{count} {operation}" for operation, count in sorted(result.changes.items()))
-    tell(f"{stack}  {changes or 'no changes'}  {result.seconds:.1f} s")
+        undone = "" if known else clear(deployer, job)
+        raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}{undone}")
+    changes = changes_in_words(result.changes, result.changed_outputs)
+    tell(f"{stack}  {changes}  {result.seconds:.1f} s")
+
+
+def clear(deployer: Deployer, failed: Job) -> str:
+    """Take a stack away whose first deployment failed, and say so; what a stateful service may keep already, stays."""
+    if failed.stateful:
+        return f"; what was made of {failed.stack} stays: it is stateful"
+    attempt = f"{failed.attempt}:clear"
+    job = failed.model_copy(update={"attempt": attempt, "operation": "destroy"})
+    result = deployer.run(job, progress=lambda _: None, aborted=lambda: False)
+    if result.outcome != "succeeded":
+        return f"; taking away what was made of it {result.outcome} too: {result.reason}"
+    return "; nothing ran there before, so what was made of it was taken away again"
 
 
 def record(context: Context, stack: str, release: str, result: Result) -> None:

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
-from cellwave.deploy.events import Story, name_of, read_story
+from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
@@ -173,12 +173,26 @@ def _once(at: Drive) -> Result:
     if not story.finished:
         reason = "the engine succeeded, but its event log is not whole: is the disk full?"
         return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
-    result = Result(outcome="succeeded", changes=story.changes, outputs=story.outputs)
+    result = Result(
+        outcome="succeeded",
+        changes=story.changes,
+        outputs=story.outputs,
+        changed_outputs=_changed_outputs(deployment, story) if at.job.operation == "up" else 0,
+    )
     if at.job.place and at.job.operation == "up":
         state = _export(at).get("deployment") or {}
         if elsewhere := foreign(state.get("resources", []), at.job.place):
             return result.model_copy(update={"outcome": "failed", "reason": "; ".join(elsewhere)})
     return result
+
+
+def _changed_outputs(before: Deployment, story: Story) -> int:
+    """How many of the stack's outputs an update changed; none of a stack that was not there."""
+    stack = next((r for r in before.get("resources", ()) if r["type"] == STACK_TYPE), None)
+    if stack is None:
+        return 0
+    old, new = plain_outputs(stack.get("outputs") or {}), story.outputs
+    return sum(old.get(name) != new.get(name) for name in old.keys() | new.keys())
 
 
 def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:

@@ -39,7 +39,8 @@ class Job(Frozen):
 
 
 class Result(Frozen):
-    """What came of a job. `changes` counts resources by operation (create, update, same, delete, replace).
+    """What came of a job. `changes` counts resources by operation (create, update, same, delete, replace), and
+    `changed_outputs` the stack outputs that are new, gone or others than before.
 
     `reason` is in words when the outcome is not "succeeded"; `transient` marks a lone credential, throttling or quota
     error, worth one more try. `owner` names who holds the lock when the outcome is "locked". `seconds` is wall time.
@@ -48,6 +49,7 @@ class Result(Frozen):
     outcome: Outcome
     changes: dict[str, int] = {}
     outputs: dict[str, str] = {}
+    changed_outputs: int = 0
     reason: str = ""
     transient: bool = False
     owner: str = ""

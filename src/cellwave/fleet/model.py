@@ -132,7 +132,7 @@ class Service(Frozen):
     release must carry to run that program again later (default: the program's folder). `code` are the folders
     whose content is the code that runs; their digest is what the service must report. Texts of signals and
     proof may hold `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a
-    stack output).
+    stack output). `one_way` declares that this release may replace or delete what a stateful service keeps, and why.
     """
 
     name: Name
@@ -141,6 +141,7 @@ class Service(Frozen):
     code: tuple[str, ...] = ()
     needs: tuple[Name, ...] = ()
     stateful: bool = False
+    one_way: str | None = Field(default=None, min_length=1)
     host: Name | None = None
     signals: dict[Name, Signal] = {}
     proof: HttpProof | ParameterProof | None = None

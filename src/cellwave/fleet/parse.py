@@ -160,6 +160,9 @@ def _check_service(service: Service, known: Mapping[str, Service], document: Doc
         if need not in known:
             found = f"{service.name} needs {need}, which is not a service"
             raise document.bad((*path, "needs", index), found, did_you_mean(need, known, "services"))
+    if service.one_way and not service.stateful:
+        found = f"{service.name} is declared one_way, but keeps nothing that could be lost"
+        raise document.bad((*path, "one_way"), found, "stateful: true beside it, or no one_way")
     if isinstance(service.proof, HttpProof) and not service.code:
         found = f"{service.name} proves itself by the digest of its code, but declares no code"
         raise document.bad(

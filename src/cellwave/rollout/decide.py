@@ -21,6 +21,7 @@ from cellwave.rollout.state import (
     Leg,
     Observe,
     Observed,
+    Ran,
     Started,
     State,
     Ticked,
@@ -74,9 +75,12 @@ def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
     if event.back != (state.back is not None) or track.attempt != event.attempt or track.phase != "running":
         return turn
     if event.converged:
-        changed = ", ".join(f"{n} {op}" for op, n in event.changes.items() if op != "same") or "no changes"
+        step = next(s for s in leg.plan.steps if s.deployment == event.deployment)
+        release = None if step.removes else step.release
+        turn = turn.record(Ran(deployment=event.deployment, release=release, outputs=event.outputs))
         turn = set_track(turn, event.deployment, "converged", event.at, outputs=event.outputs)
-        return turn.note("converged", f"{changed} in {event.seconds:.1f} s", subject=event.deployment)
+        text = f"{changes_in_words(event.changes, event.changed_outputs)} in {event.seconds:.1f} s"
+        return turn.note("converged", text, subject=event.deployment)
     allowed = BACK_ATTEMPTS - 1 if event.back else leg.plan.retries if event.transient else 0
     if event.attempt <= allowed and (event.back or not state.condemned):
         turn = set_track(turn, event.deployment, "pending", event.at, reason=event.reason)
@@ -91,6 +95,14 @@ def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
     if len({step.cell for step in turn.state.leg.failed}) > leg.plan.tolerance:
         return condemn(turn, event.at, f"{event.deployment} failed: {event.reason}")
     return turn
+
+
+def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:
+    """What a deployment changed: resources by operation, and outputs of the stack."""
+    parts = [f"{count} {operation}" for operation, count in sorted(changes.items()) if operation != "same"]
+    if changed_outputs:
+        parts.append(f"{changed_outputs} output{'s' if changed_outputs > 1 else ''} changed")
+    return ", ".join(parts) or "no changes"
 
 
 def absorb_checked(turn: Turn, event: Checked) -> Turn:
@@ -215,13 +227,13 @@ def turn_back(turn: Turn, at: float) -> Turn:
         return turn
     if not state.touched:
         return finish(turn, at, "rolled_back", f"{state.condemned}; nothing had been touched")
+    touched = [step for step in state.forward.plan.steps if step.deployment in state.touched]
+    if all(step.previous == step.release for step in touched):
+        return finish(turn, at, "rolled_back", f"{state.condemned}; it ran there before, and still does")
     turn = turn.ask(Hold(release=state.forward.plan.release, reason=state.condemned))
     back = make_rollback(state.forward.plan, state.touched)
     if not back.steps:
-        touched = ", ".join(state.touched)
-        return finish(
-            turn, at, "failed", f"{state.condemned}; nothing to go back to ({touched} had no release before)"
-        )
+        return finish(turn, at, "rolled_back", f"{state.condemned}{what_stays(state)}")
     text = f"{len(back.steps)} deployments in {len(back.cells)} cells"
     return turn.change(back=Leg(plan=back, stage="deploying")).note("back_started", text)
 
@@ -233,8 +245,9 @@ def enter_wave(turn: Turn, at: float) -> Turn:
         return turn
     wave = state.leg.current
     if wave.approve and state.leg.wave not in state.approved:
-        return turn.change(waiting=f"approval of wave {wave.name}").note(
-            "approval_wanted", f"wave {wave.name}"
+        doors = "".join(f"; one-way door {service}: {why}" for service, why in wave.doors.items())
+        return turn.change(waiting=f"approval of wave {wave.name}{doors}").note(
+            "approval_wanted", f"wave {wave.name}{doors}"
         )
     turn = turn.note("wave", ", ".join(wave.cells), subject=f"wave {wave.name}")
     return turn.change_leg(stage="checking", checking_since=0.0, next_look=at + CHECK_AGAIN_SECONDS).ask(
@@ -264,9 +277,12 @@ def start_ready(turn: Turn, at: float) -> Turn:
         attempt = leg.track(step.deployment).attempt + 1
         turn = set_track(turn, step.deployment, "running", at, attempt=attempt)
         turn = turn.ask(Deploy(step=step, attempt=attempt, back=state.back is not None))
-        turn = turn.note(
-            "deploying", f"release {step.release[:12]}, attempt {attempt}", subject=step.deployment
+        text = (
+            f"taking it away, attempt {attempt}"
+            if step.removes
+            else f"release {step.release[:12]}, attempt {attempt}"
         )
+        turn = turn.note("deploying", text, subject=step.deployment)
     return turn
 
 
@@ -321,11 +337,16 @@ def settle_back(turn: Turn, at: float) -> Turn:
     if leg.wave + 1 < len(leg.plan.waves):
         return advance_wave(turn, at)
     stuck = [s.deployment for s in leg.plan.steps if leg.phase_of(s) != "converged"]
-    touched = (s for s in turn.state.forward.plan.steps if s.deployment in turn.state.touched)
-    stuck += [f"{s.deployment} (it ran nothing before)" for s in touched if s.previous is None]
     if stuck:
         return finish(turn, at, "failed", f"{turn.state.condemned}; could not roll back {', '.join(stuck)}")
-    return finish(turn, at, "rolled_back", turn.state.condemned)
+    return finish(turn, at, "rolled_back", f"{turn.state.condemned}{what_stays(turn.state)}")
+
+
+def what_stays(state: State) -> str:
+    """In words, the stateful stacks that the rollout made and leaves: what they keep is nobody's to throw away."""
+    touched = (s for s in state.forward.plan.steps if s.deployment in state.touched)
+    stays = [s.deployment for s in touched if s.stateful and s.previous is None]
+    return f"; {', '.join(stays)} stay{'s' if len(stays) == 1 else ''}, with the data" if stays else ""
 
 
 def advance_wave(turn: Turn, at: float) -> Turn:

@@ -21,7 +21,7 @@ from cellwave.errors import Leased, Unavailable
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive
 from cellwave.rollout.journal import Entry, seal
-from cellwave.rollout.state import Commanded, Note, State
+from cellwave.rollout.state import Commanded, Note, State, Turn
 
 metadata = sa.MetaData()
 
@@ -172,21 +172,21 @@ class Records:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
             return _rollout(row) if row else None
 
-    def commit_turn(self, state: State, notes: Sequence[Note], at: float, target: str) -> None:
+    def commit_turn(self, turn: Turn, at: float, target: str) -> None:
         """Keep a decision: the state, its journal lines, what each stack now runs; leases go when it has ended.
 
         Doing it twice is the same as once: journal lines have a key made of the rollout and its turn.
         """
+        state = turn.state
         with self._transaction() as db:
             update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == state.rollout)
             db.execute(update.values(state=state.model_dump_json(), ended=bool(state.outcome)))
-            for number, note in enumerate(notes):
+            for number, note in enumerate(turn.notes):
                 self._append(db, f"{state.rollout}/{state.turn}/{number}", at, state.rollout, note)
-            converged = {note.subject for note in notes if note.kind == "converged"}
-            for step in state.leg.plan.steps:
-                if step.deployment in converged:
-                    outputs = state.leg.track(step.deployment).outputs
-                    self._set_stack(db, StackRow(step.deployment, target, step.release, outputs, at))
+            for ran in turn.ran:
+                self._forget_stack(db, ran.deployment, target)
+                if ran.release is not None:
+                    self._set_stack(db, StackRow(ran.deployment, target, ran.release, ran.outputs, at))
             if state.outcome:
                 db.execute(sa.delete(LEASES).where(LEASES.c.owner == state.rollout))
 
@@ -234,7 +234,7 @@ class Records:
     def forget_stack(self, stack: str, target: str) -> None:
         """Record that a stack runs nothing any more."""
         with self._transaction() as db:
-            db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
+            self._forget_stack(db, stack, target)
 
     def set_progress(self, stack: str, text: str, done: int) -> None:
         """What a running engine is doing, for people who watch."""
@@ -294,8 +294,11 @@ class Records:
             if cell not in held:
                 db.execute(sa.insert(LEASES).values(cell=cell, owner=owner, since=time.time()))
 
+    def _forget_stack(self, db: sa.Connection, stack: str, target: str) -> None:
+        db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
+
     def _set_stack(self, db: sa.Connection, row: StackRow) -> None:
-        db.execute(sa.delete(STACKS).where(STACKS.c.stack == row.stack, STACKS.c.target == row.target))
+        self._forget_stack(db, row.stack, row.target)
         db.execute(sa.insert(STACKS).values({**asdict(row), "outputs": json.dumps(row.outputs)}))
 
     def _append(self, db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:

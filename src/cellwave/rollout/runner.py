@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from cellwave.deploy.port import Result
 from cellwave.deploy.reasons import redact
 from cellwave.errors import CellwaveError
-from cellwave.frozen import Frozen
+from cellwave.frozen import Frozen, digest_of
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records
@@ -58,7 +58,8 @@ def launch(url: str, shell: Shell) -> Callable[[str], str]:
         "name": "cellwave",
         "system_database_url": url,
         "application_version": "1",
-        "executor_id": "local",
+        # What another state backend's rollouts were doing when their worker died is not for this one to go on with.
+        "executor_id": digest_of(shell.target)[:16],
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
         "notification_listener_polling_interval_sec": INBOX_POLL_SECONDS,
@@ -105,7 +106,8 @@ def revive(records: Records, target: str) -> None:
 def register(shell: Shell) -> Callable[[str], str]:
     """Register the workflows with DBOS (before its launch); returns the one that runs a rollout by name."""
 
-    @DBOS.workflow(name="deployment")
+    # However often a worker dies, a rollout is not given up: None takes DBOS's own limit away.
+    @DBOS.workflow(name="deployment", max_recovery_attempts=None)
     def deployment(text: str) -> None:
         order = Order.model_validate_json(text)
         if order.attempt > 1:
@@ -116,7 +118,7 @@ def register(shell: Shell) -> Callable[[str], str]:
         )
         DBOS.send(order.rollout, event.model_dump_json(), topic=INBOX)
 
-    @DBOS.workflow(name="rollout")
+    @DBOS.workflow(name="rollout", max_recovery_attempts=None)
     def rollout(name: str) -> str:
         state = State.model_validate_json(plain_step("load", lambda: load(shell, name)))
         begun = Started(at=state.started_at, actor=plain_step("actor", lambda: actor(shell, name)))
@@ -137,7 +139,7 @@ def perform(shell: Shell, deployment: Callable[[str], None], effect: Effect, sta
     """Do what a decision asked for; what is known at once comes back as an event, the rest through the inbox."""
     match effect:
         case Deploy():
-            order = order_for(state.rollout, effect)
+            order = order_for(state, effect)
             with SetWorkflowID(order.name):
                 DBOS.start_workflow(deployment, order.model_dump_json())
         case Abort():
@@ -216,7 +218,7 @@ def actor(shell: Shell, name: str) -> str:
 
 def commit(shell: Shell, turn: Turn, at: float) -> None:
     """Keep a decision."""
-    shell.records.commit_turn(turn.state, turn.notes, at, shell.target)
+    shell.records.commit_turn(turn, at, shell.target)
 
 
 def receive(state: State) -> Event:
@@ -232,7 +234,13 @@ def attempt_name(rollout: str, deployment: str, attempt: int, *, back: bool) -> 
     return f"{rollout}:{deployment}:{'back' if back else 'forward'}:{attempt}"
 
 
-def order_for(rollout: str, effect: Deploy) -> Order:
+def order_for(state: State, effect: Deploy) -> Order:
     """The order that a child workflow carries out."""
-    name = attempt_name(rollout, effect.step.deployment, effect.attempt, back=effect.back)
-    return Order(name=name, rollout=rollout, step=effect.step, attempt=effect.attempt, back=effect.back)
+    return Order(
+        name=attempt_name(state.rollout, effect.step.deployment, effect.attempt, back=effect.back),
+        rollout=state.rollout,
+        step=effect.step,
+        attempt=effect.attempt,
+        back=effect.back,
+        undo_since=state.undo_since if effect.back else None,
+    )

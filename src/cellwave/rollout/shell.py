@@ -41,6 +41,7 @@ class Order(Frozen):
     step: Step
     attempt: int
     back: bool
+    undo_since: float | None = None
 
 
 def ended(order: Order, result: Result) -> Deployed:
@@ -55,6 +56,7 @@ def ended(order: Order, result: Result) -> Deployed:
         transient=result.transient or result.outcome == "locked",
         outputs=result.outputs,
         changes=result.changes,
+        changed_outputs=result.changed_outputs,
         seconds=result.seconds,
     )
 
@@ -81,18 +83,20 @@ class Shell:
         return _fleet(self.store.path(release))
 
     def deploy(self, order: Order) -> Result:
-        """Run the engine on one stack with the release's own program."""
+        """Run the engine on one stack with the release's own program, or take the stack away."""
         step = order.step
         service = self.fleet(step.release).service(step.cell, step.service)
         folder = self.store.path(step.release)
         job = Job(
             attempt=order.name,
             stack=step.deployment,
-            operation="up",
+            operation="destroy" if step.removes else "up",
             program=str(folder / service.program),
             source=str(folder),
             release=step.release,
             stateful=service.stateful,
+            one_way=bool(step.one_way),
+            undo_since=order.undo_since,
             place=self.fleet(step.release).place(step.cell),
         )
         told = 0.0
@@ -123,7 +127,7 @@ class Shell:
         """Look from outside until the expected digest is seen, for PROOF_SECONDS at the most."""
         step, event = order.step, ended(order, result)
         service = self.fleet(step.release).service(step.cell, step.service)
-        if not event.converged or service.proof is None:
+        if not event.converged or service.proof is None or step.removes:
             return event
         # The manifest in the release's own folder: a store that is away must not stop the way back.
         manifest = self.store.path(step.release) / MANIFEST

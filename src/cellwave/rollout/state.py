@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -61,7 +62,8 @@ class Leg(Frozen):
 
 class State(Frozen):
     """Everything a rollout knows. `condemned` says why it must roll back, `waiting` what a person must decide,
-    `paused` who paused it; each is "" when it does not hold. Times are epoch seconds, 0 when not reached."""
+    `paused` who paused it; each is "" when it does not hold. Times are epoch seconds, 0 when not reached; `began_at` is
+    when what it takes back was begun by an earlier rollout (0: it takes back its own)."""
 
     rollout: str
     forward: Leg
@@ -74,6 +76,7 @@ class State(Frozen):
     approved: tuple[int, ...] = ()
     gates: tuple[GateResult, ...] = ()
     turn: int = 0
+    began_at: float = 0.0
     started_at: float = 0.0
     condemned_at: float = 0.0
     ended_at: float = 0.0
@@ -99,6 +102,11 @@ class State(Frozen):
         return "waiting" if self.waiting else "paused" if self.paused else "running"
 
     @property
+    def undo_since(self) -> float:
+        """Since when (epoch seconds) what the engine made in a touched stack is this rollout's own."""
+        return self.began_at or self.started_at
+
+    @property
     def touched(self) -> tuple[str, ...]:
         """The deployments that the forward leg started, in plan order."""
         return tuple(
@@ -111,9 +119,43 @@ def first_state(rollout: str, plan: Plan) -> State:
     return State(rollout=rollout, forward=Leg(plan=plan))
 
 
-def reverse_state(rollout: str, ended: State, why: str, at: float) -> State:
-    """The state of a rollout that takes back what an ended one brought; `at` is epoch seconds."""
-    return State(rollout=rollout, forward=ended.forward, condemned=why, condemned_at=at)
+def reverse_state(rollout: str, ended: State, only: Collection[str], why: str, at: float) -> State:
+    """The state of a rollout that takes back what an ended one brought to these deployments; `at` is epoch seconds."""
+    leg = ended.forward
+    waves = (
+        wave.model_copy(update={"steps": tuple(s for s in wave.steps if s.deployment in only)})
+        for wave in leg.plan.waves
+    )
+    plan = leg.plan.model_copy(update={"waves": tuple(wave for wave in waves if wave.steps)})
+    tracks = {name: track for name, track in leg.tracks.items() if name in only}
+    forward = leg.model_copy(update={"plan": plan, "tracks": tracks, "wave": len(plan.waves) - 1})
+    return State(rollout=rollout, forward=forward, condemned=why, condemned_at=at, began_at=ended.undo_since)
+
+
+class Remains(Frozen):
+    """What is left of an ended rollout: deployments to take back, and those that have moved on, in words."""
+
+    undone: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def remains(ended: State, running: Mapping[str, str]) -> Remains:
+    """What can be taken back of an ended rollout, stack by stack. `running` maps a stack to the digest it runs now.
+
+    Counted are stacks that still run what it brought, or that it left half-changed; not those that went back already,
+    nor those that ran the same before.
+    """
+    undone, left = [], []
+    for step in ended.forward.plan.steps:
+        name, track, now = step.deployment, ended.forward.track(step.deployment), running.get(step.deployment)
+        went_back = ended.back is not None and ended.back.track(name).phase == "converged"
+        if not track.attempt or went_back or step.previous == step.release:
+            continue
+        if now == step.release or (track.phase != "converged" and now == step.previous):
+            undone.append(name)
+        else:
+            left.append(f"{name} runs {now[:12] if now else 'nothing'}")
+    return Remains(undone=tuple(undone), left=tuple(left))
 
 
 class Started(Frozen):
@@ -137,6 +179,7 @@ class Deployed(Frozen):
     transient: bool = False
     outputs: dict[str, str] = {}
     changes: dict[str, int] = {}
+    changed_outputs: int = 0
     seconds: float = 0.0
 
 
@@ -218,12 +261,21 @@ class Note(Frozen):
     subject: str = ""
 
 
+class Ran(Frozen):
+    """What a stack runs since a step converged: a release's digest, or nothing (None) when it was taken away."""
+
+    deployment: str
+    release: str | None
+    outputs: dict[str, str] = {}
+
+
 class Turn(Frozen):
     """What one event led to."""
 
     state: State
     effects: tuple[Effect, ...] = ()
     notes: tuple[Note, ...] = ()
+    ran: tuple[Ran, ...] = ()
 
     def change(self, **fields: object) -> Turn:
         """The turn with fields of its state changed."""
@@ -233,6 +285,10 @@ class Turn(Frozen):
         """The turn with fields of the leg being executed changed."""
         leg = self.state.leg.model_copy(update=fields)
         return self.change(**{"back" if self.state.back else "forward": leg})
+
+    def record(self, ran: Ran) -> Turn:
+        """The turn with what a stack runs now."""
+        return self.model_copy(update={"ran": (*self.ran, ran)})
 
     def ask(self, *effects: Effect) -> Turn:
         """The turn with more effects asked for."""

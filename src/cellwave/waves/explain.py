@@ -31,7 +31,7 @@ def to_rows(plan: Plan) -> list[Row]:
         Row(
             wave=f"{wave.number} {wave.name}",
             cell=cell,
-            services=_services(_steps(wave, cell)),
+            services="; ".join((_services(_steps(wave, cell)), *_doors(wave))),
             concurrency=_concurrency(wave) + (f" ({wave.note})" if wave.note else ""),
             bake=_bake(wave.bake),
             why=wave.reasons.get(cell, ""),
@@ -93,6 +93,8 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
             yield f"In its wave it waits for {', '.join(others)}."
         if steps:
             yield f"Order of its services: {_services(steps)}."
+        for door in _doors(wave):
+            yield f"It has a {door}."
         if wave.note:
             yield f"Its wave changes {_concurrency(wave)}: {wave.note}."
 
@@ -166,13 +168,18 @@ def _services(steps: Sequence[Step]) -> str:
     return ", then ".join(stages)
 
 
+def _doors(wave: PlannedWave) -> list[str]:
+    """What a way back will not bring again, and why that was declared."""
+    return [f"one-way door {service}: {why}" for service, why in wave.doors.items()]
+
+
 def _title(plan: Plan) -> str:
     verb = "back from" if plan.direction == "back" else "to"
     return f"{verb} {plan.version} ({plan.release[:12]}): {len(plan.cells)} cells, {len(plan.waves)} waves"
 
 
 def _heading(wave: PlannedWave) -> str:
-    return f"{wave.number} {wave.name}: {_concurrency(wave)}"
+    return "; ".join((f"{wave.number} {wave.name}: {_concurrency(wave)}", *_doors(wave)))
 
 
 def _concurrency(wave: PlannedWave) -> str:

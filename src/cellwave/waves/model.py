@@ -55,7 +55,9 @@ class Step(Frozen):
     """One deployment of a plan. `after` names the deployments of the same wave that must have converged
     first.
 
-    `release` is the digest to run; `previous` the one that ran before (None: the stack was not there).
+    `release` is the digest to run; `previous` the one that ran before (None: the stack was not there). `one_way` is why
+    the release may take away what the service keeps ("": it may not). A step that `removes` takes the stack away again,
+    which nothing but `release` ever ran on.
     """
 
     cell: str
@@ -63,6 +65,9 @@ class Step(Frozen):
     after: tuple[str, ...] = ()
     release: str
     previous: str | None = None
+    stateful: bool = False
+    one_way: str = ""
+    removes: bool = False
 
     @property
     def deployment(self) -> str:
@@ -90,6 +95,11 @@ class PlannedWave(Frozen):
     def cells(self) -> tuple[str, ...]:
         """The wave's cells in the order of their first step."""
         return tuple(dict.fromkeys(step.cell for step in self.steps))
+
+    @property
+    def doors(self) -> dict[str, str]:
+        """Why each service that is a one-way door in this wave is one."""
+        return {step.service: step.one_way for step in self.steps if step.one_way}
 
 
 class Plan(Frozen):

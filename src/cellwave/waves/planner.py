@@ -73,9 +73,9 @@ def over_budget(fleet: Fleet, budget: float) -> tuple[str, str] | None:
 def make_rollback(plan: Plan, touched: Sequence[str]) -> Plan:
     """The way back of what a rollout touched (deployments in the order of being touched).
 
-    Waves and edges are reversed and nothing bakes. Only what ran another release before goes back; what had
-    none is left as it is, and a reason of its cell says so. KeyError: a deployment that the plan does not
-    have.
+    Waves and edges are reversed and nothing bakes. What ran another release before goes back to it; what ran none is
+    taken away, unless it is stateful: that keeps its data, and a reason of its cell says so. KeyError: a deployment
+    that the plan does not have.
     """
     steps = {step.deployment: step for step in plan.steps}
     rank = {name: place for place, name in enumerate(dict.fromkeys(touched)) if steps[name]}
@@ -103,9 +103,19 @@ def _plan_wave(
     }
     steps = []
     for stack in graph.order(place.__getitem__):
-        cell, service = stack.split(".")
-        after, previous = graph.before(stack), running.get(stack)
-        steps.append(Step(cell=cell, service=service, after=after, release=release.digest, previous=previous))
+        cell, name = stack.split(".")
+        service = fleet.service(cell, name)
+        steps.append(
+            Step(
+                cell=cell,
+                service=name,
+                after=graph.before(stack),
+                release=release.digest,
+                previous=running.get(stack),
+                stateful=service.stateful,
+                one_way=service.one_way or "",
+            )
+        )
     concurrency, note = _concurrency(wave, cells, fleet, strategy)
     return PlannedWave(
         number=number,
@@ -184,23 +194,14 @@ def _weight(cells: Iterable[Cell]) -> float:
 
 def _back_wave(wave: PlannedWave, rank: Mapping[str, int], concurrency: int) -> PlannedWave:
     steps = {step.deployment: step for step in wave.steps if step.deployment in rank}
-    kept = {name: s for name, s in steps.items() if s.previous not in (None, s.release)}
+    left = [name for name, s in steps.items() if s.previous is None and s.stateful]
+    kept = {name: s for name, s in steps.items() if s.previous != s.release and name not in left}
     forward = Graph(
         (s.deployment for s in wave.steps), ((a, s.deployment) for s in wave.steps for a in s.after)
     )
     graph = forward.only(kept).reversed()
     order = graph.order(lambda name: -rank[name])
-    back = [
-        kept[name].model_copy(
-            update={
-                "after": graph.before(name),
-                "release": kept[name].previous,
-                "previous": kept[name].release,
-            }
-        )
-        for name in order
-    ]
-    left = [name for name, step in steps.items() if step.previous is None]
+    back = [_back_step(kept[name], graph.before(name)) for name in order]
     cells = dict.fromkeys(step.cell for step in reversed(steps.values()))
     reasons = {cell: _back_reason(cell, kept, left) for cell in cells}
     return PlannedWave(
@@ -213,8 +214,21 @@ def _back_wave(wave: PlannedWave, rank: Mapping[str, int], concurrency: int) -> 
     )
 
 
+def _back_step(step: Step, after: tuple[str, ...]) -> Step:
+    """The step that undoes a step: the release before it, or nothing where there was none."""
+    return step.model_copy(
+        update={
+            "after": after,
+            "release": step.previous or step.release,
+            "previous": step.release,
+            "one_way": "",
+            "removes": step.previous is None,
+        }
+    )
+
+
 def _back_reason(cell: str, kept: Mapping[str, Step], left: Sequence[str]) -> str:
     parts = ["touched by the rollout"] if any(step.cell == cell for step in kept.values()) else []
     alone = [name for name in left if name.split(".")[0] == cell]
-    parts += [f"{', '.join(alone)} left as it is: no release ran there before"] if alone else []
+    parts += [f"{', '.join(alone)} keeps its data: no release ran there before"] if alone else []
     return "; ".join(parts)
