@@ -112,6 +112,9 @@ def main(folder: Path, name: str) -> None:
         signals=FakeSignals(folder, records.dying),
     )
     rollout = launch(f"sqlite:///{folder / 'cellwave.db'}", shell)
+    # As if every workflow had been recovered more often than DBOS allows unless it is told otherwise.
+    with records.engine.begin() as db:
+        db.exec_driver_sql("UPDATE workflow_status SET recovery_attempts = 500 WHERE status = 'PENDING'")
     while pump(records, rollout, TARGET):
         revive(records, TARGET)
         time.sleep(0.02)

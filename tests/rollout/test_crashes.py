@@ -78,7 +78,8 @@ def begin(folder: Path, *, bad: bool) -> Records:
 
 @pytest.mark.parametrize(("bad", "outcome"), [(False, "done"), (True, "rolled_back")])
 def test_killed_at_every_effect_it_ends_the_same(folder: Path, bad: bool, outcome: str) -> None:
-    """kill -9 before and after every deployment and every kept decision: the next worker goes on where it was."""
+    """kill -9 before and after every deployment and every kept decision: the next worker goes on where it was, also
+    when it is the 500th."""
     records = begin(folder, bad=bad)
     argv = [sys.executable, "-m", "tests.rollout.crashing", str(folder), "v2-1"]
     run = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)

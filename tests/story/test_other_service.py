@@ -135,3 +135,61 @@ def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Stor
     assert "broken on purpose" in out
     assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
     assert "rollback" in hello.run("journal", "show", "v2-1")
+
+
+def versions(story: Story) -> dict[str, str | None]:
+    """Which release the service runs, by cell."""
+    return {row["cell"]: row["services"]["hello"] for row in story.json("cells")}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text of a file, which has it."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_what_a_release_brought_goes_again(hello: Story) -> None:
+    """The first release leaves nothing; a stateful service loses what the next one added, and nothing else; and a
+    rollout that is done goes back as far as its cells still run it."""
+    root = hello.project.root
+    program, waves, fleet = root / "hello" / "__main__.py", root / "waves.yaml", root / "cells" / "fleet.yaml"
+    edit(waves, "cells: [two]", "cells: [two], approve: true")
+    hello.run("release", "build", "--version", "v1")
+    hello.run("rollout", "start", "v1", code=4)
+    assert greeting(hello, "one") == "hello"
+    hello.run("rollout", "rollback", "-m", "not yet", code=3)
+    with pytest.raises(ClientError, match="ParameterNotFound"):
+        greeting(hello, "one")
+    assert versions(hello) == {"one": None, "two": None}
+
+    program.write_text(PROGRAM + 'aws.ssm.Parameter("bad", name="", type="String", value=text)\n')
+    failed = hello.run("up", "one", code=1)
+    assert failed == ""
+    assert not list(
+        (hello.project.home / "sandbox" / "state" / ".pulumi" / "stacks" / "hello").glob("one.*.json")
+    )
+
+    program.write_text(PROGRAM + "# kept\n")
+    edit(fleet, "{program: hello}", "{program: hello, stateful: true}")
+    hello.run("release", "build", "--version", "v2")
+    hello.run("rollout", "start", "v2", code=4)
+    hello.run("rollout", "approve", code=0)
+    hello.run("rollout", "watch")
+    program.write_text(
+        PROGRAM + 'aws.ssm.Parameter("more", name=f"/{cell}/more", type="String", value=text)\n'
+    )
+    edit(fleet, "stateful: true", 'stateful: true, one_way: "the greeting moves"')
+    hello.run("release", "build", "--version", "v3")
+    assert "one-way door hello: the greeting moves" in hello.run("plan", "v3", "--why", "one")
+    assert "one-way door hello: the greeting moves" in hello.run("rollout", "start", "v3", code=4)
+    hello.run("rollout", "rollback", "-m", "no", code=3)
+    assert versions(hello) == {"one": "v2", "two": "v2"}
+    assert greeting(hello, "one") == "hello"
+
+    edit(program, '"hello"', '"good day"')
+    hello.run("up", "one")
+    assert greeting(hello, "one") == "good day"
+    hello.run("rollout", "rollback", "v2-1", "-m", "as far as it goes", code=3)
+    assert greeting(hello, "one") == "good day", "it has moved on"
+    assert versions(hello)["two"] == "v2 (held)", "stateful: what ran nothing before keeps its data"
