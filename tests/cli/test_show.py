@@ -16,7 +16,7 @@ from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.store import open_store
 from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Note, first_state
+from cellwave.rollout.state import Note, Turn, first_state
 from cellwave.text import visible
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
@@ -39,7 +39,9 @@ def hostile_rollout(project: Path, name: str = "v1-1") -> None:
     target = os.environ["PULUMI_BACKEND_URL"]
     row = RolloutRow(id=name, created=time.time(), actor=HOSTILE, target=target, state=state)
     records.create_rollout(row)
-    records.commit_turn(state, [Note(kind="held", text=HOSTILE, actor=HOSTILE)], time.time(), target)
+    records.commit_turn(
+        Turn(state=state, notes=(Note(kind="held", text=HOSTILE, actor=HOSTILE),)), time.time(), target
+    )
 
 
 @pytest.mark.parametrize(

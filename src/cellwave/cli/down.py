@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import Context, here, say, whoami
-from cellwave.cli.show import console, tell, text
+from cellwave.cli.context import Context, here, whoami
+from cellwave.cli.show import console, say, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
