@@ -29,6 +29,30 @@ def test_a_traceback_is_its_last_line_and_place() -> None:
     assert reason_of([Diagnostic(STACK, trace)], "") == "ValueError: x (__main__.py:11)"
 
 
+def test_an_error_of_many_lines_is_told_from_its_first() -> None:
+    """The last line of a traceback may be the end of a message whose beginning matters."""
+    trace = (
+        'Traceback (most recent call last):\n  File "/r/src/shop/__main__.py", line 3, in <module>\n    check()\n'
+        "    ^^^^^^^\nValidationError: 1 error for Cell\naccount\n  must be 12 digits\nsee https://errors.example\n"
+    )
+    assert reason_of([Diagnostic(STACK, trace)], "") == (
+        "ValidationError: 1 error for Cell account must be 12 digits see https://errors.example (__main__.py:3)"
+    )
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_long_error_keeps_its_beginning_and_its_end(log: bool) -> None:
+    """What is left out is in the middle, is counted, and was searched for secrets before."""
+    middle = "https response error, " * 100
+    message = f"error: creating queue: {middle} password: {'hunter2' * 60} AccessDenied: no policy allows it"
+    reason = reason_of([], message) if log else reason_of([Diagnostic(URN, message)], "")
+    assert "creating queue: https" in reason
+    assert reason.endswith("AccessDenied: no policy allows it")
+    assert "characters: see `cellwave logs`" in reason
+    assert "hunter2" not in reason
+    assert len(reason) < 800
+
+
 @pytest.mark.parametrize(
     ("said", "understood"),
     [

@@ -146,7 +146,9 @@ def take_away(context: Context, deployer: Deployer, standing: Standing, why: str
     done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
     context.records.note(str(uuid.uuid4()), Note(kind="down", text=done, actor=whoami(), subject=stack))
     if result.outcome != "succeeded":
-        raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}")
+        raise CellwaveError(
+            f"{stack}: {result.outcome}: {result.reason}", hint=f"all of it: cellwave logs {stack}"
+        )
     context.records.forget_stack(stack, context.target)
     deleted = result.changes.get("delete", 0)
     said = f"{deleted} deleted" if deleted else "was not there"

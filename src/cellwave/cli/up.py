@@ -85,7 +85,9 @@ def deploy_service(
     record(context, stack, release, result)
     if result.outcome != "succeeded":
         undone = "" if known else clear(deployer, job)
-        raise CellwaveError(f"{stack}: {result.outcome}: {result.reason}{undone}")
+        raise CellwaveError(
+            f"{stack}: {result.outcome}: {result.reason}{undone}", hint=f"all of it: cellwave logs {stack}"
+        )
     changes = changes_in_words(result.changes, result.changed_outputs)
     tell(f"{stack}  {changes}  {result.seconds:.1f} s")
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from cellwave.deploy.port import Result
+from cellwave.deploy.port import Job, Result
 
 LONGEST_NAME = 150  # characters; a file system takes 255 bytes
 
@@ -43,6 +43,23 @@ class Attempt:
         return self.folder / "engine.log"
 
     @property
+    def program_log(self) -> Path:
+        """What the program printed."""
+        return self.folder / "program.log"
+
+    @property
+    def begun_at(self) -> float:
+        """When its last run began (epoch seconds); 0 when none did."""
+        try:
+            return self._job.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    @property
+    def _job(self) -> Path:
+        return self.folder / "job.json"
+
+    @property
     def abort_asked(self) -> bool:
         """Whether somebody wants the attempt to end early."""
         return (self.folder / "abort").exists()
@@ -51,12 +68,20 @@ class Attempt:
         """Ask whoever runs the attempt to end it early."""
         (self.folder / "abort").touch()
 
-    def begin(self) -> None:
-        """Make the folder ready for a run; what an earlier, killed run left goes."""
+    def begin(self, job: Job) -> None:
+        """Make the folder ready for a run of the job; what an earlier, killed run left goes."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        for leftover in (self.events, self.log, self.folder / "abort"):
+        for leftover in (self.events, self.log, self.program_log, self.folder / "abort"):
             leftover.unlink(missing_ok=True)
+        self._job.write_text(job.model_dump_json())
+
+    def job(self) -> Job | None:
+        """What was, or is, run; None before that."""
+        try:
+            return Job.model_validate_json(self._job.read_text())
+        except (OSError, ValidationError):
+            return None
 
     def result(self) -> Result | None:
         """The result of an attempt that has ended; None while it has none."""
@@ -74,7 +99,7 @@ class Attempt:
     def tidy(self) -> None:
         """Drop what nobody needs after a success; after a failure a person may want to read it."""
         shutil.rmtree(self.work, ignore_errors=True)
-        for spent in (self.events, self.log, self.folder / "program.log"):
+        for spent in (self.events, self.log, self.program_log):
             spent.unlink(missing_ok=True)
 
     def try_lock(self) -> int | None:

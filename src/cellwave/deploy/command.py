@@ -137,7 +137,7 @@ def _be_host(launch: Launch, gone: int, tell: int) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(launch.environment)
-    output = os.open(launch.attempt.folder / "program.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    output = os.open(launch.attempt.program_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
     folder = launch.program if launch.program.is_dir() else launch.program.parent

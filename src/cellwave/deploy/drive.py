@@ -84,7 +84,7 @@ def drive(task: Task) -> Result:
 
 
 def _prepare(task: Task) -> Drive:
-    task.attempt.begin()
+    task.attempt.begin(task.job)
     project, program = prepare_work(task.job, task.attempt.work)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
     if "PULUMI_DEBUG_PROVIDERS" in environment:

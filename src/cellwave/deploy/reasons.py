@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Sequence
+from itertools import dropwhile
 
 from cellwave.deploy.events import Diagnostic, name_of
 
-LONGEST = 600  # characters of one reason
+LONGEST = 600  # characters of one cause
 
 # Worth one more try: throttling, credentials that ran out, a quota, a connection that broke.
 TRANSIENT = re.compile(
@@ -80,19 +81,31 @@ def _sentence(error: Diagnostic) -> str:
     if NOISE.match(message):
         return ""
     message = _last_of_traceback(message)
-    message = re.sub(r"\s+", " ", message)[:LONGEST]
+    message = _short(redact(re.sub(r"\s+", " ", message)))
     about = name_of(error.urn) if error.urn and "pulumi:pulumi:Stack" not in error.urn else ""
     return f"{about}: {message}" if about else message
 
 
+def _short(text: str) -> str:
+    """The text, its middle left out when it is long: AWS and Go say what matters at the end, Python at the start."""
+    left_out = len(text) - LONGEST
+    if left_out <= 0:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} [… {left_out} characters: see `cellwave logs` …] {text[-half:]}"
+
+
 def _last_of_traceback(message: str) -> str:
-    """A Python traceback's error and the line it came from."""
+    """A Python traceback's error, whole, and the line it came from."""
     if "Traceback (most recent call last)" not in message:
         return message
     lines = [line for line in message.splitlines() if line.strip()]
-    place = next((line.strip() for line in reversed(lines) if line.lstrip().startswith('File "')), "")
-    where = re.sub(r'File "(?:.*/)?([^/"]+)", line (\d+).*', r"\1:\2", place)
-    return f"{lines[-1].strip()} ({where})" if where else lines[-1].strip()
+    places = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    if not places:
+        return lines[-1].strip()
+    said = [line.strip() for line in dropwhile(lambda line: line.startswith(" "), lines[places[-1] :])]
+    where = re.sub(r'File "(?:.*/)?([^/"]+)", line ([0-9]+).*', r"\1:\2", lines[places[-1]].strip())
+    return f"{' '.join(said) or lines[-1].strip()} ({where})"
 
 
 def _engine_trouble(log: str) -> str:
@@ -100,8 +113,8 @@ def _engine_trouble(log: str) -> str:
     for pattern, text in ENGINE_TROUBLE:
         for line in lines:
             if re.search(pattern, line):
-                return f"{text}: {line.removeprefix('error: ')[:LONGEST]}"
+                return f"{text}: {_short(redact(line.removeprefix('error: ')))}"
     said = next(
         (line for line in lines if line.startswith("error:")), lines[-1] if lines else "it said nothing"
     )
-    return "the engine failed: " + said.removeprefix("error:").strip()[:LONGEST]
+    return "the engine failed: " + _short(redact(said.removeprefix("error:").strip()))

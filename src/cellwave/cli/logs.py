@@ -1,0 +1,34 @@
+"""`cellwave logs`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cellwave.cli.context import here
+from cellwave.cli.show import tell, tell_json, when
+from cellwave.deploy.logs import newest_log
+
+
+def logs(
+    stack: Annotated[str, typer.Argument(help="CELL.SERVICE", metavar="STACK")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show all that the newest attempt at a stack left: what the engine and the program said.
+
+    Attempts that succeeded leave nothing; secrets are hidden.
+
+    Example: [bold]cellwave logs us-west-2.ingest[/]
+    """
+    left = newest_log(here().project.home, stack)
+    if as_json:
+        tell_json(left.model_dump())
+        return
+    ended = f"{left.outcome}: {left.reason}" if left.outcome else "it has not ended, or was killed"
+    tell(f"{left.stack}  {left.operation} of {left.release[:12] or 'the working tree'}, {when(left.at)}")
+    tell(f"attempt {left.attempt}  {ended}")
+    said = "\n".join(f"{line.resource}\n{line.message}".strip() for line in left.diagnostics)
+    for title, text in (("program", left.program), ("engine", left.engine), ("errors", said)):
+        if text.strip():
+            tell(f"\n--- {title}\n{text.strip().expandtabs(4)}", lines=True)

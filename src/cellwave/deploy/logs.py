@@ -1,0 +1,86 @@
+"""What failed attempts left to read: the engine's and the program's output, whole but for secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.events import name_of, read_story
+from cellwave.deploy.reasons import clean, redact
+from cellwave.errors import BadInput
+from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.frozen import Frozen
+
+
+class Said(Frozen):
+    """An error of the engine's, whole; `resource` is "" when it belongs to none."""
+
+    resource: str
+    message: str
+
+
+class AttemptLog(Frozen):
+    """What an attempt left. `at` (epoch seconds) is when it began; `outcome` is "" while it has none."""
+
+    attempt: str
+    stack: str
+    operation: str
+    release: str
+    at: float
+    outcome: str
+    reason: str
+    engine: str
+    program: str
+    diagnostics: tuple[Said, ...]
+
+
+def newest_log(home: Path, stack: str) -> AttemptLog:
+    """The newest attempt at a stack that left anything (one that succeeded leaves nothing); BadInput without one."""
+    kept: dict[str, list[Attempt]] = {}
+    for attempt in _attempts(home):
+        if (job := attempt.job()) and _has_left(attempt):
+            kept.setdefault(job.stack, []).append(attempt)
+    if stack not in kept:
+        found = f"no attempt at {stack!r} left a log; one that succeeds leaves none"
+        raise BadInput("logs", found, did_you_mean(stack, kept, "stacks with logs"))
+    return _read(max(kept[stack], key=lambda attempt: attempt.begun_at))
+
+
+def _attempts(home: Path) -> Iterator[Attempt]:
+    folder = home / "deploy"
+    if folder.is_dir():
+        yield from (Attempt(path) for path in folder.iterdir())
+
+
+def _has_left(attempt: Attempt) -> bool:
+    result = attempt.result()
+    return attempt.log.exists() or (result is not None and result.outcome != "succeeded")
+
+
+def _read(attempt: Attempt) -> AttemptLog:
+    job, result = attempt.job(), attempt.result()
+    assert job is not None
+    return AttemptLog(
+        attempt=unquote(attempt.folder.name),
+        stack=job.stack,
+        operation=job.operation,
+        release=job.release,
+        at=attempt.begun_at,
+        outcome=result.outcome if result else "",
+        reason=result.reason if result else "",
+        engine=_text(attempt.log),
+        program=_text(attempt.program_log),
+        diagnostics=tuple(
+            Said(resource=name_of(error.urn), message=redact(clean(error.message)).strip())
+            for error in read_story(attempt.events).errors
+        ),
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        return redact(clean(file.read_text(errors="replace")))
+    except FileNotFoundError:
+        return ""
