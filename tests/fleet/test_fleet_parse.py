@@ -305,6 +305,17 @@ CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels
             id="a share above one",
         ),
         pytest.param(
+            changed(
+                "fleet",
+                "at_most: 0.01",
+                "at_most: 0.01\n        reference: {namespace: P, bad: F, dimensions: {}, at_most: 1, pass: true}",
+            ),
+            "cells/fleet.yaml:20",
+            "unknown key 'pass'",
+            "known keys: ",
+            id="unknown key of a reference",
+        ),
+        pytest.param(
             changed("fleet", "proof: {http:", "proof: {htp:"),
             "cells/fleet.yaml:20",
             "unknown key 'htp'",

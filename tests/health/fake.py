@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
-from cellwave.health.model import AlarmReading, ProbeReading, Reading, SeriesReading, Unreadable
-from cellwave.health.ports import Scope
+from cellwave.fleet.model import (
+    AlarmSignal,
+    ProbeSignal,
+    QuantileReference,
+    QuantileSignal,
+    RatioReference,
+    RatioSignal,
+)
+from cellwave.health.model import (
+    AlarmPart,
+    AlarmReading,
+    Period,
+    ProbeReading,
+    Reading,
+    SeriesReading,
+    Unreadable,
+)
+from cellwave.health.ports import Readable, Scope
 
 Place = tuple[str, str]  # account, AWS region
 Metric = tuple[Place, str, str, frozenset[tuple[str, str]]]
@@ -33,33 +48,52 @@ class FakeSource:
         """Publish (epoch seconds, value) points."""
         self.points[_metric(scope, namespace, metric, dimensions)] += points
 
-    def set_alarm(self, scope: Scope, name: str, state: str, since: float = 0.0) -> None:
+    def set_alarm(
+        self, scope: Scope, name: str, state: str, since: float = 0.0, parts: tuple[AlarmPart, ...] = ()
+    ) -> None:
         """Create the alarm, or move it to another state."""
-        self.alarms[_place(scope), name] = AlarmReading(state=state, since=since)
+        self.alarms[_place(scope), name] = AlarmReading(state=state, since=since, parts=parts)
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """See SignalSource."""
         if self.down:
             return Unreadable(reason=self.down)
         match signal:
             case AlarmSignal():
                 return self.alarms.get((_place(scope), signal.name), AlarmReading(state="MISSING"))
-            case RatioSignal():
-                bad = sum(self._values(signal, signal.bad, scope, since))
-                return SeriesReading(bad=bad, total=sum(self._values(signal, signal.total, scope, since)))
-            case QuantileSignal():
-                values = self._values(signal, signal.metric, scope, since)
+            case RatioSignal() | RatioReference():
+                bad = self._values(signal, signal.bad, scope, since)
+                total = self._values(signal, signal.total or signal.bad, scope, since)
+                count = sum if signal.total else len
                 return SeriesReading(
-                    total=sum(self._values(signal, signal.total, scope, since)), values=values
+                    periods=tuple(
+                        Period(at=at, bad=sum(bad.get(at, ())), total=count(total.get(at, ())))
+                        for at in sorted({*bad, *total})
+                    )
+                )
+            case QuantileSignal() | QuantileReference():
+                found = self._values(signal, signal.metric, scope, since)
+                return SeriesReading(
+                    periods=tuple(
+                        Period(at=at, total=len(values), values=tuple(values))
+                        for at, values in sorted(found.items())
+                    )
                 )
             case ProbeSignal():
                 return ProbeReading(status=self.statuses.get(signal.url, 0))
 
     def _values(
-        self, signal: RatioSignal | QuantileSignal, metric: str, scope: Scope, since: float
-    ) -> tuple[float, ...]:
-        points = self.points[_metric(scope, signal.namespace, metric, signal.dimensions)]
-        return tuple(value for at, value in points if at >= since)
+        self,
+        signal: RatioSignal | QuantileSignal | RatioReference | QuantileReference,
+        metric: str,
+        scope: Scope,
+        since: float,
+    ) -> dict[float, list[float]]:
+        found: dict[float, list[float]] = defaultdict(list)
+        for at, value in self.points[_metric(scope, signal.namespace, metric, signal.dimensions)]:
+            if at >= since:
+                found[at].append(value)
+        return found
 
 
 def _place(scope: Scope) -> Place:

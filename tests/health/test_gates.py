@@ -6,10 +6,19 @@ import pytest
 from tests.health.fake import FakeSource
 
 from cellwave.errors import BadInput
-from cellwave.fleet.model import AlarmSignal, Cell, Fleet, HttpProof, RatioSignal, Region, Service, Signal
+from cellwave.fleet.model import (
+    AlarmSignal,
+    Cell,
+    Fleet,
+    HttpProof,
+    RatioSignal,
+    Region,
+    Service,
+    Signal,
+)
 from cellwave.health.model import Reading, Verdict
-from cellwave.health.ports import Scope
-from cellwave.health.read import open_alarms, read_gates
+from cellwave.health.ports import Readable, Scope
+from cellwave.health.read import Watched, open_alarms, read_gates
 from cellwave.health.template import expand
 from cellwave.waves.model import Bake
 
@@ -40,6 +49,14 @@ def scopes(fleet: Fleet, *cells: str) -> dict[tuple[str, str], Scope]:
     return {(cell, "web"): Scope.of(fleet, cell, "web", {"api": f"api-{cell}"}) for cell in cells}
 
 
+def watch(
+    deployed: dict[tuple[str, str], Scope], control: dict[tuple[str, str], Scope] | None = None
+) -> list[Watched]:
+    """These deployments since second 50, and their control group."""
+    others = tuple((control or {}).values())
+    return [Watched(scope=scope, since=50.0, control=others) for scope in deployed.values()]
+
+
 def publish(source: FakeSource, scope: Scope, total: int, bad: int, at: float = 100.0) -> None:
     """So many requests, so many of them bad."""
     api = {"ApiId": scope.outputs["api"]}
@@ -54,7 +71,7 @@ class Counting(FakeSource):
         super().__init__()
         self.asked: list[tuple[str, float]] = []
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """See SignalSource."""
         self.asked.append((scope.cell, since))
         return super().read(signal, scope, since)
@@ -68,7 +85,7 @@ def test_every_gate_of_every_deployment_is_read_with_its_own_texts() -> None:
         source.set_alarm(scope, f"{scope.cell}-web", "OK")
     publish(source, deployed["c1", "web"], 40, 0)
     publish(source, deployed["c2", "web"], 40, 20)
-    results = read_gates(fleet, {k: (s, 50.0) for k, s in deployed.items()}, {}, source, BAKE, 50.0)
+    results = read_gates(fleet, watch(deployed), source, BAKE, 50.0)
     assert [(r.cell, r.gate, r.verdict) for r in results] == [
         ("c1", "alarm", Verdict.PASS),
         ("c1", "errors", Verdict.PASS),
@@ -85,8 +102,8 @@ def test_each_deployment_is_read_from_its_own_convergence_on() -> None:
         publish(source, scope, 40, 40, at=100.0)
         publish(source, scope, 40, 0, at=200.0)
     moments = {("c1", "web"): 150.0, ("c2", "web"): 50.0}
-    looked = {key: (scope, moments[key]) for key, scope in deployed.items()}
-    verdicts = [r.verdict for r in read_gates(fleet, looked, {}, source, BAKE, 150.0)]
+    looked = [Watched(scope=scope, since=moments[key]) for key, scope in deployed.items()]
+    verdicts = [r.verdict for r in read_gates(fleet, looked, source, BAKE, 150.0)]
     assert verdicts == [Verdict.PASS, Verdict.FAIL]
 
 
@@ -98,9 +115,9 @@ def test_the_control_group_is_asked_only_where_a_gate_would_fail() -> None:
     publish(healthy, deployed["c1", "web"], 40, 0)
     publish(sick, deployed["c1", "web"], 40, 20)
     for source in (healthy, sick):
-        read_gates(fleet, {k: (s, 50.0) for k, s in deployed.items()}, control, source, BAKE, 60.0)
+        read_gates(fleet, watch(deployed, control), source, BAKE, 60.0)
     assert healthy.asked == [("c1", 50.0)]
-    assert sorted(sick.asked) == [("c1", 50.0), ("c2", 60.0), ("c3", 60.0)]
+    assert sorted(sick.asked) == [("c1", 50.0), ("c2", 20.0), ("c3", 20.0)]
 
 
 @pytest.mark.parametrize(("bad_elsewhere", "verdict"), [(0, Verdict.FAIL), (20, Verdict.INCONCLUSIVE)])
@@ -111,8 +128,8 @@ def test_the_control_group_is_pooled(bad_elsewhere: int, verdict: Verdict) -> No
     publish(source, deployed["c1", "web"], 40, 30)
     for scope in control.values():
         publish(source, scope, 20, bad_elsewhere)
-    looked = {key: (scope, 50.0) for key, scope in deployed.items()}
-    assert [r.verdict for r in read_gates(fleet, looked, control, source, BAKE, 50.0)] == [verdict]
+    results = read_gates(fleet, watch(deployed, control), source, BAKE, 50.0)
+    assert [r.verdict for r in results] == [verdict]
 
 
 def test_a_source_out_of_reach_makes_every_gate_an_error() -> None:
@@ -120,8 +137,7 @@ def test_a_source_out_of_reach_makes_every_gate_an_error() -> None:
     fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS)
     source = FakeSource()
     source.down = "no route"
-    looked = {key: (scope, 50.0) for key, scope in scopes(fleet, "c1").items()}
-    results = read_gates(fleet, looked, {}, source, BAKE, 50.0)
+    results = read_gates(fleet, watch(scopes(fleet, "c1")), source, BAKE, 50.0)
     assert {r.verdict for r in results} == {Verdict.ERROR}
     assert results[0].reason == "unreadable: no route"
 
@@ -129,8 +145,8 @@ def test_a_source_out_of_reach_makes_every_gate_an_error() -> None:
 def test_an_output_that_the_stack_does_not_have_is_an_error_that_names_the_key() -> None:
     """A wave that bakes does not break off; the gate says which key to mend."""
     fleet = make_fleet(errors=ERRORS)
-    looked = {("c1", "web"): (Scope.of(fleet, "c1", "web", {}), 50.0)}
-    (result,) = read_gates(fleet, looked, {}, FakeSource(), BAKE, 50.0)
+    looked = [Watched(scope=Scope.of(fleet, "c1", "web", {}), since=50.0)]
+    (result,) = read_gates(fleet, looked, FakeSource(), BAKE, 50.0)
     assert result.verdict is Verdict.ERROR
     assert "services.web.signals.errors.dimensions.ApiId" in result.reason
 

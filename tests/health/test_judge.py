@@ -7,10 +7,11 @@ from random import Random
 import pytest
 
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
-from cellwave.health.judge import BakeVerdict, judge_bake, judge_gate
+from cellwave.health.judge import BakeVerdict, Evidence, judge_bake, judge_gate
 from cellwave.health.model import (
     AlarmReading,
     GateResult,
+    Period,
     ProbeReading,
     Reading,
     SeriesReading,
@@ -39,7 +40,7 @@ def gate(
     return judge_gate(
         signal,
         reading,
-        control,
+        Evidence(twins=(control,) if control else ()),
         min_samples=min_samples,
         cell="c1",
         service="query",
@@ -58,13 +59,13 @@ def result(verdict: Verdict, cell: str = "c1", name: str = "errors", *, critical
 
 def ratio(bad: float, total: float) -> SeriesReading:
     """A reading of a ratio."""
-    return SeriesReading(bad=bad, total=total)
+    return SeriesReading(periods=(Period(at=0.5, bad=bad, total=total),))
 
 
 def values(*parts: tuple[int, float]) -> SeriesReading:
     """A reading of a quantile: so many times each value."""
     flat = tuple(value for times, value in parts for _ in range(times))
-    return SeriesReading(total=len(flat), values=flat)
+    return SeriesReading(periods=(Period(at=0.5, total=len(flat), values=flat),) if flat else ())
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_limit_of_nothing_still_wants_three() -> None:
         (values((30, 9000.0)), Verdict.FAIL),
         (values((12, 20.0)), Verdict.INCONCLUSIVE),
         (values(), Verdict.INCONCLUSIVE),
-        (SeriesReading(total=500), Verdict.INCONCLUSIVE),
+        (ratio(0, 500), Verdict.INCONCLUSIVE),
     ],
 )
 def test_a_quantile_is_judged_by_how_many_are_above(reading: Reading, verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from tests.health.fake import FakeSource
 
-from cellwave.fleet.model import AlarmSignal, QuantileSignal, RatioSignal
+from cellwave.fleet.model import AlarmSignal, QuantileReference, QuantileSignal, RatioReference, RatioSignal
 from cellwave.health.aws import Clients
 from cellwave.health.cloudwatch import CloudWatchSource, spread
 from cellwave.health.model import AlarmReading, SeriesReading, Unreadable
@@ -143,6 +143,13 @@ def scope() -> Scope:
     return Scope(cell="c", service="s", account=account, aws_region="eu-west-1", role=role)
 
 
+def counted(world: World, scope: Scope, since: float) -> tuple[float, float]:
+    """How many errors of how many requests."""
+    reading = world.source.read(ERRORS, scope, since)
+    assert isinstance(reading, SeriesReading)
+    return reading.bad, reading.total
+
+
 def test_an_alarm_that_does_not_exist_is_missing(world: World, scope: Scope) -> None:
     """A missing alarm is told apart from a silent one."""
     assert world.source.read(AlarmSignal(name="nowhere"), scope, 0) == AlarmReading(state="MISSING")
@@ -180,7 +187,7 @@ def test_a_ratio_sums_both_series(world: World, scope: Scope) -> None:
     now = float(int(time.time()))
     world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1), (now - 4, 1), (now - 4, 2)])
     world.put(scope, NAMESPACE, "5xx", API, [(now - 5, 0), (now - 4, 1)])
-    assert world.source.read(ERRORS, scope, now - 30) == SeriesReading(bad=1, total=4)
+    assert counted(world, scope, now - 30) == (1, 4)
 
 
 def test_only_data_newer_than_the_convergence_counts(world: World, scope: Scope) -> None:
@@ -189,7 +196,7 @@ def test_only_data_newer_than_the_convergence_counts(world: World, scope: Scope)
     world.put(scope, NAMESPACE, "Count", API, [(now - 20, 9), (now - 10.5, 9), (now - 5, 1)])
     world.put(scope, NAMESPACE, "5xx", API, [(now - 20, 9), (now - 10.5, 9)])
     world.put(scope, NAMESPACE, "Latency", API, [(now - 20, 9000), (now - 10.5, 9000), (now - 5, 20)])
-    assert world.source.read(ERRORS, scope, now - 10) == SeriesReading(bad=0, total=1)
+    assert counted(world, scope, now - 10) == (0, 1)
     reading = world.source.read(LATENCY, scope, now - 10)
     assert isinstance(reading, SeriesReading)
     assert reading.values == (20,)
@@ -200,7 +207,7 @@ def test_dimensions_tell_series_apart(world: World, scope: Scope) -> None:
     now = float(int(time.time()))
     world.put(scope, NAMESPACE, "Count", API, [(now - 5, 10)])
     world.put(scope, NAMESPACE, "5xx", {"ApiId": "a2"}, [(now - 5, 10)])
-    assert world.source.read(ERRORS, scope, now - 30) == SeriesReading(bad=0, total=10)
+    assert counted(world, scope, now - 30) == (0, 10)
 
 
 def test_a_quantile_reads_as_many_values_as_there_were_samples(world: World, scope: Scope) -> None:
@@ -227,6 +234,19 @@ def test_a_crowded_second_keeps_its_shape(world: World, scope: Scope) -> None:
     assert sum(v > LATENCY.at_most for v in reading.values) == pytest.approx(10, abs=2)
 
 
+def test_references_are_read_like_signals_by_their_own_samples(world: World, scope: Scope) -> None:
+    """They name no total: each sample of the metric is a data point."""
+    now = float(int(time.time()))
+    world.put(scope, "Platform", "Failed", {}, [(now - 5, 0), (now - 5, 1), (now - 4, 0)])
+    world.put(scope, "Platform", "Latency", {}, [(now - 5, 70.0), (now - 4, 900.0)])
+    failed = RatioReference(namespace="Platform", bad="Failed", dimensions={}, at_most=0.01)
+    latency = QuantileReference(namespace="Platform", metric="Latency", dimensions={}, at_most=500)
+    readings = [world.source.read(reference, scope, now - 30) for reference in (failed, latency)]
+    first, second = (reading for reading in readings if isinstance(reading, SeriesReading))
+    assert [(p.at - now, p.bad, p.total) for p in first.periods] == [(-5, 1, 2), (-4, 0, 1)]
+    assert [(p.at - now, p.values) for p in second.periods] == [(-5, (70.0,)), (-4, (900.0,))]
+
+
 def test_a_source_out_of_reach_is_unreadable(world: World, scope: Scope) -> None:
     """A source that can't be reached says so and raises nothing."""
     world.cut()
@@ -244,6 +264,7 @@ def test_a_composite_alarm_is_read_like_any_other(scope: Scope) -> None:
         reading = world.source.read(AlarmSignal(name="whole"), scope, 0)
     assert isinstance(reading, AlarmReading)
     assert reading.state == "ALARM"
+    assert [(part.state, part.metric) for part in reading.parts] == [("ALARM", "none-child")]
     assert reading.since == pytest.approx(time.time(), abs=5)
 
 

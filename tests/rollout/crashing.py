@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cellwave.deploy.port import Job, Progress, Result
-from cellwave.fleet.model import Signal
 from cellwave.health.model import AlarmReading, Reading
-from cellwave.health.ports import Scope
+from cellwave.health.ports import Readable, Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.records import Records
@@ -78,7 +77,7 @@ class FakeSignals:
         self.folder = folder
         self.dying = dying
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """An alarm that tells of the bad release."""
         self.dying.here("reading")
         runs = (self.folder / f"runs-{scope.cell}.{scope.service}").read_text()

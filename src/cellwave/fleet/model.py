@@ -62,11 +62,53 @@ class Region(Frozen):
     cells: tuple[Cell, ...] = Field(min_length=1)
 
 
+class RatioReference(Frozen):
+    """What shows how often the platform itself fails: a ratio that none of the release's code has a part in.
+
+    Above `at_most` (0..1) it is in trouble. Without `total`, every sample of `bad` (0 or 1) is counted.
+    """
+
+    kind: Literal["ratio"] = "ratio"
+    namespace: str
+    bad: str
+    total: str = ""
+    dimensions: dict[str, str]
+    at_most: float = Field(ge=0, le=1)
+
+
+class QuantileReference(Frozen):
+    """What shows how slow the platform itself is: a metric that none of the release's code has a part in.
+
+    Its percentile is that of the signal it stands beside. Above `at_most` (the metric's own unit) the platform is as
+    much too slow as the signal is above its own limit: that is how the two are compared.
+    """
+
+    kind: Literal["quantile"] = "quantile"
+    namespace: str
+    metric: str
+    dimensions: dict[str, str]
+    at_most: float = Field(gt=0)
+
+
+class ProbeReference(Frozen):
+    """An HTTP GET that none of the release's code answers; another status than `status` is the platform's trouble."""
+
+    url: str
+    status: int = 200
+
+
+SeriesReference = Annotated[RatioReference | QuantileReference, Field(discriminator="kind")]
+
+
 class AlarmSignal(Frozen):
-    """A CloudWatch alarm (metric or composite) that must exist and not be in ALARM."""
+    """A CloudWatch alarm (metric or composite) that must exist and not be in ALARM.
+
+    `references` are by the name of the metric that a red metric alarm, or one of a red composite's, watches.
+    """
 
     kind: Literal["alarm"] = "alarm"
     name: str
+    references: dict[str, SeriesReference] = {}
     critical: bool = False
 
 
@@ -83,6 +125,7 @@ class RatioSignal(Frozen):
     dimensions: dict[str, str]
     at_most: float = Field(ge=0, le=1)
     min_samples: int | None = Field(default=None, ge=1)
+    reference: RatioReference | None = None
     critical: bool = False
 
 
@@ -97,6 +140,7 @@ class QuantileSignal(Frozen):
     percentile: float = Field(default=99, gt=0, lt=100)
     at_most: float = Field(gt=0)
     min_samples: int | None = Field(default=None, ge=1)
+    reference: QuantileReference | None = None
     critical: bool = False
 
 
@@ -106,6 +150,7 @@ class ProbeSignal(Frozen):
     kind: Literal["probe"] = "probe"
     url: str
     status: int = 200
+    reference: ProbeReference | None = None
     critical: bool = False
 
 

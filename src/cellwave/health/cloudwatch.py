@@ -10,18 +10,26 @@ Series are summed here, not by metric math: what was read can be shown, and an e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
+from cellwave.fleet.model import (
+    AlarmSignal,
+    ProbeSignal,
+    QuantileReference,
+    QuantileSignal,
+    RatioReference,
+    RatioSignal,
+)
 from cellwave.health.aws import Clients
-from cellwave.health.model import AlarmReading, Reading, SeriesReading, Unreadable
-from cellwave.health.ports import Scope
+from cellwave.health.model import AlarmPart, AlarmReading, Period, Reading, SeriesReading, Unreadable
+from cellwave.health.ports import Readable, Scope
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import (
@@ -39,23 +47,29 @@ MOST_VALUES = 20_000
 
 Stat = tuple[str, str]  # metric, statistic
 Series = dict[float, float]  # period's start (epoch seconds) -> value
+Measured = RatioSignal | QuantileSignal | RatioReference | QuantileReference
+
+# A composite alarm's rule of which nothing but red children makes it red; and their names in it.
+CHILD = re.compile(r"""ALARM\(\s*["']?(?:arn:[^"'()\s]*:alarm:)?([^"'()]+?)["']?\s*\)""")
+OF_ALARMS = re.compile(rf"(?:{CHILD.pattern}|\bOR\b|\bAND\b|[()\s])+")
+DEEPEST = 4
 
 
 class CloudWatchSource:
-    """Reads AlarmSignal, RatioSignal and QuantileSignal."""
+    """Reads AlarmSignal, RatioSignal, QuantileSignal and the references beside them."""
 
     def __init__(self, clients: Clients | None = None) -> None:
         self._clients = clients or Clients()
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """See SignalSource."""
         try:
             match signal:
                 case AlarmSignal():
                     return self._alarm(signal, scope)
-                case RatioSignal():
+                case RatioSignal() | RatioReference():
                     return self._ratio(signal, scope, since)
-                case QuantileSignal():
+                case QuantileSignal() | QuantileReference():
                     return self._quantile(signal, scope, since)
                 case ProbeSignal():
                     return Unreadable(reason="CloudWatch does not probe")
@@ -63,50 +77,72 @@ class CloudWatchSource:
             return Unreadable(reason=f"CloudWatch of {scope.cell}: {error}")
 
     def _alarm(self, signal: AlarmSignal, scope: Scope) -> AlarmReading:
-        answer = self._clients.cloudwatch(scope).describe_alarms(
-            AlarmNames=[signal.name], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-        )
-        for alarm in (*answer["MetricAlarms"], *answer["CompositeAlarms"]):
+        for alarm in self._described([signal.name], scope):
             # StateUpdatedTimestamp moves on AWS when only the reason changes.
             turned = alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
             reason = alarm.get("StateReason", "")
-            return AlarmReading(state=alarm["StateValue"], reason=reason, since=turned.timestamp())
+            parts = tuple(self._parts(alarm, scope)) if alarm["StateValue"] == "ALARM" else ()
+            return AlarmReading(
+                state=alarm["StateValue"], reason=reason, since=turned.timestamp(), parts=parts
+            )
         return AlarmReading(state="MISSING")
 
-    def _ratio(self, signal: RatioSignal, scope: Scope, since: float) -> Reading:
-        bad, total = (signal.bad, "Sum"), (signal.total, "Sum")
+    def _described(self, names: Sequence[str], scope: Scope) -> list[Any]:
+        answer = self._clients.cloudwatch(scope).describe_alarms(
+            AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"], MaxRecords=100
+        )
+        return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+
+    def _parts(self, alarm: Any, scope: Scope, depth: int = 0) -> Iterator[AlarmPart]:
+        """The metric alarms below; none when a rule says more than that one of them is red."""
+        if "AlarmRule" not in alarm:
+            yield _part(alarm)
+        elif OF_ALARMS.fullmatch(alarm["AlarmRule"]) and depth < DEEPEST:
+            for child in self._described(CHILD.findall(alarm["AlarmRule"])[:100], scope):
+                yield from self._parts(child, scope, depth + 1)
+
+    def _ratio(self, signal: RatioSignal | RatioReference, scope: Scope, since: float) -> Reading:
+        bad = (signal.bad, "Sum")
+        total = (signal.total, "Sum") if signal.total else (signal.bad, "SampleCount")
         series = self._series(signal, (bad, total), scope, since)
         if isinstance(series, Unreadable):
             return series
-        return SeriesReading(bad=sum(series[bad].values()), total=sum(series[total].values()))
+        periods = (
+            Period(at=at, bad=series[bad].get(at, 0.0), total=series[total].get(at, 0.0))
+            for at in sorted({*series[bad], *series[total]})
+        )
+        return SeriesReading(periods=tuple(periods))
 
-    def _quantile(self, signal: QuantileSignal, scope: Scope, since: float) -> Reading:
-        grid = {f"p{q:g}": q / 100 for q in sorted({*PERCENTILES, signal.percentile})}
+    def _quantile(self, signal: QuantileSignal | QuantileReference, scope: Scope, since: float) -> Reading:
+        own = {signal.percentile} if isinstance(signal, QuantileSignal) else set()
+        grid = {f"p{q:g}": q / 100 for q in sorted({*PERCENTILES, *own})}
         points = {"Minimum": 0.0, **grid, "Maximum": 1.0}
         stats = [(signal.metric, name) for name in ("SampleCount", *points)]
-        series = self._series(signal, [*stats, (signal.total, "Sum")], scope, since)
+        count = (signal.total, "Sum") if isinstance(signal, QuantileSignal) else stats[0]
+        series = self._series(signal, list(dict.fromkeys([*stats, count])), scope, since)
         if isinstance(series, Unreadable):
             return series
         counts = series[signal.metric, "SampleCount"]
-        total, seen = sum(series[signal.total, "Sum"].values()), sum(counts.values())
+        total, seen = sum(series[count].values()), sum(counts.values())
         if seen < COVERAGE * total:
             return Unreadable(reason=f"only {seen:g} of {total:g} requests have a {signal.metric}")
-        values: list[float] = []
-        for start, count in sorted(counts.items()):
+        periods = []
+        for start, number in sorted(counts.items()):
             known = {
                 x: series[signal.metric, p][start]
                 for p, x in points.items()
                 if start in series[signal.metric, p]
             }
-            if count > 2 and len(known) < len(points):
+            if number > 2 and len(known) < len(points):
                 return Unreadable(
                     reason=f"{signal.metric} has no percentiles (it was published as statistic sets)"
                 )
-            values += spread(known, max(1, round(count * min(1, MOST_VALUES / seen))))
-        return SeriesReading(total=total, values=tuple(values))
+            values = spread(known, max(1, round(number * min(1, MOST_VALUES / seen))))
+            periods.append(Period(at=start, total=len(values), values=tuple(values)))
+        return SeriesReading(periods=tuple(periods))
 
     def _series(
-        self, signal: RatioSignal | QuantileSignal, stats: Sequence[Stat], scope: Scope, since: float
+        self, signal: Measured, stats: Sequence[Stat], scope: Scope, since: float
     ) -> dict[Stat, Series] | Unreadable:
         """The statistics' series at the finest resolution that has any data, from periods that began at or after
         `since`. All empty when there is no data at all."""
@@ -133,12 +169,24 @@ class CloudWatchSource:
             yield from page["MetricDataResults"]
 
 
-def _query(id_: str, signal: RatioSignal | QuantileSignal, period: int, stat: Stat) -> MetricDataQueryTypeDef:
+def _query(id_: str, signal: Measured, period: int, stat: Stat) -> MetricDataQueryTypeDef:
     metric, statistic = stat
     dimensions: list[DimensionTypeDef] = [{"Name": n, "Value": v} for n, v in signal.dimensions.items()]
     where: MetricTypeDef = {"Namespace": signal.namespace, "MetricName": metric, "Dimensions": dimensions}
     asked: MetricStatTypeDef = {"Metric": where, "Period": period, "Stat": statistic}
     return {"Id": id_, "MetricStat": asked}
+
+
+def _part(alarm: Any) -> AlarmPart:
+    return AlarmPart(
+        state=alarm["StateValue"],
+        namespace=alarm.get("Namespace", ""),
+        metric=alarm.get("MetricName", ""),
+        dimensions={d["Name"]: d["Value"] for d in alarm.get("Dimensions", ())},
+        statistic=alarm.get("ExtendedStatistic") or alarm.get("Statistic", ""),
+        over=alarm.get("Threshold", 0.0),
+        window=alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1),
+    )
 
 
 def spread(known: Mapping[float, float], count: int) -> list[float]:

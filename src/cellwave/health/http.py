@@ -9,10 +9,14 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cellwave.errors import BadInput
-from cellwave.fleet.model import HttpProof, ParameterProof, ProbeSignal, Signal
+from cellwave.fleet.model import (
+    HttpProof,
+    ParameterProof,
+    ProbeSignal,
+)
 from cellwave.health.aws import Clients
 from cellwave.health.model import ProbeReading, Reading, Unreadable
-from cellwave.health.ports import Scope
+from cellwave.health.ports import Readable, Scope
 from cellwave.health.template import expand
 
 TIMEOUT = httpx.Timeout(10, connect=3)
@@ -31,7 +35,7 @@ class HttpSource:
     def __init__(self, client: httpx.Client | None = None) -> None:
         self._client = client or http_client()
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """See SignalSource; a probe is always newer than `since`."""
         if not isinstance(signal, ProbeSignal):
             return Unreadable(reason=f"a {signal.kind} signal can't be probed")

@@ -15,28 +15,37 @@ How a threshold gate decides
     INCONCLUSIVE  anything else: too few data points, none at all, or a share over the limit on thin evidence. More
             traffic decides it.
 
-What the control group does
-    Cells that the rollout has not reached yet run the old release through the same minutes. They can exonerate
-    a release, never condemn it: limits are what people agreed on, cells differ in customers and distance, and no cell
-    was assigned at random, so a mere difference from other cells proves nothing. A gate that would FAIL becomes
-    INCONCLUSIVE only when the control group has at least CONTROL_SAMPLES data points, breaks the same limit itself, and
-    the release is not worse than it: a ratio by Fisher's exact test, a quantile by the Mann-Whitney U test (both
-    one-sided, CONTROL_ALPHA) with an effect (rank-biserial correlation, equal to Cliff's delta) of at least
-    CONTROL_EFFECT, below which a difference is called negligible (Romano et al. 2006).
-    A healthy control group leaves the FAIL as it is: "no significant difference" is not "the same".
+What excuses a gate
+    Cells that are known to run the release before go through the same minutes: the control group. Where a signal
+    declares a `reference`, that does too: it runs none of the release's code. Both can excuse, never condemn:
+    limits are what people agreed on, cells differ in customers and distance, and no cell was assigned at random, so a
+    mere difference proves nothing. A healthy yardstick leaves a FAIL as it is: "no significant difference" is not "the
+    same".
+    Series   slices of time in which the yardstick itself broke its limit do not count, unless the release was worse
+             in them (yardstick.py). What is left decides: it may FAIL; it can PASS only with enough data points
+             that are newer than all trouble.
+    Alarms   each red metric alarm (of a composite: each of its red parts) must be excused: by more than half of at
+             least CONTROL_TWINS twins in the control group whose alarm on the same metric is red too (the median
+             twin is red, so one cell's own trouble excuses nobody: Rousseeuw and Leroy, Robust Regression, 1987, 1.2),
+             or by the metric's reference, judged as above on what the alarm looked at. An alarm on a percentile is
+             judged like a quantile: it FAILs only with enough data points.
+    Probes   more than half of at least CONTROL_TWINS twins answer wrongly too, or the reference does.
+    Whatever is excused is INCONCLUSIVE, never PASS, and is watched for up to the bake's `patience`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
-import numpy as np
 from scipy.special import bdtrc
 
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
 from cellwave.frozen import Frozen
 from cellwave.health.model import (
+    AlarmPart,
     AlarmReading,
     GateResult,
     ProbeReading,
@@ -45,16 +54,41 @@ from cellwave.health.model import (
     Unreadable,
     Verdict,
 )
+from cellwave.health.yardstick import CONDEMNING, SLICE_SECONDS, Limit, Yardstick, outside_of
 from cellwave.waves.model import Bake
 
 ALPHA = 0.001
-CONDEMNING = 3
 TOLD = 3
-CONTROL_ALPHA = 0.05
-CONTROL_EFFECT = 0.147
-CONTROL_SAMPLES = 30
+CONTROL_TWINS = 2
 
-Finding = tuple[Verdict, str, int]
+
+class Finding(NamedTuple):
+    """What a gate comes to."""
+
+    verdict: Verdict
+    reason: str
+    samples: int = 0
+    excused: bool = False
+
+
+class PartEvidence(Frozen):
+    """Of a red metric alarm: its own series since the deployment converged, and its metric's reference."""
+
+    own: SeriesReading
+    reference: Yardstick | None = None
+
+
+class Evidence(Frozen):
+    """What else was seen in the same minutes. `twins` are what the control group's same signals say, `reference` what
+    the declared one does; `parts` belong to a red alarm's parts, in their order (None: not known)."""
+
+    twins: tuple[Reading, ...] = ()
+    reference: Yardstick | ProbeReading | None = None
+    reference_status: int = 200
+    parts: tuple[PartEvidence | None, ...] = ()
+
+
+NOTHING = Evidence()
 
 
 class BakeVerdict(StrEnum):
@@ -78,7 +112,7 @@ class Decision(Frozen):
 def judge_gate(
     signal: Signal,
     reading: Reading,
-    control: SeriesReading | None,
+    evidence: Evidence = NOTHING,
     *,
     min_samples: int,
     cell: str,
@@ -89,18 +123,19 @@ def judge_gate(
 ) -> GateResult:
     """The verdict on one gate of one deployment.
 
-    `control` pools the same series of cells not yet updated. `min_samples` data points are needed unless the signal
+    `min_samples` data points are needed unless the signal
     says otherwise. `at` and `since` (when the deployment converged) are epoch seconds.
     """
-    verdict, reason, samples = _find(signal, reading, control, min_samples, since)
+    found = _find(signal, reading, evidence, min_samples, since, at)
     return GateResult(
         cell=cell,
         service=service,
         gate=gate,
-        verdict=verdict,
-        reason=reason,
+        verdict=found.verdict,
+        reason=found.reason,
         critical=signal.critical,
-        samples=samples,
+        samples=found.samples,
+        excused=found.excused,
         at=at,
     )
 
@@ -124,7 +159,7 @@ def judge_bake(results: Sequence[GateResult], bake: Bake, elapsed: float, *, tol
     open_ = tuple(sorted((r for r in rest if r.verdict is not Verdict.PASS), key=_place))
     if not open_:
         return Decision(verdict=BakeVerdict.PASS, reason=_passed(rest, elapsed), failing=failing)
-    limit = max(bake.limit, bake.seconds)
+    limit = max(bake.limit, bake.seconds, bake.patience if any(r.excused for r in open_) else 0)
     if elapsed < limit:
         reason = f"watching on, until {limit:g} seconds at most: {_tell(open_)}"
         return Decision(verdict=BakeVerdict.WAIT, reason=reason, failing=failing)
@@ -155,83 +190,180 @@ def _passed(results: Sequence[GateResult], elapsed: float) -> str:
     return f"all {len(results)} gates passed after {elapsed:.0f} seconds"
 
 
-def _find(
-    signal: Signal, reading: Reading, control: SeriesReading | None, min_samples: int, since: float
+def _find(  # noqa: PLR0917 (all that a verdict depends on)
+    signal: Signal, reading: Reading, evidence: Evidence, min_samples: int, since: float, at: float
 ) -> Finding:
     if isinstance(reading, Unreadable):
-        return Verdict.ERROR, f"unreadable: {reading.reason}", 0
+        return Finding(Verdict.ERROR, f"unreadable: {reading.reason}")
     match signal, reading:
         case AlarmSignal(), AlarmReading():
-            return _alarm(signal, reading, since)
+            return _alarm(signal, reading, evidence, min_samples, since, at)
         case RatioSignal(), SeriesReading():
-            return _ratio(signal, reading, control, min_samples)
+            return _ratio(signal, reading, evidence, min_samples, at)
         case QuantileSignal(), SeriesReading():
-            return _quantile(signal, reading, control, min_samples)
+            return _quantile(signal, reading, evidence, min_samples, at)
         case ProbeSignal(), ProbeReading():
-            return _probe(signal, reading)
-    return Verdict.ERROR, f"a {type(reading).__name__} says nothing about a {signal.kind} signal", 0
+            return _probe(signal, reading, evidence)
+    return Finding(Verdict.ERROR, f"a {type(reading).__name__} says nothing about a {signal.kind} signal")
 
 
-def _alarm(signal: AlarmSignal, reading: AlarmReading, since: float) -> Finding:
+def _alarm(  # noqa: PLR0917 (all that a verdict depends on)
+    signal: AlarmSignal,
+    reading: AlarmReading,
+    evidence: Evidence,
+    min_samples: int,
+    since: float,
+    at: float,
+) -> Finding:
     detail = f" ({reading.reason})" if reading.reason else ""
     match reading.state:
         case "OK":
-            return Verdict.PASS, f"alarm {signal.name} is OK", 0
+            return Finding(Verdict.PASS, f"alarm {signal.name} is OK")
         case "ALARM" if reading.since < int(since):  # a transition's time may be in whole seconds
-            return Verdict.INCONCLUSIVE, f"alarm {signal.name} was red before this release{detail}", 0
+            return Finding(Verdict.INCONCLUSIVE, f"alarm {signal.name} was red before this release{detail}")
         case "ALARM":
-            return Verdict.FAIL, f"alarm {signal.name} is in ALARM{detail}", 0
+            why, excused = _excused_parts(reading, evidence, min_samples, at)
+            verdict = Verdict.INCONCLUSIVE if why else Verdict.FAIL
+            return Finding(
+                verdict, f"alarm {signal.name} is in ALARM{detail}{why and '; but '}{why}", 0, excused
+            )
         case "INSUFFICIENT_DATA":
-            return Verdict.INCONCLUSIVE, f"alarm {signal.name} has not enough data yet", 0
+            return Finding(Verdict.INCONCLUSIVE, f"alarm {signal.name} has not enough data yet")
         case "MISSING":
-            return Verdict.ERROR, f"there is no alarm {signal.name}", 0
+            return Finding(Verdict.ERROR, f"there is no alarm {signal.name}")
         case other:
-            return Verdict.ERROR, f"alarm {signal.name} is in the unknown state {other!r}", 0
+            return Finding(Verdict.ERROR, f"alarm {signal.name} is in the unknown state {other!r}")
 
 
-def _probe(signal: ProbeSignal, reading: ProbeReading) -> Finding:
+def _excused_parts(
+    reading: AlarmReading, evidence: Evidence, min_samples: int, at: float
+) -> tuple[str, bool]:
+    """Why a red alarm condemns nobody, part by part ("" when one part does), and whether that is others' trouble."""
+    known = [*evidence.parts, *[None] * len(reading.parts)]
+    red = [(part, seen) for part, seen in zip(reading.parts, known, strict=False) if part.state == "ALARM"]
+    reasons = [_excused_part(part, seen, evidence, min_samples, at) for part, seen in red]
+    if reading.parts and not red:
+        return "none of its alarms is red any more", False
+    if not reasons or not all(why for why, _ in reasons):
+        return "", False
+    return "; ".join(dict.fromkeys(why for why, _ in reasons)), any(excused for _, excused in reasons)
+
+
+def _excused_part(
+    part: AlarmPart, seen: PartEvidence | None, evidence: Evidence, min_samples: int, at: float
+) -> tuple[str, bool]:
+    twins = [twin for twin in evidence.twins if isinstance(twin, AlarmReading) and twin.state != "MISSING"]
+    red = sum(any(p.state == "ALARM" and p.watches == part.watches for p in twin.parts) for twin in twins)
+    if _most(red, len(twins)):
+        return f"so it is in {red} of {len(twins)} cells without this release", True
+    if seen is None:
+        return "", False
+    limit = limit_of(part)
+    bad, total = limit.count(seen.own.periods)
+    if limit.over is not None and total < min_samples:
+        return f"new code starts slowly, {total} of {min_samples} data points", False
+    if seen.reference is None:
+        return "", False
+    begin = at - max(part.window, SLICE_SECONDS)
+    own = SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin))
+    spans = [span for span in seen.reference.excuses(own, limit, at) if span[1] > begin]
+    bad, total = limit.count(outside_of(own, spans).periods)
+    if not spans or _threshold(bad, total, limit.share, 0, "bad")[0] is Verdict.FAIL:
+        return "", False
+    return f"{seen.reference.name} has the same trouble", True
+
+
+def limit_of(part: AlarmPart) -> Limit:
+    """What a metric alarm allows: of values above its threshold when it watches a percentile, else of bad samples."""
+    if part.statistic.startswith("p"):
+        return Limit(share=(100 - float(part.statistic[1:])) / 100, over=part.over)
+    return Limit(share=min(1.0, max(0.0, part.over)))
+
+
+def _most(bad: int, of: int) -> bool:
+    return of >= CONTROL_TWINS and 2 * bad > of
+
+
+def _probe(signal: ProbeSignal, reading: ProbeReading, evidence: Evidence) -> Finding:
     if reading.status == 0:
-        return Verdict.ERROR, f"{signal.url} did not answer: {reading.reason}", 0
+        return Finding(Verdict.ERROR, f"{signal.url} did not answer: {reading.reason}")
     if reading.status == signal.status:
-        return Verdict.PASS, f"{signal.url} answers {reading.status}", 1
-    return Verdict.FAIL, f"{signal.url} answers {reading.status} instead of {signal.status}", 1
+        return Finding(Verdict.PASS, f"{signal.url} answers {reading.status}", 1)
+    reason = f"{signal.url} answers {reading.status} instead of {signal.status}"
+    twins = [twin for twin in evidence.twins if isinstance(twin, ProbeReading) and twin.status]
+    wrong = sum(twin.status != signal.status for twin in twins)
+    if _most(wrong, len(twins)):
+        reason += f"; but so do {wrong} of {len(twins)} cells without this release"
+        return Finding(Verdict.INCONCLUSIVE, reason, 1, excused=True)
+    reference = evidence.reference
+    if isinstance(reference, ProbeReading) and reference.status != evidence.reference_status:
+        return Finding(Verdict.INCONCLUSIVE, f"{reason}; but so does its reference", 1, excused=True)
+    return Finding(Verdict.FAIL, reason, 1)
 
 
 def _ratio(
-    signal: RatioSignal, reading: SeriesReading, control: SeriesReading | None, min_samples: int
+    signal: RatioSignal, reading: SeriesReading, evidence: Evidence, min_samples: int, at: float
 ) -> Finding:
-    bad, total = _counts(reading)
-    verdict, reason = _threshold(bad, total, signal.at_most, _needed(signal, min_samples), "bad")
-    if verdict is Verdict.FAIL and control is not None:
-        control_bad, control_total = _counts(control)
-        as_bad = _usable(control_bad, control_total, signal.at_most)
-        if as_bad and not _more_often(bad, total, control_bad, control_total):
-            verdict = Verdict.INCONCLUSIVE
-            reason += f"; but so are {_share(control_bad, control_total)} in cells without this release"
-    return verdict, f"{signal.bad}: {reason}", total
+    limit, needed = Limit(share=signal.at_most), _needed(signal, min_samples)
+
+    def plain(series: SeriesReading) -> Finding:
+        bad, total = limit.count(series.periods)
+        verdict, reason = _threshold(bad, total, limit.share, needed, "bad")
+        return Finding(verdict, f"{signal.bad}: {reason}", total)
+
+    return _weigh(plain, reading, limit, evidence, at)
 
 
 def _quantile(
-    signal: QuantileSignal, reading: SeriesReading, control: SeriesReading | None, min_samples: int
+    signal: QuantileSignal, reading: SeriesReading, evidence: Evidence, min_samples: int, at: float
 ) -> Finding:
-    allowed = (100 - signal.percentile) / 100
-    over, total = _over(reading.values, signal.at_most), len(reading.values)
-    word = f"above {signal.at_most:g}"
+    limit = Limit(share=(100 - signal.percentile) / 100, over=signal.at_most)
     needed = _needed(signal, min_samples)
-    verdict, reason = _threshold(over, total, allowed, needed, word)
-    if verdict is Verdict.FAIL and total < needed:
-        verdict, reason = (
-            Verdict.INCONCLUSIVE,
-            f"{reason}; but new code starts slowly, {needed} data points tell",
-        )
-    if total:
-        reason += f"; p{signal.percentile:g} is {_percentile(reading.values, signal.percentile):g}"
-    if verdict is Verdict.FAIL and control is not None:
-        as_bad = _usable(_over(control.values, signal.at_most), len(control.values), allowed)
-        if as_bad and not _higher(reading.values, control.values):
+
+    def plain(series: SeriesReading) -> Finding:
+        over, total = limit.count(series.periods)
+        verdict, reason = _threshold(over, total, limit.share, needed, f"above {signal.at_most:g}")
+        if verdict is Verdict.FAIL and total < needed:
             verdict = Verdict.INCONCLUSIVE
-            reason += f"; but it is {_percentile(control.values, signal.percentile):g} without this release"
-    return verdict, f"{signal.metric}: {reason}", total
+            reason = f"{reason}; but new code starts slowly, {needed} data points tell"
+        if total:
+            reason += f"; p{signal.percentile:g} is {_percentile(series.values, signal.percentile):g}"
+        return Finding(verdict, f"{signal.metric}: {reason}", total)
+
+    return _weigh(plain, reading, limit, evidence, at)
+
+
+def _weigh(
+    plain: Callable[[SeriesReading], Finding],
+    reading: SeriesReading,
+    limit: Limit,
+    evidence: Evidence,
+    at: float,
+) -> Finding:
+    """The verdict on a series, without the slices of time in which others had the same trouble."""
+    found = plain(reading)
+    if found.verdict is Verdict.PASS:
+        return found
+    series = [twin for twin in evidence.twins if isinstance(twin, SeriesReading)]
+    control = Yardstick(name="the cells without this release", reading=pool(series), limit=limit)
+    for yardstick in (control, evidence.reference):
+        spans = yardstick.excuses(reading, limit, at) if isinstance(yardstick, Yardstick) else ()
+        if not spans or not isinstance(yardstick, Yardstick):
+            continue
+        newer = plain(outside_of(reading, [(-math.inf, spans[0][1])]))
+        if Verdict.FAIL in (newer.verdict, plain(outside_of(reading, spans)).verdict):
+            continue
+        if newer.verdict is Verdict.PASS:
+            return newer._replace(reason=f"{newer.reason}, since {yardstick.name} had trouble too")
+        reason = f"{found.reason}; but {yardstick.name} had the same trouble"
+        return found._replace(verdict=Verdict.INCONCLUSIVE, reason=reason, excused=True)
+    return found
+
+
+def pool(readings: Iterable[SeriesReading]) -> SeriesReading:
+    """The series of many cells as one."""
+    periods = (period for reading in readings for period in reading.periods)
+    return SeriesReading(periods=tuple(sorted(periods, key=lambda period: period.at)))
 
 
 def _threshold(bad: int, total: int, allowed: float, needed: int, word: str) -> tuple[Verdict, str]:
@@ -252,39 +384,9 @@ def _needed(signal: RatioSignal | QuantileSignal, min_samples: int) -> int:
     return min_samples if signal.min_samples is None else signal.min_samples
 
 
-def _counts(reading: SeriesReading) -> tuple[int, int]:
-    # The two series arrive on their own: an error may be counted before the request that it belongs to.
-    bad = round(reading.bad)
-    return bad, max(bad, round(reading.total))
-
-
 def _share(bad: int, total: int) -> str:
     return f"{bad} of {total} ({bad / total:.1%})"
 
 
-def _over(values: Sequence[float], limit: float) -> int:
-    return sum(value > limit for value in values)
-
-
 def _percentile(values: Sequence[float], percentile: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * percentile / 100))]
-
-
-def _usable(bad: int, total: int, allowed: float) -> bool:
-    """The control group is big enough, and breaks the limit itself."""
-    return total >= CONTROL_SAMPLES and bad / total > allowed
-
-
-def _more_often(bad: int, total: int, control_bad: int, control_total: int) -> bool:
-    from scipy.stats import fisher_exact  # slow to import, and seldom needed
-
-    table = np.array([[bad, total - bad], [control_bad, control_total - control_bad]])
-    return bool(fisher_exact(table, alternative="greater").pvalue < CONTROL_ALPHA)
-
-
-def _higher(values: Sequence[float], control: Sequence[float]) -> bool:
-    from scipy.stats import mannwhitneyu  # slow to import, and seldom needed
-
-    test = mannwhitneyu(values, control, alternative="greater", method="asymptotic")
-    effect = 2 * test.statistic / (len(values) * len(control)) - 1
-    return bool(test.pvalue < CONTROL_ALPHA and effect >= CONTROL_EFFECT)

@@ -16,21 +16,64 @@ class Verdict(StrEnum):
     ERROR = "ERROR"
 
 
+class AlarmPart(Frozen):
+    """A metric alarm: by itself, or one that a composite is made of. `over` is its threshold in the metric's unit,
+    `statistic` Sum, Average or a percentile such as p90, `window` the seconds it looks back."""
+
+    state: str
+    namespace: str
+    metric: str
+    dimensions: dict[str, str] = {}
+    statistic: str = ""
+    over: float = 0.0
+    window: float = 0.0
+
+    @property
+    def watches(self) -> tuple[str, str, str]:
+        """What it has in common with the same alarm of another cell."""
+        return (self.namespace, self.metric, self.statistic)
+
+
 class AlarmReading(Frozen):
-    """A CloudWatch alarm's state: OK, ALARM or INSUFFICIENT_DATA; "MISSING" when there is no such alarm."""
+    """A CloudWatch alarm's state: OK, ALARM or INSUFFICIENT_DATA; "MISSING" when there is no such alarm.
+
+    `parts` are the metric alarms that a red one is made of, where that is known: nothing but those makes it red.
+    """
 
     state: str
     reason: str = ""
     since: float = 0.0
+    parts: tuple[AlarmPart, ...] = ()
+
+
+class Period(Frozen):
+    """What was counted from the epoch second `at` on. `values` are a metric's raw values, in its unit."""
+
+    at: float
+    bad: float = 0.0
+    total: float = 0.0
+    values: tuple[float, ...] = ()
 
 
 class SeriesReading(Frozen):
-    """Raw series newer than the cell's convergence. `bad` and `total` are sums; `values` are the metric's raw values
-    with as many entries as samples (QuantileSignal), in the metric's unit."""
+    """Raw series newer than the cell's convergence, the oldest period first."""
 
-    total: float = 0.0
-    bad: float = 0.0
-    values: tuple[float, ...] = ()
+    periods: tuple[Period, ...] = ()
+
+    @property
+    def bad(self) -> float:
+        """The sum of what was bad."""
+        return sum(period.bad for period in self.periods)
+
+    @property
+    def total(self) -> float:
+        """The sum of all."""
+        return sum(period.total for period in self.periods)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The metric's values, with as many entries as samples."""
+        return tuple(value for period in self.periods for value in period.values)
 
 
 class ProbeReading(Frozen):
@@ -50,7 +93,8 @@ Reading = AlarmReading | SeriesReading | ProbeReading | Unreadable
 
 
 class GateResult(Frozen):
-    """One gate of one deployment: a verdict and the reason in words. `samples` is how many data points it saw."""
+    """One gate of one deployment: a verdict and the reason in words. `samples` is how many data points it saw;
+    `excused` that cells without the release, or a reference, showed the same trouble."""
 
     cell: str
     service: str
@@ -58,5 +102,6 @@ class GateResult(Frozen):
     verdict: Verdict
     reason: str
     critical: bool = False
+    excused: bool = False
     samples: int = 0
     at: float = 0.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from cellwave.fleet.model import Fleet, Signal
+from cellwave.fleet.model import Fleet, QuantileReference, RatioReference, Signal
 from cellwave.frozen import Frozen
 from cellwave.health.model import Reading
+
+Readable = Signal | RatioReference | QuantileReference
 
 
 class Scope(Frozen):
@@ -38,9 +40,9 @@ class Scope(Frozen):
 
 
 class SignalSource(Protocol):
-    """Reads one signal of one deployment."""
+    """Reads one signal of one deployment, or a reference beside it."""
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """What the signal says now, from data newer than `since` (epoch seconds) alone.
 
         The signal's texts are already expanded. Never raises for what it meets outside: that is an Unreadable.

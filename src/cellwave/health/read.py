@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import time
 
@@ -11,22 +11,44 @@ from cellwave.fleet.model import (
     AlarmSignal,
     Fleet,
     ProbeSignal,
+    QuantileReference,
     QuantileSignal,
+    RatioReference,
     RatioSignal,
+    SeriesReference,
     Signal,
 )
 from cellwave.frozen import Frozen
 from cellwave.health.cloudwatch import CloudWatchSource
 from cellwave.health.http import HttpSource
-from cellwave.health.judge import judge_gate
-from cellwave.health.model import AlarmReading, GateResult, Reading, SeriesReading, Unreadable, Verdict
-from cellwave.health.ports import Scope, SignalSource
+from cellwave.health.judge import NOTHING, Evidence, PartEvidence, judge_gate, limit_of
+from cellwave.health.model import (
+    AlarmPart,
+    AlarmReading,
+    GateResult,
+    ProbeReading,
+    Reading,
+    SeriesReading,
+    Unreadable,
+    Verdict,
+)
+from cellwave.health.ports import Readable, Scope, SignalSource
 from cellwave.health.template import expand
+from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
 from cellwave.waves.model import Bake
 
 AT_ONCE = 8
 
 Deployment = tuple[str, str]  # cell, service
+
+
+class Watched(Frozen):
+    """A deployment whose gates are read: since when (epoch seconds) it has converged, and its control group, which
+    is its service's deployments that are known to run the release before."""
+
+    scope: Scope
+    since: float
+    control: tuple[Scope, ...] = ()
 
 
 class LiveSource:
@@ -36,7 +58,7 @@ class LiveSource:
         self._cloudwatch = CloudWatchSource()
         self._http = HttpSource()
 
-    def read(self, signal: Signal, scope: Scope, since: float) -> Reading:
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
         """See SignalSource."""
         source: SignalSource = self._http if isinstance(signal, ProbeSignal) else self._cloudwatch
         return source.read(signal, scope, since)
@@ -68,29 +90,91 @@ def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: Signal
     ]
 
 
-def read_gates(  # noqa: PLR0917 (as many things as a look needs)
-    fleet: Fleet,
-    deployments: Mapping[Deployment, tuple[Scope, float]],
-    control: Mapping[Deployment, Scope],
-    source: SignalSource,
-    bake: Bake,
-    baking_since: float,
+def read_gates(
+    fleet: Fleet, deployments: Sequence[Watched], source: SignalSource, bake: Bake, baking_since: float
 ) -> list[GateResult]:
     """The verdict on every gate of a wave's deployments, in their order.
 
-    Each deployment comes with the epoch second at which it converged: only newer data counts. `control` are
-    deployments that still run the old release, read from `baking_since` on, and only where a gate would FAIL.
-    A gate whose text names what its stack does not have is an ERROR: a wave that bakes must not break off.
+    Only data newer than a deployment's convergence counts. Control groups and references are read only where a gate
+    would FAIL, and references where it doesn't PASS though the bake has lasted its seconds. A gate whose text names
+    what its stack does not have is an ERROR: a wave that bakes must not break off.
     """
-    gates = [gate for scope, since in deployments.values() for gate in _gates(fleet, scope, since)]
-    readings = _read_all(gates, source)
+    gates = [
+        (gate, watched) for watched in deployments for gate in _gates(fleet, watched.scope, watched.since)
+    ]
+    readings = _read_all([gate for gate, _ in gates], source)
     results = []
-    for gate, reading in zip(gates, readings, strict=True):
-        result = _judge(gate, reading, None, bake)
-        if result.verdict is Verdict.FAIL and isinstance(gate.signal, RatioSignal | QuantileSignal):
-            result = _judge(gate, reading, _control(fleet, gate, control, source, baking_since), bake)
+    for (gate, watched), reading in zip(gates, readings, strict=True):
+        result = _judge(gate, reading, NOTHING, bake)
+        late = result.at - baking_since >= bake.seconds and isinstance(reading, SeriesReading)
+        if result.verdict is Verdict.FAIL or (result.verdict is Verdict.INCONCLUSIVE and late):
+            control = watched.control if result.verdict is Verdict.FAIL else ()
+            evidence = _evidence(fleet, gate, reading, control, source)
+            result = _judge(gate, reading, evidence, bake)
         results.append(result)
     return results
+
+
+def _evidence(
+    fleet: Fleet, gate: _Gate, reading: Reading, control: Sequence[Scope], source: SignalSource
+) -> Evidence:
+    """What else went on in the same minutes; what can't be read is left out."""
+    since = gate.since - SLICE_SECONDS
+    twins = [twin for scope in control for twin in _gates(fleet, scope, since) if twin.name == gate.name]
+    seen = tuple(reading for reading in _read_all(twins, source) if not isinstance(reading, Unreadable))
+    signal = gate.signal
+    match signal:
+        case AlarmSignal() if isinstance(reading, AlarmReading):
+            parts = tuple(_part(part, signal, gate, source) for part in reading.parts)
+            return Evidence(twins=seen, parts=parts)
+        case ProbeSignal() if signal.reference:
+            probe = ProbeSignal(url=signal.reference.url, status=signal.reference.status)
+            answer = source.read(probe, gate.scope, since)
+            reference = answer if isinstance(answer, ProbeReading) else None
+            return Evidence(twins=seen, reference=reference, reference_status=probe.status)
+        case RatioSignal() if signal.reference:
+            limit = Limit(share=signal.reference.at_most)
+            return Evidence(twins=seen, reference=_yardstick(signal.reference, limit, gate, source))
+        case QuantileSignal() if signal.reference:
+            limit = Limit(share=(100 - signal.percentile) / 100, over=signal.reference.at_most)
+            return Evidence(twins=seen, reference=_yardstick(signal.reference, limit, gate, source))
+    return Evidence(twins=seen)
+
+
+def _part(part: AlarmPart, signal: AlarmSignal, gate: _Gate, source: SignalSource) -> PartEvidence | None:
+    """A red part's own series, and its reference's; None when it is not red, or can't be read."""
+    limit, own = limit_of(part), None
+    if part.state == "ALARM":
+        own = source.read(_series_of(part, limit), gate.scope, gate.since)
+    if not isinstance(own, SeriesReading):
+        return None
+    reference = signal.references.get(part.metric)
+    if reference is None or isinstance(reference, RatioReference) is not (limit.over is None):
+        return PartEvidence(own=own)
+    theirs = Limit(share=reference.at_most)
+    if limit.over is not None:
+        theirs = Limit(share=limit.share, over=reference.at_most)
+    return PartEvidence(own=own, reference=_yardstick(reference, theirs, gate, source))
+
+
+def _series_of(part: AlarmPart, limit: Limit) -> SeriesReference:
+    if limit.over is None:
+        return RatioReference(
+            namespace=part.namespace, bad=part.metric, dimensions=part.dimensions, at_most=limit.share
+        )
+    return QuantileReference(
+        namespace=part.namespace, metric=part.metric, dimensions=part.dimensions, at_most=limit.over
+    )
+
+
+def _yardstick(
+    reference: SeriesReference, limit: Limit, gate: _Gate, source: SignalSource
+) -> Yardstick | None:
+    reading = source.read(reference, gate.scope, gate.since - SLICE_SECONDS)
+    if not isinstance(reading, SeriesReading):
+        return None
+    metric = reference.bad if isinstance(reference, RatioReference) else reference.metric
+    return Yardstick(name=f"the reference {reference.namespace} {metric}", reading=reading, limit=limit)
 
 
 def _gates(fleet: Fleet, scope: Scope, since: float) -> list[_Gate]:
@@ -118,35 +202,11 @@ def _read(gate: _Gate, source: SignalSource) -> Reading:
     return source.read(gate.signal, gate.scope, gate.since)
 
 
-def _control(
-    fleet: Fleet, gate: _Gate, control: Mapping[Deployment, Scope], source: SignalSource, since: float
-) -> SeriesReading:
-    """The same series of the service's deployments that still run the old release, pooled; what can't be read is left
-    out."""
-    twins = [
-        twin
-        for (_, service), scope in control.items()
-        if service == gate.scope.service
-        for twin in _gates(fleet, scope, since)
-        if twin.name == gate.name
-    ]
-    return _pool(reading for reading in _read_all(twins, source) if isinstance(reading, SeriesReading))
-
-
-def _pool(readings: Iterable[SeriesReading]) -> SeriesReading:
-    found = tuple(readings)
-    return SeriesReading(
-        total=sum(reading.total for reading in found),
-        bad=sum(reading.bad for reading in found),
-        values=tuple(value for reading in found for value in reading.values),
-    )
-
-
-def _judge(gate: _Gate, reading: Reading, control: SeriesReading | None, bake: Bake) -> GateResult:
+def _judge(gate: _Gate, reading: Reading, evidence: Evidence, bake: Bake) -> GateResult:
     return judge_gate(
         gate.signal,
         reading,
-        control,
+        evidence,
         min_samples=bake.samples,
         cell=gate.scope.cell,
         service=gate.scope.service,

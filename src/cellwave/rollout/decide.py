@@ -34,7 +34,7 @@ from cellwave.waves.planner import make_rollback
 LOOKS_A_BAKE = 20
 LONGEST_LOOK_SECONDS = 60.0
 CHECK_AGAIN_SECONDS = 2.0
-CHECKED_FOR_SECONDS = 180.0  # what a failure left red clears by itself within a few of its alarm's periods
+CHECKED_FOR_SECONDS = 900.0  # what a failure or a slow minute left red clears by itself
 BACK_ATTEMPTS = 3
 
 

@@ -16,18 +16,20 @@ from cellwave.frozen import Frozen
 from cellwave.health.http import observe_digest
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import Scope, SignalSource
-from cellwave.health.read import open_alarms, read_gates
+from cellwave.health.read import Watched, open_alarms, read_gates
 from cellwave.project import Project
 from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
-from cellwave.rollout.records import Records
+from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
 from cellwave.rollout.state import Checked, Deployed, Observed, State
 from cellwave.waves.model import Step
 
 PROOF_SECONDS = 45.0
+PROOF_LOOKS = 15  # a slow machine gets as many looks as a quick one gets seconds for,
+PROOF_LONGEST_SECONDS = 300.0  # within reason
 PROGRESS_EVERY = 0.3
 LOCKED_SECONDS = 60.0
 LOCK_POLL_SECONDS = 2.0
@@ -124,7 +126,7 @@ class Shell:
         return result
 
     def prove(self, order: Order, result: Result) -> Deployed:
-        """Look from outside until the expected digest is seen, for PROOF_SECONDS at the most."""
+        """Look from outside until the expected digest is seen, for PROOF_SECONDS and PROOF_LOOKS at the most."""
         step, event = order.step, ended(order, result)
         service = self.fleet(step.release).service(step.cell, step.service)
         if not event.converged or service.proof is None or step.removes:
@@ -133,14 +135,16 @@ class Shell:
         manifest = self.store.path(step.release) / MANIFEST
         expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
         self.records.set_progress(step.deployment, "proving that it converged", 0)
-        deadline = time.monotonic() + PROOF_SECONDS
-        scope = self.scope(step, result.outputs)
+        began, looks, scope = time.monotonic(), 1, self.scope(step, result.outputs)
         while (seen := observe_digest(service.proof, scope)) != expected:
-            if time.monotonic() > deadline or self.records.abort_asked(order.name):
+            waited = time.monotonic() - began
+            over = waited > (PROOF_SECONDS if looks >= PROOF_LOOKS else PROOF_LONGEST_SECONDS)
+            if over or self.records.abort_asked(order.name):
                 saw = seen.reason if isinstance(seen, Unreadable) else f"it runs {seen[:12]}"
-                why = f"did not converge in {PROOF_SECONDS:.0f} s: expected {expected[:12]}, {saw}"
+                why = f"did not converge in {waited:.0f} s: expected {expected[:12]}, {saw}"
                 return event.model_copy(update={"converged": False, "reason": why, "at": time.time()})
             time.sleep(0.1)
+            looks += 1
         return event.model_copy(update={"at": time.time()})
 
     def check(self, state: State) -> Checked:
@@ -162,28 +166,39 @@ class Shell:
         return Checked(at=time.time(), problems=tuple(problems))
 
     def observe(self, state: State) -> Observed:
-        """Read every gate of the wave's deployments; cells not yet updated are the control group."""
+        """Read every gate of the wave's deployments."""
         leg = state.leg
-        release = leg.plan.release
-        running = self.records.stacks(self.target)
-        done = {
-            (step.cell, step.service): (
-                self.scope(step, leg.track(step.deployment).outputs),
-                leg.track(step.deployment).at,
+        running, leases = self.records.stacks(self.target), self.records.leases()
+        watched = [
+            Watched(
+                scope=self.scope(step, leg.track(step.deployment).outputs),
+                since=leg.track(step.deployment).at,
+                control=self._control(state, step, running, leases),
             )
             for step in leg.current.steps
             if leg.phase_of(step) == "converged"
-        }
-        control = {
-            (step.cell, step.service): self.scope(step, running[step.deployment].outputs)
-            for wave in leg.plan.waves[leg.wave + 1 :]
-            for step in wave.steps
-            if step.deployment in running
-        }
-        gates = read_gates(
-            self.fleet(release), done, control, self.signals, leg.current.bake, leg.baking_since
-        )
+        ]
+        fleet = self.fleet(leg.plan.release)
+        gates = read_gates(fleet, watched, self.signals, leg.current.bake, leg.baking_since)
         return Observed(at=time.time(), gates=tuple(gates))
+
+    def _control(
+        self, state: State, step: Step, running: Mapping[str, StackRow], leases: Mapping[str, str]
+    ) -> tuple[Scope, ...]:
+        """The step's service where the records say that the release before it runs, and nobody is changing it."""
+        fleet = self.fleet(step.release)
+        if step.previous is None or step.previous == step.release:
+            return ()
+        touched = {name.split(".")[0] for name in state.touched}
+        return tuple(
+            Scope.of(fleet, cell.name, step.service, row.outputs)
+            for cell in fleet.every_cell
+            if step.service in {service.name for service in fleet.services_of(cell.name)}
+            and leases.get(cell.name, state.rollout) == state.rollout
+            and (row := running.get(f"{cell.name}.{step.service}")) is not None
+            and row.release == step.previous
+            and cell.name not in touched
+        )
 
     def scope(self, step: Step, outputs: Mapping[str, str]) -> Scope:
         """Where a deployment's signals are read, and what their texts may name."""

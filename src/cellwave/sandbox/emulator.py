@@ -7,6 +7,7 @@
 - Every invocation counts in AWS/Lambda (MiniStack: only those of the Invoke API, not those that a queue or an HTTP
   API makes).
 - What a Lambda logs in CloudWatch's embedded metric format becomes metrics.
+- It tells how slow it is itself (reference.py).
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
 
@@ -28,6 +29,9 @@ from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
 from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-untyped]
 
+from cellwave.sandbox.reference import Reference
+
+REFERENCE = Reference()
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 EVALUATE_EVERY_S = 1.0
 # How long an answered invocation is held back for the handler's log lines: for the first, after the last, at most.
@@ -51,6 +55,7 @@ def main() -> None:
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
     lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = LOG_WAITS_S
     threading.Thread(target=_keep_evaluating, daemon=True).start()
+    REFERENCE.start()
     sys.argv[1:] = []
     app.main()
 
@@ -63,6 +68,7 @@ def count_invocations() -> None:
         config = function.get("config") or function
         if lambda_svc._function_config_scope_mismatch(config):
             return execute(function, event)  # comes back here in the function's own account and region
+        REFERENCE.touch(config["FunctionName"])
         started = time.time()
         result = execute(function, event)
         emit(

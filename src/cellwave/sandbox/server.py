@@ -24,7 +24,7 @@ from cellwave.project import Project
 CONTROL_ACCOUNT = "200000000000"
 REGION = "us-east-1"
 PARTS = ("emulator", "provider", "edge")
-START_WITHIN_S = 60.0
+START_WITHIN_S = 240.0
 # What a shell may have set for real accounts, and would go along with the sandbox's own keys.
 FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
 

@@ -15,12 +15,13 @@ class Bake(Frozen):
     cell.
 
     Too little traffic extends the watch up to `limit` seconds; then the verdict is INCONCLUSIVE and a person
-    decides.
+    decides. Trouble that others have too extends it up to `patience` seconds.
     """
 
     seconds: float = Field(default=0, ge=0)
     samples: int = Field(default=0, ge=0)
     limit: float = Field(default=0, ge=0)
+    patience: float = Field(default=0, ge=0)
 
 
 class Wave(Frozen):

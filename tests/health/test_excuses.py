@@ -1,0 +1,192 @@
+"""Who else had the same trouble in the same minutes: what excuses a gate, and what doesn't."""
+
+from __future__ import annotations
+
+import pytest
+
+from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
+from cellwave.health.judge import Evidence, PartEvidence, judge_bake, judge_gate
+from cellwave.health.model import (
+    AlarmPart,
+    AlarmReading,
+    GateResult,
+    Period,
+    ProbeReading,
+    Reading,
+    SeriesReading,
+    Verdict,
+)
+from cellwave.health.yardstick import Limit, Yardstick
+from cellwave.waves.model import Bake
+
+NOW = 1000.0
+LATENCY = QuantileSignal(
+    namespace="N", metric="Latency", total="Count", dimensions={}, percentile=90, at_most=3000
+)
+ERRORS = RatioSignal(namespace="N", bad="5xx", total="Count", dimensions={}, at_most=0.01)
+PROBE = ProbeSignal(url="http://x/")
+SLOW = AlarmPart(state="ALARM", namespace="N", metric="Latency", statistic="p90", over=5000, window=15)
+FAILING = AlarmPart(state="ALARM", namespace="N", metric="5xx", statistic="Average", over=0.01, window=15)
+QUIET = SLOW.model_copy(update={"state": "OK"})
+
+
+def judge(signal: Signal, reading: Reading, evidence: Evidence) -> GateResult:
+    """A gate's result, second NOW."""
+    return judge_gate(
+        signal, reading, evidence, min_samples=12, cell="c", service="s", gate="g", at=NOW, since=900
+    )
+
+
+def series(*stretches: tuple[float, float, float]) -> SeriesReading:
+    """Two values a second, from and before these seconds."""
+    return SeriesReading(
+        periods=tuple(
+            Period(at=at, total=2, values=(value, value))
+            for start, end, value in stretches
+            for at in range(int(start), int(end))
+        )
+    )
+
+
+def counts(bad: int, total: int, at: float = NOW - 5) -> SeriesReading:
+    """A ratio's reading."""
+    return SeriesReading(periods=(Period(at=at, bad=bad, total=total),))
+
+
+def platform(reading: SeriesReading, at_most: float = 500) -> Yardstick:
+    """A reference whose p90 may be 500."""
+    return Yardstick(name="the reference", reading=reading, limit=Limit(share=0.1, over=at_most))
+
+
+def failures(bad: int, total: int) -> Yardstick:
+    """A reference of which 1 % may fail."""
+    return Yardstick(name="the reference", reading=counts(bad, total), limit=Limit(share=0.01))
+
+
+def red(*parts: AlarmPart) -> AlarmReading:
+    """An alarm that has turned red since the release."""
+    return AlarmReading(state="ALARM", since=950, parts=parts)
+
+
+def test_a_platform_that_is_as_slow_excuses_a_latency_and_passes_nothing() -> None:
+    """Both are 1.2 times over their limits: nobody knows, and the bake goes on."""
+    found = judge(LATENCY, series((970, 1000, 3600)), Evidence(reference=platform(series((940, 1000, 600)))))
+    assert (found.verdict, found.excused) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        (series((940, 1000, 20)), "no trouble at all"),
+        (series((940, 1000, 499)), "within its own limit"),
+        (series((995, 1000, 600)), "too few data points"),
+        (series(), "silent"),
+    ],
+)
+def test_a_reference_that_shows_no_trouble_excuses_nothing(reference: SeriesReading, why: str) -> None:
+    """However slow the release is."""
+    evidence = Evidence(reference=platform(reference))
+    assert judge(LATENCY, series((970, 1000, 3600)), evidence).verdict is Verdict.FAIL, why
+
+
+def test_a_release_slower_than_the_slow_platform_is_condemned() -> None:
+    """Three seconds of its own on top of the platform's trouble."""
+    evidence = Evidence(reference=platform(series((940, 1000, 600))))
+    assert judge(LATENCY, series((970, 1000, 6600)), evidence).verdict is Verdict.FAIL
+
+
+def test_better_minutes_decide() -> None:
+    """Once the platform has recovered, only what came after counts, either way."""
+    recovered = Evidence(reference=platform(series((900, 960, 600), (960, 1000, 20))))
+    assert judge(LATENCY, series((900, 960, 3600), (960, 1000, 60)), recovered).verdict is Verdict.PASS
+    assert judge(LATENCY, series((900, 960, 3600), (960, 1000, 3600)), recovered).verdict is Verdict.FAIL
+
+
+def test_trouble_that_has_just_begun_lets_nothing_pass() -> None:
+    """Good minutes before the trouble are no better minutes after it."""
+    evidence = Evidence(reference=platform(series((900, 960, 20), (960, 1000, 600))))
+    found = judge(LATENCY, series((900, 960, 60), (960, 1000, 3600)), evidence)
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
+def test_slowness_excuses_no_errors() -> None:
+    """A ratio needs a reference that fails too, and about as often."""
+    bad = counts(3, 9)
+    assert judge(ERRORS, bad, Evidence(reference=failures(0, 60))).verdict is Verdict.FAIL
+    assert judge(ERRORS, bad, Evidence(reference=failures(3, 60))).verdict is Verdict.FAIL
+    assert judge(ERRORS, bad, Evidence(reference=failures(20, 60))).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("twins", "verdict"),
+    [
+        ([red(SLOW), red(SLOW), AlarmReading(state="OK")], Verdict.INCONCLUSIVE),
+        ([red(SLOW), AlarmReading(state="OK")], Verdict.FAIL),  # half is not most
+        ([red(SLOW)], Verdict.FAIL),  # one cell's own trouble
+        ([red(FAILING), red(FAILING)], Verdict.FAIL),  # red for another reason
+        ([AlarmReading(state="ALARM"), AlarmReading(state="ALARM")], Verdict.FAIL),  # nobody knows why
+        ([], Verdict.FAIL),
+    ],
+)
+def test_a_red_alarm_is_excused_by_most_of_its_twins(twins: list[Reading], verdict: Verdict) -> None:
+    """At least two cells without the release, more than half of them red on the same metric."""
+    found = judge(AlarmSignal(name="a"), red(SLOW), Evidence(twins=tuple(twins)))
+    assert (found.verdict, found.excused) == (verdict, verdict is Verdict.INCONCLUSIVE)
+
+
+def test_every_red_part_of_a_composite_must_be_excused() -> None:
+    """A slow platform does not excuse the errors beside the slowness."""
+    slow = PartEvidence(own=series((970, 1000, 6000)), reference=platform(series((940, 1000, 800)), 600))
+    failing = PartEvidence(own=counts(5, 60), reference=failures(0, 60))
+    alarm = AlarmSignal(name="a")
+    assert judge(alarm, red(SLOW), Evidence(parts=(slow,))).excused
+    both = Evidence(parts=(slow, failing))
+    assert judge(alarm, red(SLOW, FAILING), both).verdict is Verdict.FAIL
+    healthy = slow.model_copy(update={"reference": platform(series((940, 1000, 30)), 600)})
+    assert judge(alarm, red(SLOW), Evidence(parts=(healthy,))).verdict is Verdict.FAIL
+
+
+def test_an_alarm_on_a_percentile_waits_for_as_many_data_points_as_a_quantile() -> None:
+    """The first answers of new code are slow by nature; after those it condemns."""
+    alarm = AlarmSignal(name="a")
+    few = Evidence(parts=(PartEvidence(own=series((997, 1000, 9000))),))
+    enough = Evidence(parts=(PartEvidence(own=series((990, 1000, 9000))),))
+    assert judge(alarm, red(SLOW), few).verdict is Verdict.INCONCLUSIVE
+    assert judge(alarm, red(SLOW), enough).verdict is Verdict.FAIL
+
+
+def test_a_composite_none_of_whose_alarms_is_red_any_more_condemns_nobody() -> None:
+    """It was read a moment before it turned."""
+    assert judge(AlarmSignal(name="a"), red(QUIET), Evidence()).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("twins", "reference", "verdict"),
+    [
+        ([503, 503, 200], None, Verdict.INCONCLUSIVE),
+        ([503, 200], None, Verdict.FAIL),
+        ([503], None, Verdict.FAIL),
+        ([0, 0, 0], None, Verdict.FAIL),  # no answer tells nothing
+        ([], 503, Verdict.INCONCLUSIVE),
+        ([], 200, Verdict.FAIL),
+    ],
+)
+def test_a_probe_is_excused_by_most_of_its_twins_or_its_reference(
+    twins: list[int], reference: int | None, verdict: Verdict
+) -> None:
+    """The same rule as for alarms."""
+    evidence = Evidence(
+        twins=tuple(ProbeReading(status=status) for status in twins),
+        reference=None if reference is None else ProbeReading(status=reference),
+    )
+    assert judge(PROBE, ProbeReading(status=503), evidence).verdict is verdict
+
+
+def test_what_is_excused_is_watched_longer_than_what_is_only_thin() -> None:
+    """Up to the bake's patience, and then a person decides."""
+    bake = Bake(seconds=10, samples=12, limit=60, patience=900)
+    thin = GateResult(cell="c", service="s", gate="g", verdict=Verdict.INCONCLUSIVE, reason="because")
+    excused = thin.model_copy(update={"excused": True})
+    assert judge_bake([thin], bake, 61).verdict == "INCONCLUSIVE"
+    assert judge_bake([excused], bake, 61).verdict == "WAIT"
+    assert judge_bake([excused], bake, 901).verdict == "INCONCLUSIVE"

@@ -1,0 +1,102 @@
+"""Which cells are a release's control group: those that the records say run the release before, and no other."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cellwave.deploy.port import Deployer
+from cellwave.health.model import AlarmReading, Reading
+from cellwave.health.ports import Readable, Scope, SignalSource
+from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.records import Records, StackRow
+from cellwave.rollout.shell import Shell
+from cellwave.rollout.state import State, Track, first_state
+from cellwave.waves.model import Bake
+from tests.rollout.plans import NEW, OLD, plan
+
+FLEET = """
+services:
+  storage: {program: app}
+  ingest: {program: app, needs: [storage]}
+  query:
+    program: app
+    needs: [storage]
+    signals: {alarm: {kind: alarm, name: "{cell}-query"}}
+"""
+REGION = """
+region: eu
+endpoint: eu.example
+residency: EU
+cells:
+"""
+CELLS = ("a", "b", "c", "d", "e")
+
+
+class Reds(SignalSource):
+    """Every alarm is red since just now; remembers whose was read."""
+
+    def __init__(self) -> None:
+        self.read_of: list[str] = []
+
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+        """See SignalSource."""
+        self.read_of.append(scope.cell)
+        return AlarmReading(state="ALARM", since=time.time() + 60)
+
+
+class OneRelease(DirectoryStore):
+    """Holds the test's fleet, whichever release is asked for."""
+
+    def path(self, digest: str) -> Path:
+        """See ReleaseStore."""
+        return self._root
+
+
+class NoDeployer(Deployer):
+    """Nothing is deployed here."""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell whose release is a fleet of five cells."""
+    store = OneRelease(tmp_path / "release")
+    cells = tmp_path / "release" / "cells"
+    cells.mkdir(parents=True)
+    (cells / "fleet.yaml").write_text(FLEET)
+    lines = [
+        f'  - {{name: {name}, account: "20000000000{n}", aws_region: eu-west-1}}\n'
+        for n, name in enumerate(CELLS)
+    ]
+    (cells / "eu.yaml").write_text(REGION + "".join(lines))
+    records = Records(f"sqlite:///{tmp_path / 'cellwave.db'}")
+    return Shell(tmp_path, "t", records, store, NoDeployer(), Reds())  # type: ignore[abstract]
+
+
+def baking() -> State:
+    """A rollout whose first wave, cell a, bakes."""
+    state = first_state("r", plan([["a"], ["b", "c", "d", "e"]], bake=Bake(seconds=1, samples=1)))
+    tracks = {f"a.{s}": Track(phase="converged", attempt=1, at=1.0) for s in ("storage", "ingest", "query")}
+    return state.model_copy(update={"forward": state.forward.model_copy(update={"tracks": tracks})})
+
+
+def read_beside(shell: Shell, releases: dict[str, str]) -> set[str]:
+    """Whose alarms were read beside that of cell a, when these cells run these releases."""
+    for cell, release in releases.items():
+        shell.records.set_stack(StackRow(f"{cell}.query", "t", release, {}, 1.0))
+    shell.observe(baking())
+    assert isinstance(shell.signals, Reds)
+    return set(shell.signals.read_of) - {"a"}
+
+
+def test_only_cells_known_to_run_the_release_before_are_compared_with(shell: Shell) -> None:
+    """Not one that runs this very release, or a third one, or of which nothing is recorded."""
+    assert read_beside(shell, {"b": OLD, "c": NEW, "d": "x" * 64}) == {"b"}
+
+
+def test_a_cell_that_somebody_else_is_changing_is_no_control(shell: Shell) -> None:
+    """What it runs in this minute is not known."""
+    shell.records.lease(["c"], "another")
+    assert read_beside(shell, {"b": OLD, "c": OLD}) == {"b"}
