@@ -19,6 +19,7 @@ from cellwave.health.model import (
     Unreadable,
     Verdict,
 )
+from cellwave.health.yardstick import Limit, Yardstick
 from cellwave.waves.model import Bake
 
 IMPORTS = settings(deadline=None)  # scipy.stats is imported when the first control group is compared
@@ -199,3 +200,30 @@ def test_a_bake_passes_only_when_every_gate_does(
 def test_a_bake_always_comes_to_an_end(results: list[GateResult], bake: Bake) -> None:
     """At the limit nobody waits any longer."""
     assert judge_bake(results, bake, max(bake.limit, bake.seconds)).verdict is not BakeVerdict.WAIT
+
+
+@IMPORTS
+@given(signal=SIGNALS, reading=READINGS, healthy=st.lists(st.sampled_from([0.0, 1.0, 499.0]), max_size=80))
+def test_a_reference_without_trouble_changes_no_verdict(
+    signal: Signal, reading: Reading, healthy: list[float]
+) -> None:
+    """Whatever the release does, a platform that keeps within its limits excuses nothing."""
+    periods = tuple(Period(at=-60 + n, total=1, values=(value,)) for n, value in enumerate(healthy))
+    for limit in (Limit(share=0.1, over=500), Limit(share=0.0)):
+        yardstick = Yardstick(name="r", reading=SeriesReading(periods=periods), limit=limit)
+        evidence = Evidence(reference=yardstick)
+        found = judge_gate(signal, reading, evidence, min_samples=30, cell="c", service="s", gate="g", at=0)
+        assert found.verdict is judge(signal, reading, None)
+        assert not found.excused
+
+
+@IMPORTS
+@given(reading=SERIES, share=SHARES)
+def test_trouble_up_to_now_lets_nothing_pass_that_did_not(reading: SeriesReading, share: float) -> None:
+    """Excused is INCONCLUSIVE: a FAIL never becomes a PASS while the platform is in trouble."""
+    bad = SeriesReading(periods=tuple(Period(at=float(at), bad=1, total=1) for at in range(-120, 0)))
+    evidence = Evidence(reference=Yardstick(name="r", reading=bad, limit=Limit(share=0.01)))
+    signal = errors(share)
+    found = judge_gate(signal, reading, evidence, min_samples=30, cell="c", service="s", gate="g", at=0)
+    if judge(signal, reading, None) is not Verdict.PASS:
+        assert found.verdict is not Verdict.PASS
