@@ -21,7 +21,7 @@ def session(account: str, region: str) -> boto3.Session:
     )
 
 
-def until(what: str, check: Callable[[], Any], *, within_s: float = 15) -> Any:
+def until(what: str, check: Callable[[], Any], *, within_s: float = 120) -> Any:
     """Poll until `check` answers something true, and return that; AssertionError when it doesn't."""
     deadline = time.monotonic() + within_s
     while not (found := check()):

@@ -23,7 +23,7 @@ from cellwave.sandbox import server
 ROOT = Path(__file__).parents[2]
 WAVES = """
 concurrency: 2
-bake: {seconds: 5, samples: 5, limit: 60}
+bake: {seconds: 5, samples: 5, limit: 60, patience: 600}
 waves:
   - {name: canary, cells: [ap-south-1]}
   - {name: early, cells: [eu-west-1]}
@@ -37,7 +37,7 @@ class Story:
     project: Project
     environment: dict[str, str]
 
-    def run(self, *arguments: str, code: int = 0, timeout: float = 180) -> str:
+    def run(self, *arguments: str, code: int = 0, timeout: float = 1200) -> str:
         """Run `cellwave` and insist on its exit code; its standard output."""
         argv = [sys.executable, "-m", "cellwave.cli.main", *arguments]
         done = subprocess.run(
@@ -67,7 +67,7 @@ class Story:
         """The worker's process id."""
         return worker_pid(self.project)
 
-    def wait(self, what: str, condition: Callable[[], Any], seconds: float = 90) -> Any:
+    def wait(self, what: str, condition: Callable[[], Any], seconds: float = 400) -> Any:
         """Poll until the condition holds."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
