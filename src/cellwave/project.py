@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellwave.errors import BadInput
+
+YAML_LIKE = re.compile(r"(.+?)\.ya?ml(?:\.txt)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,14 @@ class Project:
 
         BadInput: one is not UTF-8, or a file is there that somebody may take for a region's and nobody reads.
         """
-        for path in sorted((self.root / "cells").iterdir()):
-            _refuse_unread(path, self.root)
+        for path in sorted((self.root / "cells").rglob("*")):
+            _refuse_unread(path, self.root, "cells")
         return {f"cells/{p.name}": self._text(p) for p in sorted((self.root / "cells").glob("*.yaml"))}
 
     def waves_file(self) -> str:
         """The text of waves.yaml; BadInput if it is not UTF-8, or waves.yml lies beside it."""
         for path in sorted(self.root.glob("[Ww][Aa][Vv][Ee][Ss].*")):
-            _refuse_unread(path, self.root)
+            _refuse_unread(path, self.root, "")
         return self._text(self.root / "waves.yaml")
 
     def _text(self, path: Path) -> str:
@@ -61,11 +64,12 @@ class Project:
             raise BadInput(where, f"it can't be read: {error.strerror}", "a file that can be read") from error
 
 
-def _refuse_unread(path: Path, root: Path) -> None:
-    """BadInput for a YAML file whose name ends otherwise than `.yaml`: it would be passed over in silence."""
-    if path.suffix != ".yaml" and path.suffix.lower() in (".yaml", ".yml"):
-        where = str(path.relative_to(root))
-        raise BadInput(where, "it is not read: its name does not end with .yaml", f"{path.stem}.yaml")
+def _refuse_unread(path: Path, root: Path, folder: str) -> None:
+    """BadInput for what looks like a YAML file and is not `folder`/*.yaml: it would be passed over in silence."""
+    looks = YAML_LIKE.fullmatch(path.name)
+    if looks and not (path.suffix == ".yaml" and path.parent == root / folder):
+        right = f"{looks[1]}.yaml, in {folder}/ itself" if folder else f"{looks[1].lower()}.yaml"
+        raise BadInput(str(path.relative_to(root)), "a file of this name, in this place, is not read", right)
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -1,4 +1,6 @@
-"""Print what the program of a cell's services asks for, as JSON: `python -m tests.audit.collecting CELL`.
+"""Print what the program of a cell's services asks for, as JSON: `python -m tests.audit.collecting CELL [REGION]`.
+
+REGION puts the cell into another AWS region.
 
 A process of its own: pulumi's mocks, loops and warnings are its whole process's.
 """
@@ -38,19 +40,21 @@ class Collected(Mocks):
         raise AssertionError(args.token)
 
 
-def main(cell: str) -> None:
+def main(name: str, region: str = "") -> None:
     """Run the programs of storage, ingest and query, one after the other."""
     project = find_project(Path(__file__).parent)
     fleet = parse_fleet(project.config_files())
+    cell = fleet.cell(name)
+    cell = cell.model_copy(update={"aws_region": region or cell.aws_region})
     setattr(storage, "read_directory", lambda fleet: "{}")  # noqa: B010 (there is no control plane to ask)
     collected = Collected()
     for service in ("storage", "ingest", "query"):
-        pulumi.runtime.set_mocks(collected, project="audit", stack=f"{cell}.{service}", preview=False)
-        ctx = CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), project.root, "release")
+        pulumi.runtime.set_mocks(collected, project="audit", stack=f"{name}.{service}", preview=False)
+        ctx = CellContext(fleet, cell, fleet.service(name, service), project.root, "release")
         deploy = import_module(f"audit.stacks.{service}").deploy
         pulumi.runtime.test(lambda deploy=deploy, ctx=ctx: deploy(ctx))()  # type: ignore[no-untyped-call]
     print(json.dumps(collected.made, default=repr))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

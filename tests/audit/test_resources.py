@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -56,9 +57,14 @@ class Resources:
 @pytest.fixture(scope="module")
 def resources() -> Resources:
     """Those of every service of a cell on AWS."""
+    return collected(CELL.aws_region)
+
+
+def collected(region: str) -> Resources:
+    """Those of the cell, were it in that region."""
     own = ("CELLWAVE_", "AWS_", "PULUMI_")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.audit.collecting", CELL.name],
+        [sys.executable, "-m", "tests.audit.collecting", CELL.name, region],
         env={name: value for name, value in os.environ.items() if not name.startswith(own)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -159,3 +165,16 @@ def test_no_request_leaves_its_region(region: str, host: str, monkeypatch: pytes
     assert post["url"] == f"https://bucket.s3.{host}/"
     assert directory.regional_sts(region).meta.endpoint_url == f"https://sts.{host}"
     aws.forget()
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "suffix"),
+    [("cn-north-1", "aws-cn", "amazonaws.com.cn"), ("eusc-de-east-1", "aws-eusc", "amazonaws.eu")],
+)
+def test_a_cell_of_any_partition_names_nothing_of_another(region: str, partition: str, suffix: str) -> None:
+    """Every ARN of the program's own and every host in a policy is of the cell's partition."""
+    texts = json.dumps(list(collected(region).made.values()))
+    own = {arn for arn in re.findall(r"arn:[a-z-]+:[a-z0-9-]+", texts) if arn != "arn:aws:test"}
+    assert {arn.split(":")[1] for arn in own} == {partition}
+    hosts = set(re.findall(rf"{region}\.([a-z.]+)", texts))
+    assert hosts == {suffix}

@@ -192,9 +192,23 @@ def test_every_command_has_help_with_an_example(run: Run) -> None:
         assert "Example" in run(*path, "--help").out, path
 
 
-@pytest.mark.parametrize("name", ["cells/jp.yml", "cells/JP.YAML", "cells/jp.Yml", "waves.yml", "Waves.YAML"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cells/jp.yml",
+        "cells/JP.YAML",
+        "cells/jp.Yml",
+        "cells/jp.yaml.txt",
+        "cells/jp.yaml ",
+        "cells/asia/jp.yaml",
+        "waves.yml",
+        "Waves.YAML",
+        "waves.yaml.txt",
+    ],
+)
 def test_a_file_that_nobody_would_read_is_refused(project: Path, run: Run, name: str) -> None:
-    """A region that was written is never passed over in silence for the end of its file's name."""
+    """A region that was written is never passed over in silence for its file's name or folder."""
+    (project / name).parent.mkdir(exist_ok=True)
     (project / name).write_text("region: jp2\n")
     ran = run("plan")
     assert (ran.code, name in ran.err, ".yaml" in ran.err) == (2, True, True)

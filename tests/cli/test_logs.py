@@ -11,12 +11,12 @@ from tests.deploy.test_logs import STACK, left
 
 
 def test_logs_shows_all_that_was_left(project: Path, run: Run) -> None:
-    """Engine, program and errors, uncut; control characters spelt out; secrets hidden."""
+    """Engine, program and errors, uncut and indented; control characters spelt out; secrets hidden."""
     attempt = left(Project(project).home, "v1-1:us-west-2.ingest:forward:1", 1000)
     attempt.log.write_text("first [/x]\nred \x1b[31m\x07 token=hunter2\n" + "line\n" * 2000 + "the end")
     ran = run("logs", STACK)
     assert ran.code == 0, ran.err
-    assert "first [/x]\nred \\x07 token=[secret]\n" in ran.out
+    assert "first [/x]\n  red \\x07 token=[secret]\n" in ran.out
     assert ran.out.count("line\n") == 2000
     assert "the end" in ran.out
     assert "x" * 5000 + " cause of v1-1" in ran.out

@@ -19,6 +19,7 @@ from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Note, Turn, first_state
 from cellwave.text import visible
 from tests.cli.conftest import Run
+from tests.deploy.test_logs import left
 from tests.rollout.plans import plan
 
 HOSTILE = (
@@ -62,7 +63,18 @@ def hostile_rollout(project: Path, name: str = "v1-1") -> None:
         ("release", "verify", HOSTILE),
         ("rollout", "status", HOSTILE),
         ("rollout", HOSTILE),
+        ("rollout", "start", HOSTILE),
         ("rollout", "start", "v1", HOSTILE),
+        ("rollout", "watch", HOSTILE),
+        ("rollout", "approve", HOSTILE, "-m", HOSTILE),
+        ("rollout", "rollback", "-m", HOSTILE),
+        ("release", "build", "--version", HOSTILE),
+        ("release", "unhold", HOSTILE),
+        ("config", "write", HOSTILE),
+        ("down", HOSTILE, "--one-way", HOSTILE),
+        ("logs", HOSTILE),
+        ("logs", "us-west-2.ingest"),
+        ("sandbox", HOSTILE),
         (f"--{HOSTILE}",),
     ],
 )
@@ -73,14 +85,18 @@ def test_no_command_lets_a_text_speak_to_the_terminal(
     label = json.dumps("[/x]\u202e")
     for file in (project / "cells").glob("*.yaml"):
         file.write_text(file.read_text().replace("ring: broad", f"ring: broad, hostile: {label}"))
+    fleet = project / "cells" / "fleet.yaml"
+    declared = f"\n    stateful: true\n    one_way: {json.dumps(HOSTILE)}\n"
+    fleet.write_text(fleet.read_text().replace("\n    stateful: true\n", declared))
     waves = project / "waves.yaml"
     waves.write_text(waves.read_text().replace("regions: [us, jp]", f"labels: {{hostile: {label}}}"))
     assert run("release", "build", "--version", "v1").code == 0
     store = open_store(Project(project))
     store.hold(store.get("v1").digest, HOSTILE, HOSTILE)
     hostile_rollout(project)
+    left(Project(project).home, "v1-1:us-west-2.ingest:forward:1", 1000).log.write_text(HOSTILE)
     ran = run(*command)
-    assert ran.code in (0, 2), ran.err
+    assert ran.code in (0, 1, 2), ran.err
     assert "Traceback" not in ran.err
     assert not OBEYED & set(ran.out + ran.err)
     assert not any(line.startswith("error: forged") for line in (ran.out + ran.err).splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Annotated
 
 import typer
@@ -31,4 +32,5 @@ def logs(
     said = "\n".join(f"{line.resource}\n{line.message}".strip() for line in left.diagnostics)
     for title, text in (("program", left.program), ("engine", left.engine), ("errors", said)):
         if text.strip():
-            tell(f"\n--- {title}\n{text.strip().expandtabs(4)}", lines=True)
+            # Indented, so that no line of it looks like one of this command's.
+            tell(f"\n{title}:\n{indent(text.strip().expandtabs(4), '  ')}", lines=True)

@@ -23,7 +23,7 @@ Exported = dict[str, Any]  # as `pulumi stack export` writes it: version, featur
 
 # A process is the owner of a lock only when it ran already at the lock's time; clocks differ by less than this.
 CLOCK_SLACK = 2.0
-LOCKED = re.compile(r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
+LOCKED = re.compile(r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>[0-9]+)\) at (?P<at>\S+)")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def require_engine(project: Project) -> Engine:
 
 def numbers(version: str) -> tuple[int, ...]:
     """The first three numbers of a version's text, `v3.259.0-dev` -> (3, 259, 0); () when there are none."""
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    found = re.search(r"([0-9]+)\.([0-9]+)(?:\.([0-9]+))?", version)
     return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 

@@ -46,7 +46,7 @@ def why(plan: Plan, cell: str) -> str:
     known = dict.fromkeys(name for wave in plan.waves for name in (*wave.cells, *wave.reasons))
     if cell not in known:
         raise BadInput("cell", f"{cell!r} is not in the plan", did_you_mean(cell, known, "cells of the plan"))
-    return "\n".join(_sentences(plan, cell))
+    return "\n".join(visible(sentence) for sentence in _sentences(plan, cell))
 
 
 def to_dot(plan: Plan) -> str:

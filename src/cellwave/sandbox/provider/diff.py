@@ -43,7 +43,7 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[tuple[str, str]]:
         yield path, "add" if old is None else "delete"
     elif isinstance(old, dict) and isinstance(new, dict) and SIGNATURE not in old.keys() | new.keys():
         for key in sorted(old.keys() | new.keys()):
-            step = f".{key}" if re.fullmatch(r"[A-Za-z_]\w*", key) else f'["{key}"]'
+            step = f".{key}" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key) else f'["{key}"]'
             yield from _walk(path + step, old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):

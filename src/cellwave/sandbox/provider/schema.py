@@ -166,6 +166,6 @@ def _did_you_mean(key: str, facts: Arguments) -> str:
 
 
 def _join(path: str, key: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*", key):
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
         return f'{path}["{key}"]'
     return f"{path}.{key}" if path else key
