@@ -24,9 +24,23 @@ class Project:
         return Path(os.environ.get("CELLWAVE_HOME") or self.root / ".cellwave").resolve()
 
     def make_home(self) -> None:
-        """Make the folder of everything generated, for its owner alone: state, keys and logs are in it."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.home.chmod(0o700)
+        """Make the folder of everything generated, for its owner alone: state, keys and logs are in it.
+
+        BadInput when it can't be made, is somebody else's, or stays readable for others.
+        """
+        named = os.environ.get("CELLWAVE_HOME")
+        where = "CELLWAVE_HOME" if named else str(self.home)
+        right = "a folder of your own, on a file system that keeps permissions"
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            owner = self.home.stat().st_uid
+            if named and owner != os.geteuid():
+                raise BadInput(where, f"{self.home} is uid {owner}'s, not uid {os.geteuid()}'s", right)
+            self.home.chmod(0o700)
+        except OSError as error:
+            raise BadInput(where, f"{self.home} can't be made private: {error.strerror}", right) from error
+        if self.home.stat().st_mode & 0o077:
+            raise BadInput(where, f"others can read {self.home}, whatever its permissions are set to", right)
 
     @property
     def bin(self) -> Path:

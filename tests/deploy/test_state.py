@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Directory:
 
 def test_other_backends_are_no_directory() -> None:
     """A bucket's or the service's state is asked for through the engine."""
-    for url in ("s3://bucket", "https://api.example", "", "file://relative/path"):
+    for url in ("s3://bucket", "https://api.example", ""):
         assert directory_of({"PULUMI_BACKEND_URL": url}, "shop", "a.b") is None
 
 

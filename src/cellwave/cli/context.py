@@ -8,9 +8,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from cellwave.cli.show import say as say  # noqa: PLC0414 - commands take it from here
+from cellwave.environment import portable
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
@@ -18,6 +18,7 @@ from cellwave.project import Project, find_project
 from cellwave.releases.store import ReleaseStore, open_store
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
+from cellwave.target import backend_folder, canonical_target, makes_folder
 from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
 
@@ -29,9 +30,8 @@ class Context:
     project: Project
 
     @cached_property
-    def environment(self) -> Mapping[str, str]:
-        """The environment of deployments: this shell's; when it names no state backend and this project's sandbox is
-        up, the sandbox's. Unavailable when neither is there, or the backend's folder is gone."""
+    def _variables(self) -> Mapping[str, str]:
+        """This shell's variables; when they name no state backend and this project's sandbox is up, the sandbox's."""
         environment = dict(os.environ)
         if not environment.get("PULUMI_BACKEND_URL"):
             from cellwave.sandbox.server import environment as sandbox_environment
@@ -39,29 +39,35 @@ class Context:
             # A profile or token of the shell would win over the sandbox's keys.
             own = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
             environment = own | sandbox_environment(self.project)
-        url = environment["PULUMI_BACKEND_URL"]
-        if url.startswith("file://"):
-            folder = Path(url.removeprefix("file://")).expanduser()
-            if not folder.is_dir() or not os.access(folder, os.W_OK):
-                raise Unavailable(
-                    f"the state backend can't be reached: {folder} is not a folder that can be written",
-                    hint="PULUMI_BACKEND_URL names it; `cellwave sandbox up` makes the sandbox's",
-                )
-        return environment
+        return portable(environment, os.getcwd())
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of deployments. Unavailable when there is no state backend, its folder is gone, or the
+        variables are those of a sandbox that is no longer there."""
+        url = self._variables["PULUMI_BACKEND_URL"]
+        if self._variables.get("CELLWAVE_SANDBOX"):
+            from cellwave.sandbox.server import require_current
+
+            require_current(self.project, self._variables)
+        folder = backend_folder(url)
+        if folder is None or makes_folder(url) or (folder.is_dir() and os.access(folder, os.W_OK)):
+            return self._variables
+        raise Unavailable(
+            f"the state backend can't be reached: {folder} is not a folder that can be written",
+            hint="PULUMI_BACKEND_URL names it; `cellwave sandbox up` makes the sandbox's",
+        )
 
     def ready(self) -> None:
         """Unavailable when a deployment could not work: no engine, no state backend, a full disk."""
         require_engine(self.project)
         require_space(self.project.home)
-        if self.environment.get("CELLWAVE_SANDBOX"):
-            from cellwave.sandbox.server import environment as sandbox_environment
-
-            sandbox_environment(self.project)  # a shell may still have the variables of one that is down
+        _ = self.environment
 
     @property
     def target(self) -> str:
-        """The state backend's URL: what a rollout works on."""
-        return self.environment["PULUMI_BACKEND_URL"]
+        """The state backend's one name: what a rollout works on, and what stacks are recorded under."""
+        return canonical_target(self._variables["PULUMI_BACKEND_URL"])
 
     @cached_property
     def records(self) -> Records:

@@ -16,6 +16,7 @@ from cellwave.cli.context import Context, here, say
 from cellwave.cli.show import tell, tell_json
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.rollout.state import State
+from cellwave.target import canonical_target, file_url
 
 if TYPE_CHECKING:
     from cellwave.demo.customers import Traffic
@@ -99,7 +100,7 @@ def fresh(context: Context) -> Path:
     from cellwave.sandbox import server
 
     home = context.project.home
-    sandbox = f"file://{home / 'sandbox' / 'state'}"
+    sandbox = canonical_target(file_url(home / "sandbox" / "state"))
     foreign = {row.target for row in context.records.rollouts()} - {sandbox}
     if foreign:
         raise Unavailable(
@@ -139,7 +140,7 @@ def examine(context: Context, states: list[State], traffic: Traffic, config: Con
             raise CellwaveError(
                 "the customers' traffic got nothing accepted, or nothing back: nothing is proven"
             )
-        left = orphans(fleet, read_states(Path(context.target.removeprefix("file://"))))
+        left = orphans(fleet, read_states(context.project.home / "sandbox" / "state"))
     return {
         "rollouts": [rollout_report(state) for state in states],
         "cells": len(fleet.cells),

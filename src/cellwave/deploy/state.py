@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import psutil
+
+from cellwave.target import backend_folder
 
 Deployment = dict[str, Any]
 Exported = dict[str, Any]  # as `pulumi stack export` writes it: version, features, deployment
@@ -135,12 +136,8 @@ def _is_torn(side: Path) -> bool:
 
 def directory_of(environment: Mapping[str, str], project: str, stack: str) -> Directory | None:
     """The directory of a `file://` backend; None for any other."""
-    url = environment.get("PULUMI_BACKEND_URL", "")
-    if not url.startswith("file://"):
-        return None
-    parts = urlsplit(url)
-    root = Path(unquote(parts.netloc + parts.path)).expanduser()
-    return Directory(root / ".pulumi", project, stack) if root.is_absolute() else None
+    root = backend_folder(environment.get("PULUMI_BACKEND_URL", ""))
+    return Directory(root / ".pulumi", project, stack) if root else None
 
 
 def locks_in(text: str) -> tuple[StackLock, ...]:

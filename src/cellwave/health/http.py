@@ -18,6 +18,7 @@ from cellwave.health.aws import Clients
 from cellwave.health.model import ProbeReading, Reading, Unreadable
 from cellwave.health.ports import Readable, Scope
 from cellwave.health.template import expand
+from cellwave.web import Route
 
 TIMEOUT = httpx.Timeout(10, connect=3)
 TRIES = 3
@@ -25,8 +26,7 @@ TRIES = 3
 
 def http_client() -> httpx.Client:
     """A client that follows no redirect, and goes to this machine itself without a proxy."""
-    direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
-    return httpx.Client(timeout=TIMEOUT, mounts=direct)
+    return httpx.Client(timeout=TIMEOUT, transport=Route(), trust_env=False)
 
 
 class HttpSource:

@@ -18,6 +18,7 @@ from cellwave.releases.store import open_store
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
+from cellwave.target import canonical_target
 
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 10.0
@@ -41,7 +42,9 @@ def work(project: Project, environment: Mapping[str, str], idle_exit: float | No
     signal.signal(signal.SIGINT, stop)
     code = 0
     try:
-        serve(records, rollout, environment["PULUMI_BACKEND_URL"], idle_exit, lambda: stopped)
+        serve(
+            records, rollout, canonical_target(environment["PULUMI_BACKEND_URL"]), idle_exit, lambda: stopped
+        )
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
@@ -77,7 +80,7 @@ def real_shell(
     """The ports of a real rollout."""
     return Shell(
         home=project.home,
-        target=environment["PULUMI_BACKEND_URL"],
+        target=canonical_target(environment["PULUMI_BACKEND_URL"]),
         records=records,
         store=open_store(project),
         deployer=deployer,

@@ -16,15 +16,22 @@ from pathlib import Path
 import httpx
 from pydantic import Field
 
+from cellwave.environment import direct
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive, spawn, stop
 from cellwave.project import Project
+from cellwave.target import file_url
 
 CONTROL_ACCOUNT = "200000000000"
 REGION = "us-east-1"
 PARTS = ("emulator", "provider", "edge")
 START_WITHIN_S = 240.0
+# What changes from one start of a sandbox to another.
+OWN = (
+    "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "PULUMI_BACKEND_URL", "PULUMI_DEBUG_PROVIDERS",
+    "CELLWAVE_EDGE_URL",
+)  # fmt: skip
 # What a shell may have set for real accounts, and would go along with the sandbox's own keys.
 FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
 
@@ -112,6 +119,23 @@ def environment(project: Project) -> dict[str, str]:
     return _environment(project, state)
 
 
+def require_current(project: Project, variables: Mapping[str, str]) -> None:
+    """Unavailable when variables that `sandbox env` once printed lead to a sandbox that is down, or no longer there."""
+    anew = 'eval "$(cellwave sandbox env)"'
+    try:
+        now = environment(project)
+    except Unavailable as down:
+        raise Unavailable(
+            f"this shell has the variables of a sandbox, but {down.message}",
+            hint=f"cellwave sandbox up && {anew}",
+        ) from None
+    if other := [name for name in OWN if variables.get(name) != now[name]]:
+        raise Unavailable(
+            f"this shell's variables are not those of the running sandbox ({', '.join(other)})",
+            hint=anew,
+        )
+
+
 def _environment(project: Project, state: SandboxState) -> dict[str, str]:
     folder = _folder(project)
     path = [
@@ -124,7 +148,7 @@ def _environment(project: Project, state: SandboxState) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": state.secret,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+        "PULUMI_BACKEND_URL": file_url(folder / "state"),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(folder / "passphrase"),
         "PULUMI_HOME": str(project.home / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -134,6 +158,7 @@ def _environment(project: Project, state: SandboxState) -> dict[str, str]:
         "CELLWAVE_EDGE_URL": state.url("edge"),
         "CELLWAVE_SANDBOX": "1",
         "PATH": ":".join(path),
+        **direct(os.environ),
     }
 
 
@@ -290,6 +315,6 @@ def _answers(state: SandboxState, part: str) -> bool:
         if path is None:
             socket.create_connection(("127.0.0.1", state.ports[part]), timeout=1).close()
             return True
-        return httpx.get(state.url(part) + path, timeout=2).status_code == 200
+        return httpx.get(state.url(part) + path, timeout=2, trust_env=False).status_code == 200
     except (OSError, httpx.HTTPError):
         return False

@@ -1,0 +1,42 @@
+"""A shell's variables, made fit for processes that run elsewhere and speak to this machine. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from cellwave.target import absolute
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Variables that name a file or folder: a worker and an engine have another working directory.
+PATHS = (
+    "CELLWAVE_HOME", "CELLWAVE_PROJECT", "PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE", "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+
+
+def portable(environment: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The same variables for another working directory: what is relative is relative to `folder`, the current one.
+
+    Loopback goes past every proxy: engine, provider, emulator and language host speak over it.
+    """
+    made = dict(environment) | direct(environment)
+    for name in PATHS:
+        if value := made.get(name):
+            made[name] = os.path.join(folder, value)
+    if url := made.get("PULUMI_BACKEND_URL"):
+        made["PULUMI_BACKEND_URL"] = absolute(url)
+    return made
+
+
+def direct(environment: Mapping[str, str]) -> dict[str, str]:
+    """What must be set so that loopback needs no proxy: nothing where there is none."""
+    if not any(name.lower().endswith("_proxy") and value for name, value in environment.items()):
+        return {}
+    # The lower-case one wins where both are read.
+    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    if known.strip() == "*":
+        return {}
+    hosts = [host for part in known.split(",") if (host := part.strip())]
+    text = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    return {"no_proxy": text, "NO_PROXY": text}
