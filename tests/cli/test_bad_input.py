@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cellwave.cli.main import app
 from cellwave.project import Project
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import first_state
-from cellwave.rollout.worker import take_lock
+from cellwave.rollout.worker import lock_of, take_lock
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 
@@ -170,7 +171,7 @@ def test_a_command_for_an_ended_or_unknown_rollout_is_refused(run: Run) -> None:
 
 def test_one_worker_only(project: Path, run: Run) -> None:
     """A second worker leaves at once and says which one runs."""
-    lock = take_lock(Project(project))
+    lock = take_lock(lock_of(Project(project), os.environ["PULUMI_BACKEND_URL"]))
     assert lock is not None
     ran = run("worker")
     assert ran.code == 0

@@ -65,7 +65,8 @@ class Story:
 
     def pid_of_worker(self) -> int | None:
         """The worker's process id."""
-        return worker_pid(self.project)
+        locks = self.project.home.glob("worker-*.lock")
+        return next((pid for lock in locks if (pid := worker_pid(lock)) is not None), None)
 
     def wait(self, what: str, condition: Callable[[], Any], seconds: float = 400) -> Any:
         """Poll until the condition holds."""

@@ -18,7 +18,7 @@ from cellwave.cli.plan import plan_for, table_of
 from cellwave.cli.show import console, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
 from cellwave.errors import BadInput, CellwaveError, Unavailable
-from cellwave.rollout.records import RolloutRow
+from cellwave.rollout.records import RolloutRow, refuse_taken
 from cellwave.rollout.state import Action, Commanded, first_state, remains, reverse_state
 from cellwave.rollout.worker import ensure_worker
 
@@ -66,12 +66,13 @@ def begin(context: Context, wanted: str) -> str:
             f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
         )
     plan = plan_for(context, release)
+    refuse_taken(context.records.leases(), plan.cells)
+    wake(context)
     name = context.records.next_id(release.version)
     row = RolloutRow(
         id=name, created=time.time(), actor=whoami(), target=context.target, state=first_state(name, plan)
     )
     context.records.create_rollout(row)
-    ensure_worker(context.project, context.environment)
     if console().is_terminal:
         console().print(table_of(plan))
     return name
@@ -186,12 +187,12 @@ def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
         raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
     if rest.left:
         say(f"left as they are, since they have moved on: {'; '.join(rest.left)}")
+    wake(context)
     name = context.records.next_id(ended.state.forward.plan.version)
     why = f"{whoami()} asked for it: {reason}"
     state = reverse_state(name, ended.state, rest.undone, why, time.time())
     row = RolloutRow(id=name, created=time.time(), actor=whoami(), target=context.target, state=state)
     context.records.create_rollout(row)
-    ensure_worker(context.project, context.environment)
     return name
 
 
@@ -209,12 +210,13 @@ def command(action: Action, name: str | None, reason: str) -> None:
     if row.state.outcome:
         raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
     require_same_target(context, row)
+    wake(context)
     event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
     known = len(context.records.journal(row.id))
     context.records.command(str(uuid.uuid4()), row.id, event)
     deadline = time.monotonic() + TAKEN_SECONDS
     while action not in (said := {e.kind: e.text for e in context.records.journal(row.id)[known:]}):
-        ensure_worker(context.project, context.environment)
+        wake(context)
         now = context.records.rollout(row.id)
         if time.monotonic() > deadline or (now and now.state.outcome):
             hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
@@ -240,18 +242,25 @@ def find(context: Context, name: str | None) -> RolloutRow:
 
 
 def look(context: Context, name: str) -> RolloutRow:
-    """A rollout that is known to be there, as it is now."""
-    keep_going(context)
+    """A rollout that is known to be there, as it is now; Unavailable when it has no worker and none can live."""
     row = context.records.rollout(name)
     assert row is not None
+    if not row.state.outcome:
+        wake(context)
     return row
 
 
+def wake(context: Context) -> None:
+    """See that a worker runs; Unavailable, with its reason, when none can live: then nothing is recorded that nobody
+    would carry out."""
+    ensure_worker(context.project, context.environment, context.target)
+
+
 def keep_going(context: Context) -> None:
-    """An unfinished rollout whose worker was killed gets a new one; without a backend it can only be looked at."""
+    """An unfinished rollout whose worker was killed gets a new one; where none can live, it can only be looked at."""
     try:
         if context.records.unfinished(context.target):
-            ensure_worker(context.project, context.environment)
+            wake(context)
     except Unavailable as missing:
         say(f"nothing can go on here: {missing.message}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.context import here, say
-from cellwave.rollout.worker import sign, take_lock, worker_pid
+from cellwave.rollout.worker import READY, lock_of, sign, take_lock, worker_pid
 
 
 def worker(
@@ -21,10 +21,16 @@ def worker(
     from cellwave.rollout.work import work  # DBOS and the engine take a second to import
 
     context = here()
-    held = open(lock, "a+") if lock is not None else take_lock(context.project)  # noqa: SIM115
+    context.project.make_home()
+    file = lock_of(context.project, context.target)
+    held = open(lock, "a+") if lock is not None else take_lock(file)  # noqa: SIM115
     if held is None:
-        say(f"a worker runs already: pid {worker_pid(context.project)}")
+        say(f"a worker runs already: pid {worker_pid(file)}")
         return
     sign(held)
-    say("the worker runs; Ctrl-C ends it, and the next one goes on where it was")
-    work(context.project, context.environment, idle_exit)
+
+    def ready() -> None:
+        sign(held, READY)
+        say("the worker runs; Ctrl-C ends it, and the next one goes on where it was")
+
+    work(context.project, context.environment, context.target, idle_exit, ready)

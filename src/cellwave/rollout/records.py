@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -283,16 +283,11 @@ class Records:
 
     def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
         held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
-        dead = {other for other in held.values() if _is_dead(other)}
-        db.execute(sa.delete(LEASES).where(LEASES.c.owner.in_(dead)))
-        held = {cell: other for cell, other in held.items() if other not in dead}
-        taken = {cell: other for cell, other in held.items() if other != owner}
-        if taken:
-            names = ", ".join(f"{cell} by {other}" for cell, other in taken.items())
-            raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
-        for cell in cells:
-            if cell not in held:
-                db.execute(sa.insert(LEASES).values(cell=cell, owner=owner, since=time.time()))
+        refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells)
+        mine = [cell for cell in cells if held.get(cell) != owner]
+        db.execute(sa.delete(LEASES).where(LEASES.c.cell.in_(mine)))  # those of the dead
+        for cell in mine:
+            db.execute(sa.insert(LEASES).values(cell=cell, owner=owner, since=time.time()))
 
     def _forget_stack(self, db: sa.Connection, stack: str, target: str) -> None:
         db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
@@ -307,6 +302,14 @@ class Records:
         last = db.execute(sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)).first()
         entry = seal(_entry(last) if last else None, at=at, rollout=rollout, **note.model_dump())
         db.execute(sa.insert(JOURNAL).values(key=key, **entry.model_dump()))
+
+
+def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
+    """Leased when one of the cells has an owner (`leases`: owner by cell) that is not a process that has ended."""
+    taken = {cell: leases[cell] for cell in cells if cell in leases and not _is_dead(leases[cell])}
+    if taken:
+        names = ", ".join(f"{cell} by {owner}" for cell, owner in taken.items())
+        raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
 
 
 def process_owner(actor: str) -> str:

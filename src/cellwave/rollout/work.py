@@ -18,20 +18,26 @@ from cellwave.releases.store import open_store
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
-from cellwave.target import canonical_target
 
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 10.0
 log = structlog.get_logger()
 
 
-def work(project: Project, environment: Mapping[str, str], idle_exit: float | None) -> NoReturn:
-    """Run rollouts until a signal, or until there was none for `idle_exit` seconds. The caller holds the lock."""
+def work(
+    project: Project,
+    environment: Mapping[str, str],
+    target: str,
+    idle_exit: float | None,
+    ready: Callable[[], None],
+) -> NoReturn:
+    """Run a target's rollouts until a signal, or until there was none for `idle_exit` seconds; `ready` is called when
+    nothing is in the way any more. The caller holds the lock."""
     os.environ.clear()  # what the shell had and deployments must not have, such as another profile
     os.environ.update(environment)
     records = Records(project.database_url)
     deployer = PulumiDeployer(project, environment)
-    rollout = launch(project.database_url, real_shell(project, environment, records, deployer))
+    rollout = launch(project.database_url, real_shell(project, target, records, deployer))
     stopped = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -41,10 +47,9 @@ def work(project: Project, environment: Mapping[str, str], idle_exit: float | No
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     code = 0
+    ready()
     try:
-        serve(
-            records, rollout, canonical_target(environment["PULUMI_BACKEND_URL"]), idle_exit, lambda: stopped
-        )
+        serve(records, rollout, target, idle_exit, lambda: stopped)
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
@@ -74,13 +79,11 @@ def serve(
         time.sleep(POLL_SECONDS)
 
 
-def real_shell(
-    project: Project, environment: Mapping[str, str], records: Records, deployer: Deployer
-) -> Shell:
+def real_shell(project: Project, target: str, records: Records, deployer: Deployer) -> Shell:
     """The ports of a real rollout."""
     return Shell(
         home=project.home,
-        target=canonical_target(environment["PULUMI_BACKEND_URL"]),
+        target=target,
         records=records,
         store=open_store(project),
         deployer=deployer,

@@ -1,4 +1,4 @@
-"""The one worker process of a project, seen from outside: is it there, start it, stop it."""
+"""The worker process of a project and state backend, seen from outside: is it there, start it, stop it."""
 
 from __future__ import annotations
 
@@ -9,77 +9,108 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 import psutil
 
+from cellwave.deploy.reasons import redact
+from cellwave.errors import Unavailable
+from cellwave.frozen import digest_of
 from cellwave.project import Project
 
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 20
+READY = "ready"
 
 
-def take_lock(project: Project) -> IO[str] | None:
-    """Become the worker of this project, or None when another process is. The kernel gives the lock back at death."""
-    project.make_home()
-    file = (project.home / "worker.lock").open("a+")
+def lock_of(project: Project, target: str) -> Path:
+    """The lock file of the worker for a state backend: one backend's rollouts wait for no other's."""
+    return project.home / f"worker-{digest_of(target)[:16]}.lock"
+
+
+def take_lock(file: Path) -> IO[str] | None:
+    """Become the worker that the file stands for, or None when another process is. A death gives the lock back."""
+    lock = file.open("a+")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        lock.close()
         return None
-    return file
+    return lock
 
 
-def sign(lock: IO[str]) -> None:
-    """Write this process's id where `worker_pid` finds it."""
+def sign(lock: IO[str], word: str = "") -> None:
+    """Write this process's id, and that it is READY, where others find it."""
     lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
+    lock.write(f"{os.getpid()} {word}\n")
     lock.flush()
 
 
-def worker_pid(project: Project) -> int | None:
-    """The running worker's process id (0: it is just starting); None when none runs."""
-    lock = take_lock(project)
+def worker_pid(file: Path) -> int | None:
+    """The process id of the worker that holds a lock file (0: it is just starting); None when none does."""
+    lock = take_lock(file)
     if lock is None:
-        return int((project.home / "worker.lock").read_text().strip() or 0)
+        return int((file.read_text().split() or ["0"])[0])
     lock.close()
     return None
 
 
-def ensure_worker(project: Project, environment: Mapping[str, str]) -> None:
-    """Start a worker in the background when none runs. It gets the lock from here, so that there is never a second."""
-    lock = take_lock(project)
+def ensure_worker(project: Project, environment: Mapping[str, str], target: str) -> None:
+    """Start a worker for the state backend in the background when none runs, and see that it lives.
+
+    It gets the lock from here, so that there is never a second. Unavailable with its own words when it ends before it
+    is ready.
+    """
+    project.make_home()
+    file, log = lock_of(project, target), project.home / "worker.log"
+    lock = take_lock(file)
     if lock is None:
         return
     lock.truncate(0)
+    begun = log.stat().st_size if log.exists() else 0
     argv = [sys.executable, "-m", "cellwave.cli.main", "worker"]
-    with lock, (project.home / "worker.log").open("ab") as log:
-        subprocess.Popen(
+    with lock, log.open("ab") as output:
+        process = subprocess.Popen(
             [*argv, "--lock", str(lock.fileno()), "--idle-exit", str(IDLE_SECONDS)],
             cwd=project.root,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             pass_fds=[lock.fileno()],
         )
+    while READY not in file.read_text():
+        if process.poll() is not None:
+            with log.open("rb") as written:
+                written.seek(begun)
+                said = written.read().decode(errors="replace").strip().splitlines()
+            raise Unavailable(f"the worker can't live: {redact(last_words(said))}", hint=f"see {log}")
+        time.sleep(POLL_SECONDS / 2)
+
+
+def last_words(said: Sequence[str]) -> str:
+    """What a process that ended said about it: its error, else the last line of its traceback."""
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return errors[-1] if errors else said[-1].strip() if said else "it said nothing"
 
 
 def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: bool = False) -> bool:
-    """Ask the worker to leave (or only one that works on the sandbox), and wait; whether none is left."""
+    """Ask every worker of the project to leave (or only the sandbox's), and wait; whether none is left."""
     deadline = time.monotonic() + seconds
-    asked = None
-    while (pid := worker_pid(project)) is not None:
+    asked = set()
+    files = sorted(project.home.glob("worker-*.lock"))
+    while running := [pid for file in files if (pid := worker_pid(file)) is not None]:
         if time.monotonic() > deadline:
             return False
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if pid and only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
-                return False
-            if pid and pid != asked:
-                os.kill(pid, signal.SIGTERM)
-                asked = pid
+        for pid in filter(None, running):
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
+                    return False
+                if pid not in asked:
+                    os.kill(pid, signal.SIGTERM)
+                    asked.add(pid)
         time.sleep(POLL_SECONDS)
     return True
