@@ -171,6 +171,7 @@ def test_a_command_for_an_ended_or_unknown_rollout_is_refused(run: Run) -> None:
 
 def test_one_worker_only(project: Path, run: Run) -> None:
     """A second worker leaves at once and says which one runs."""
+    Project(project).make_home()
     lock = take_lock(lock_of(Project(project), os.environ["PULUMI_BACKEND_URL"]))
     assert lock is not None
     ran = run("worker")
