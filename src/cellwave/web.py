@@ -8,6 +8,7 @@ them is an error of that request.
 from __future__ import annotations
 
 import ipaddress
+import re
 import urllib.request
 from collections.abc import Mapping
 
@@ -63,7 +64,8 @@ def _covers(part: str, url: httpx.URL) -> bool:
         return address is not None and address in network
     except ValueError:
         pass
-    name, _, port = entry.rpartition(":") if entry.rpartition(":")[2].isdigit() else (entry, "", "")
+    named = re.fullmatch(r"(.*?)(?::([0-9]+))?", entry)
+    name, port = named.groups() if named else (entry, None)
     if port and int(port) != (url.port or {"http": 80, "https": 443}.get(url.scheme)):
         return False
     name = name.strip("[]").removeprefix("*").lstrip(".")

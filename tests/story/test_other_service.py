@@ -49,6 +49,19 @@ cells:
 
 
 @pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell whose proxies lead nowhere, in every form that libraries stumble over."""
+    for name, value in {
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+        "NO_PROXY": "fd00::/8",
+    }.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.lower(), value)
+
+
+@pytest.fixture
 def hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     """The other team's project, and a sandbox for it."""
     for name, text in FILES.items():
@@ -193,3 +206,11 @@ def test_what_a_release_brought_goes_again(hello: Story) -> None:
     hello.run("rollout", "rollback", "v2-1", "-m", "as far as it goes", code=3)
     assert greeting(hello, "one") == "good day", "it has moved on"
     assert versions(hello)["two"] == "v2 (held)", "stateful: what ran nothing before keeps its data"
+
+
+def test_no_proxy_stands_between_this_machine_and_itself(proxies: None, hello: Story) -> None:
+    """Sandbox, worker, engine, provider and proof: a release converges whatever the shell's proxies are."""
+    hello.run("release", "build", "--version", "v1")
+    hello.run("rollout", "start", "v1")
+    assert hello.json("rollout", "status")["status"] == "done"
+    assert len(set(hello.json("cells")[0]["services"].values()) - {None}) == 1
