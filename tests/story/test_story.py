@@ -164,7 +164,7 @@ def test_nothing_was_lost_crossed_orphaned_or_forged(story: Story, live: tuple[T
     fleet, _ = Context(story.project).configuration()
     events = list(read_ledger(traffic.ledger))
     assert len(events) > 50
-    assert verify(events, config, fleet, within_s=60).lost == 0
+    assert verify(events, config, fleet, within_s=180).lost == 0
     crossing = cross_tenant_reads(events, config)
     assert crossing.own > 0
     assert crossing.reads == 0

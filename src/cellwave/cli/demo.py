@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from cellwave.sandbox.traffic.model import Config
 
 EXPECTED = {"v1": "done", "v2": "rolled_back", "v3": "done"}
-READ_BACK_SECONDS = 60.0
+# How long the last accepted events may take to appear after the others.
+READ_BACK_SECONDS = 180.0
 
 
 def demo(

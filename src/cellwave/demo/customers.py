@@ -18,6 +18,7 @@ from cellwave.sandbox.traffic.model import Config, Customer
 
 TENANTS = ("north", "south")
 RATE = 18.0
+END_WITHIN_S = 120.0  # an action has two requests, and a slow service takes its time for each
 
 
 def invent(fleet: Fleet) -> list[tuple[str, Region]]:
@@ -82,7 +83,7 @@ class Traffic:
 
     def end(self) -> None:
         """Let what is in flight finish, and stop."""
-        stop(self._process, grace_s=40)
+        stop(self._process, grace_s=END_WITHIN_S)
         self._pid.unlink(missing_ok=True)
 
 

@@ -19,7 +19,8 @@ async def run(config: Config, ledger: Ledger) -> Traffic:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
+    connections = IN_FLIGHT * len(config.customers)
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     async with httpx.AsyncClient(timeout=ANSWER_WITHIN_S, limits=limits, trust_env=False) as client:
         traffic = Traffic(config, ledger, client)
         await traffic.run(stop)

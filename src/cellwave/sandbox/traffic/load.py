@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import random
 import time
@@ -19,7 +18,8 @@ import httpx
 
 from cellwave.sandbox.traffic.model import Accepted, Config, Customer, Ledger
 
-IN_FLIGHT = 8
+# Requests of one customer at a time: a slow service makes its customers wait, and nobody else's.
+IN_FLIGHT = 2
 ANSWER_WITHIN_S = 35.0
 SESSION_UPLOADS = 2  # few, so that sessions are asked for in every bake
 NAMES = ("user.login", "user.logout", "document.read", "document.share", "key.rotate")
@@ -49,19 +49,19 @@ class Traffic:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make traffic until `stop`, then wait for what is in flight."""
-        free = asyncio.Semaphore(IN_FLIGHT)
-        tasks: set[asyncio.Task[None]] = set()
-        due = time.monotonic()
-        for customer in itertools.cycle(self._config.customers):
-            due = max(due + 1 / self._config.rate, time.monotonic() - 1)
-            if await _set_within(stop, due - time.monotonic()):
-                break
-            await free.acquire()
-            task = asyncio.create_task(self._act(customer))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(lambda _: free.release())
-        await asyncio.gather(*tasks)
+        lanes = IN_FLIGHT * len(self._config.customers)
+        async with asyncio.TaskGroup() as group:
+            for number, customer in enumerate(self._config.customers * IN_FLIGHT):
+                group.create_task(
+                    self._live(customer, stop, number / self._config.rate, lanes / self._config.rate)
+                )
+
+    async def _live(self, customer: Customer, stop: asyncio.Event, after_s: float, every_s: float) -> None:
+        """One request after the other, at most one every so many seconds, none before the last one's answer."""
+        due = time.monotonic() + after_s
+        while not await _set_within(stop, due - time.monotonic()):
+            await self._act(customer)
+            due = max(due + every_s, time.monotonic())
 
     async def _act(self, customer: Customer) -> None:
         action = random.choices(self._actions, weights=(4, 1, 5))[0]
@@ -175,8 +175,7 @@ def _text(moment: datetime) -> str:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     """Whether the event is set within the time."""
-    # wait_for without time left gives up before it looks.
-    if not event.is_set() and seconds > 0:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+    # wait_for without time left gives up before it looks, and lets nobody else run.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), max(seconds, 0.001))
     return event.is_set()

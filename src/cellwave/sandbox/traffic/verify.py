@@ -41,7 +41,7 @@ class Verification(Frozen):
 
 
 def verify(events: Collection[Accepted], config: Config, fleet: Fleet, *, within_s: float) -> Verification:
-    """Look for every event until all are found or `within_s` has passed (indexing is asynchronous).
+    """Look for every event until all are found, or for `within_s` none more was (indexing is asynchronous).
 
     An event counts as readable only with its own tenant's key.
     """
@@ -57,11 +57,14 @@ def verify(events: Collection[Accepted], config: Config, fleet: Fleet, *, within
     ):
         reader = Reader(config.edge_url, client)
         while True:
+            left = len(unread) + len(unarchived)
             for found in pool.map(lambda who: _readable(reader, *who), _waiting(unread, config)):
                 unread -= found
             for more in pool.map(_Archive.read_new, archives if unarchived else ()):
                 placed |= more
             unarchived -= placed.keys()
+            if len(unread) + len(unarchived) < left:
+                deadline = time.monotonic() + within_s
             if not (unread or unarchived) or time.monotonic() > deadline:
                 break
             time.sleep(LOOK_AGAIN_S)
