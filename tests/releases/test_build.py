@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from cellwave.errors import BadInput, Unavailable
 from cellwave.fleet.parse import parse_fleet
+from cellwave.frozen import digest_of
 from cellwave.project import Project, find_project
 from cellwave.releases.build import build_release
 from cellwave.releases.model import Release
@@ -66,7 +68,7 @@ def test_this_repository_can_be_built(tmp_path: Path) -> None:
     assert not verify_release(store.path(release.digest))
 
 
-def test_byte_code_and_hidden_files_are_left_out(project: Project) -> None:
+def test_byte_code_and_leftovers_are_left_out(project: Project) -> None:
     """What a run or an editor leaves behind does not make another release."""
     before = build_release(project, "v1")
     for name in ("src/greeter/__pycache__/app.pyc", "src/greeter/.app.py.swp", "lib/.cache/x", "lib/old.pyc"):
@@ -164,3 +166,71 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     with pytest.raises(Unavailable, match=r"the disk is full: 0.5 MB free in .*, the release needs 1.\d MB"):
         build_release(project, "v1")
     assert [path for path in (project.home / "releases").rglob("*") if path.is_file()] == []
+
+
+def test_ignore_files_are_heeded_at_any_depth(project: Project) -> None:
+    """As git reads them, the nearest last; each path left out is told with the line that says so."""
+    names = (
+        "lib/a.log",
+        "lib/keep.log",
+        "lib/deep/b.log",
+        "lib/.env",
+        "deploy/node_modules/x.js",
+        "lib/x/y.tmp",
+    )
+    for name in names:
+        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.root / name).write_text("x")
+    (project.root / ".gitignore").write_text("# logs\n\n*.log\n")
+    (project.root / "lib/.cellwaveignore").write_text("!keep.log\n/x/\n")
+    told: dict[str, str] = {}
+    release = build_release(project, "v1", left_out=told.__setitem__)
+    assert {"lib/keep.log", "lib/.env", "lib/.cellwaveignore"} <= release.files.keys()
+    assert told == {
+        "lib/a.log": ".gitignore:3",
+        "lib/deep/b.log": ".gitignore:3",
+        "lib/x/": "lib/.cellwaveignore:2",
+        "deploy/node_modules/": "installed packages; the lock file names them",
+    }
+
+
+def test_what_is_included_by_name_is_taken_though_it_is_ignored(project: Project) -> None:
+    """A built artefact is not in git, but the program needs it; a virtual environment is never of a release."""
+    (project.root / ".gitignore").write_text("lib/\n")
+    assert "lib/data.bin" in build_release(project, "v1").files
+    (project.root / "lib/pyvenv.cfg").write_text("home = /usr")
+    with pytest.raises(BadInput, match="never of a release"):
+        build_release(project, "v2")
+
+
+def test_an_ignored_link_is_left_out_and_a_pipe_is_refused(project: Project) -> None:
+    """Nothing is dropped in silence."""
+    (project.root / "lib/link").symlink_to("/etc/passwd")
+    (project.root / ".gitignore").write_text("link\n")
+    told: dict[str, str] = {}
+    build_release(project, "v1", left_out=told.__setitem__)
+    assert told == {"lib/link": ".gitignore:1"}
+    os.mkfifo(project.root / "lib/pipe")
+    with pytest.raises(BadInput, match=r"lib/pipe: no file or folder"):
+        build_release(project, "v2")
+
+
+def test_executable_bits_are_kept_and_are_of_the_digest(project: Project) -> None:
+    """The bit arrives in the release's folder; another bit is another release; losing it there is damage."""
+    before = build_release(project, "v1")
+    (project.root / "lib/data.bin").chmod(0o700)
+    after = build_release(project, "v2")
+    folder = open_store(project).path(after.digest)
+    assert after.digest != before.digest
+    assert (folder / "lib/data.bin").stat().st_mode & 0o777 == 0o755
+    assert not verify_release(folder)
+    (folder / "lib/data.bin").chmod(0o644)
+    assert verify_release(folder).changed == ("lib/data.bin",)
+    with pytest.raises(BadInput, match=r"changed lib/data\.bin"):
+        build_release(project, "v1")
+
+
+def test_a_release_of_before_keeps_its_digest() -> None:
+    """A manifest without executable bits is read as it always was."""
+    old = Release.model_validate_json('{"version": "v1", "files": {"a": "1"}, "code": {}}')
+    assert old.digest == digest_of({"files": {"a": "1"}, "code": {}})

@@ -9,6 +9,8 @@ import typer
 from cellwave.cli.context import here, whoami
 from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.errors import CellwaveError
+from cellwave.releases.model import Release
+from cellwave.releases.store import ReleaseStore
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note
 
@@ -30,15 +32,36 @@ def build(
     from cellwave.releases.build import build_release
 
     context = here()
-    made = build_release(context.project, version)
+    left_out: dict[str, str] = {}
+    made = build_release(context.project, version, left_out=left_out.__setitem__)
     context.records.note(
         f"build/{version}/{made.digest}",
         Note(kind="built", text=made.digest, actor=whoami(), subject=version),
     )
+    same, held = _same(context.store, made), context.store.held(made.digest)
     if as_json:
-        tell_json({"version": made.version, "digest": made.digest, "files": len(made.files)})
-    else:
-        tell(f"{made.version}  {made.digest[:12]}  {len(made.files)} files")
+        told = {
+            "version": made.version,
+            "digest": made.digest,
+            "files": len(made.files),
+            "left_out": left_out,
+        }
+        tell_json({**told, "same_as": same, "held": held.reason if held else None})
+        return
+    tell(f"{made.version}  {made.digest[:12]}  {len(made.files)} files")
+    for why in dict.fromkeys(left_out.values()):
+        paths = [path for path in left_out if left_out[path] == why]
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        tell(f"  left out ({why}): {', '.join(paths[:3])}{more}")
+    if same:
+        tell(f"  {made.version} is the same content as {', '.join(same)}: a hold on one holds all")
+    if held:
+        tell(f"  this content is held, by {held.by}: {held.reason}")
+
+
+def _same(store: ReleaseStore, release: Release) -> list[str]:
+    """The other versions that name the same content."""
+    return [r.version for r in store.list() if r.digest == release.digest and r.version != release.version]
 
 
 @app.command("list")
@@ -48,13 +71,21 @@ def list_releases(as_json: Json = False) -> None:
     Example: [bold]cellwave release list[/]
     """
     store = here().store
-    rows = [(item.version, item.digest, store.held(item.digest)) for item in store.list()]
+    known = store.list()
+    rows = [(item, store.held(item.digest)) for item in known]
     if as_json:
-        tell_json([{"version": v, "digest": d, "held": held.reason if held else None} for v, d, held in rows])
+        tell_json(
+            [
+                {"version": r.version, "digest": r.digest, "held": held.reason if held else None}
+                for r, held in rows
+            ]
+        )
         return
-    shown = table("release", "digest", "held")
-    for version, digest, held in rows:
-        row(shown, version, digest[:12], f"by {held.by}: {held.reason}" if held else "")
+    shown = table("release", "digest", "same content as", "held")
+    for item, held in rows:
+        same = [r.version for r in known if r.digest == item.digest and r.version != item.version]
+        text = f"by {held.by}: {held.reason}" if held else ""
+        row(shown, item.version, item.digest[:12], ", ".join(same), text)
     console().print(shown)
 
 
@@ -81,6 +112,8 @@ def unhold(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
     context = here()
     release = context.store.get(wanted)
     context.store.release_hold(release.digest)
+    if same := _same(context.store, release):
+        tell(f"{', '.join(same)}: the same content, held no more either")
     context.records.note(
         f"unhold/{release.digest}/{len(context.records.journal())}",
         Note(kind="unheld", text=release.digest, actor=whoami(), subject=release.version),

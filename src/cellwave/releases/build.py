@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cellwave.errors import BadInput
@@ -13,7 +13,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.fleet.yamlfile import read
 from cellwave.project import Project
 from cellwave.releases.code import code_digest, code_files
-from cellwave.releases.files import MANIFEST, files_below
+from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore, open_store
 from cellwave.waves.parse import parse_strategy
@@ -21,10 +21,17 @@ from cellwave.waves.parse import parse_strategy
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
-def build_release(project: Project, version: str | None, store: ReleaseStore | None = None) -> Release:
+def build_release(
+    project: Project,
+    version: str | None,
+    store: ReleaseStore | None = None,
+    *,
+    left_out: Callable[[str, str], None] = lambda path, why: None,
+) -> Release:
     """Freeze what every service includes, with cells/ and waves.yaml, and put it into the project's store.
 
-    Without a version it is named by its content, `tree-<digest>`.
+    Without a version it is named by its content, `tree-<digest>`. `left_out` is told each path below what the
+    services include that is not of the release, and why.
 
     Building again is idempotent. BadInput: a fleet or strategy that doesn't hold, a path that isn't there, or
     a version that names other content already. Unavailable: no disk space. Nothing is changed then.
@@ -36,17 +43,28 @@ def build_release(project: Project, version: str | None, store: ReleaseStore | N
     parse_strategy(project.waves_file(), fleet)
     services = (*fleet.control_services, *fleet.services)
     places = _Places(texts, {service.name for service in fleet.control_services})
-    paths = {*texts, "waves.yaml"}.union(*(_collect(project.root, service, places) for service in services))
+    selection = Selection(project.root)
+    paths = {*texts, "waves.yaml"}.union(*(_collect(selection, service, places) for service in services))
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
-    release = freeze(version or "tree", content, services)
+    executable = tuple(path for path in content if (project.root / path).stat().st_mode & 0o100)
+    release = freeze(version or "tree", content, services, executable)
     if version is None:
         release = release.model_copy(update={"version": f"tree-{release.digest[:12]}"})
-    return (store or open_store(project)).put(release, content)
+    release = (store or open_store(project)).put(release, content)
+    for path, why in sorted(selection.left_out.items()):
+        if path not in paths:
+            left_out(path, why)
+    return release
 
 
-def freeze(version: str, content: Mapping[str, bytes], services: tuple[Service, ...]) -> Release:
+def freeze(
+    version: str,
+    content: Mapping[str, bytes],
+    services: tuple[Service, ...],
+    executable: tuple[str, ...] = (),
+) -> Release:
     """The manifest of this content (bytes by path). Pure."""
     code = {}
     for service in services:
@@ -54,7 +72,7 @@ def freeze(version: str, content: Mapping[str, bytes], services: tuple[Service, 
             names = code_files(content, service.code)
             code[service.name] = code_digest({name: content[path] for name, path in names.items()})
     files = {path: hashlib.sha256(data).hexdigest() for path, data in content.items()}
-    return Release(version=version, files=files, code=code)
+    return Release(version=version, files=files, code=code, executable=executable)
 
 
 class _Places:
@@ -70,13 +88,15 @@ class _Places:
         return self._document.where(*above, service, *key)
 
 
-def _collect(root: Path, service: Service, places: _Places) -> set[str]:
+def _collect(selection: Selection, service: Service, places: _Places) -> set[str]:
     """The files that the service needs in a release."""
     paths: set[str] = set()
     for relative, key in _wanted(service):
-        found = set(files_below(root, relative))
+        found = selection.below(relative)
         if not found:
-            message = f"service {service.name} includes {relative!r}, where there is no file"
+            why = selection.left_out.get(relative)
+            there = f"which is never of a release ({why})" if why else "where there is no file"
+            message = f"service {service.name} includes {relative!r}, {there}"
             raise BadInput(places.of(service.name, *key), message, "a file or folder of the project")
         if key[0] == "code" and not code_files(found, [relative]):
             message = f"the code of service {service.name} is {relative!r}, where there is no *.py file below"

@@ -24,7 +24,8 @@ class Release(Frozen):
     """What `cellwave release build` froze. Its folder in the store holds `files` and this manifest
     (release.json).
 
-    `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `code` maps a
+    `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `executable` are those
+    of them that may be run. `code` maps a
     service (as `<service>`) to the digest of the code that must be seen running; services without code are
     not in it.
     """
@@ -32,8 +33,11 @@ class Release(Frozen):
     version: str
     files: dict[RelativePath, str]
     code: dict[str, str]
+    executable: tuple[RelativePath, ...] = ()
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the content (the version's name is not part of it)."""
-        return digest_of({"files": self.files, "code": self.code})
+        content: dict[str, object] = {"files": self.files, "code": self.code}
+        # Left out where there is none: a release of before there were such bits keeps its digest.
+        return digest_of({**content, "executable": sorted(self.executable)} if self.executable else content)

@@ -52,7 +52,7 @@ class S3Store:
         key = f"versions/{release.version}.json"
         if known := self._manifest(key):
             refuse_other(known, release)
-        self._write(f"{release.digest}.zip", _zipped(content), once=True)
+        self._write(f"{release.digest}.zip", _zipped(release, content), once=True)
         if not self._write(key, release.model_dump_json().encode(), once=True):
             refuse_other(self._manifest(key) or release, release)
         return release
@@ -163,12 +163,12 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
 
-def _zipped(content: Mapping[str, bytes]) -> bytes:
+def _zipped(release: Release, content: Mapping[str, bytes]) -> bytes:
     """Equal content gives equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in sorted(content.items()):
             entry = zipfile.ZipInfo(path, _EPOCH)
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = (0o755 if path in release.executable else 0o644) << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

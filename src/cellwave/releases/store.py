@@ -92,7 +92,10 @@ def refuse_other(old: Release, new: Release) -> None:
     """BadInput, saying what differs, unless both are the same content. Pure."""
     if old.digest == new.digest:
         return
-    paths = sorted(path for path in {**old.files, **new.files} if old.files.get(path) != new.files.get(path))
+    paths = sorted(
+        {path for path in {**old.files, **new.files} if old.files.get(path) != new.files.get(path)}
+        | (set(old.executable) ^ set(new.executable))
+    )
     shown = [f"{_change(old, new, path)} {path}" for path in paths[:5]]
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     what = ", ".join(shown) + more or "the folders of code"
@@ -110,6 +113,7 @@ def write_folder(folder: Path, release: Release, content: Mapping[str, bytes]) -
     """
     if folder.is_dir():
         return
+    executable = set(release.executable)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_space(folder.parent, content)
     with _no_space(folder.parent), tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as scratch:
@@ -118,6 +122,7 @@ def write_folder(folder: Path, release: Release, content: Mapping[str, bytes]) -
             target = new / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+            target.chmod(0o755 if path in executable else 0o644)
         (new / MANIFEST).write_text(release.model_dump_json(indent=1) + "\n")
         try:
             new.rename(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from cellwave.frozen import Frozen
-from cellwave.releases.files import MANIFEST, files_below
+from cellwave.releases.files import BYTE_CODE, MANIFEST, never
 from cellwave.releases.model import Release
 
 
@@ -38,11 +40,11 @@ def verify_release(path: Path) -> Damage:
         release = Release.model_validate_json((path / MANIFEST).read_bytes())
     except ValidationError:
         return Damage(changed=(MANIFEST,))
-    there = set(files_below(path, ".")) - {MANIFEST}
+    there = set(_there(path)) - {MANIFEST}
     changed = [
         name
         for name, digest in release.files.items()
-        if name in there and hashlib.sha256((path / name).read_bytes()).hexdigest() != digest
+        if name in there and _is_other(release, path, name, digest)
     ]
     if release.digest != path.name:
         changed.append(MANIFEST)
@@ -51,3 +53,22 @@ def verify_release(path: Path) -> Damage:
         missing=tuple(sorted(release.files.keys() - there)),
         extra=tuple(sorted(there - release.files.keys())),
     )
+
+
+def _is_other(release: Release, path: Path, name: str, digest: str) -> bool:
+    file = path / name
+    if file.is_symlink() or not file.is_file():
+        return True
+    is_executable = bool(file.stat().st_mode & 0o100)
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    return content != digest or is_executable != (name in release.executable)
+
+
+def _there(path: Path) -> Iterator[str]:
+    """Everything below a folder that is no folder, byte code excepted; links are not followed."""
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if never(Path(folder, name)) != BYTE_CODE]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in (*files, *links):
+            if never(Path(folder, name)) != BYTE_CODE:
+                yield Path(folder, name).relative_to(path).as_posix()
