@@ -103,4 +103,6 @@ def _release(source: Path) -> str:
         manifest = json.loads((source / "release.json").read_text())
     except FileNotFoundError:
         return WORKTREE
-    return digest_of({"files": manifest["files"], "code": manifest["code"]})
+    content = {"files": manifest["files"], "code": manifest["code"]}
+    executable = sorted(manifest.get("executable", ()))
+    return digest_of({**content, "executable": executable} if executable else content)

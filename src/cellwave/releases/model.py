@@ -25,9 +25,8 @@ class Release(Frozen):
     (release.json).
 
     `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `executable` are those
-    of them that may be run. `code` maps a
-    service (as `<service>`) to the digest of the code that must be seen running; services without code are
-    not in it.
+    of them that may be run. `code` maps a service (as `<service>`) to the digest of the code that must be seen
+    running; services without code are not in it.
     """
 
     version: str
