@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import uuid
 from pathlib import Path
 
@@ -11,6 +13,9 @@ import pytest
 
 from cellwave.deploy.port import Deployer, Job, Result
 from cellwave.fleet.model import Place
+from cellwave.releases.build import freeze
+from cellwave.releases.store import write_folder
+from cellwave.releases.verify import verify_release
 from tests.deploy.worlds import RealWorld
 
 pytestmark = pytest.mark.engine
@@ -159,3 +164,65 @@ def test_settings_of_the_stack_that_contradict_the_cell_are_refused(
             )
         else:
             assert result.outputs == {"colour": "green"}
+
+
+def test_a_language_that_has_a_host_is_run_by_it(engine_world: RealWorld, tmp_path: Path) -> None:
+    """The engine starts `pulumi-language-go` from PATH with the program's folder; here a stand-in takes its place."""
+    host = tmp_path / "bin" / "pulumi-language-go"
+    host.parent.mkdir()
+    host.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cellwave.toolchain.language_host "$@"\n')
+    host.chmod(0o755)
+    deployer = engine_world.restarted(PATH=f"{host.parent}:{os.environ['PATH']}")
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text("name: other\nruntime: go\n")
+    (folder / "__main__.py").write_text(QUEUE)
+    stack = f"go-{uuid.uuid4().hex[:8]}.app"
+    for program, outcome in ((QUEUE + ESCAPE.format(more=""), "refused"), (QUEUE, "succeeded")):
+        (folder / "__main__.py").write_text(program)
+        job = Job(
+            attempt=str(uuid.uuid4()),
+            stack=stack,
+            operation="up",
+            program=str(folder),
+            source=str(folder),
+            place=place(WEST),
+        )
+        result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+        assert result.outcome == outcome, result.reason
+    assert result.outputs["arn"].startswith(f"arn:aws:sqs:{WEST[1]}:{WEST[0]}:jobs-go-")
+
+
+def test_a_program_changes_nothing_of_its_release(deployer: Deployer, tmp_path: Path) -> None:
+    """It runs from a copy; a release whose folder was changed by somebody else is not run at all."""
+    writing = """
+from pathlib import Path
+Path(__file__).with_name("data.txt").write_text("changed")
+Path(__file__).with_name("left.txt").write_text("left")
+"""
+    texts = {
+        "Pulumi.yaml": "name: other\nruntime: python\n",
+        "__main__.py": writing,
+        "data.txt": "as released",
+    }
+    content = {path: text.encode() for path, text in texts.items()}
+    made = freeze("v1", content, ())
+    folder = tmp_path / made.digest
+    write_folder(folder, made, content)
+    job = Job(
+        attempt=str(uuid.uuid4()),
+        stack=f"copy-{uuid.uuid4().hex[:8]}.app",
+        operation="up",
+        program=str(folder),
+        source=str(folder),
+        release=made.digest,
+        place=place(WEST),
+    )
+    result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+    assert result.outcome == "succeeded", result.reason
+    assert not verify_release(folder)
+    (folder / "data.txt").write_text("tampered with")
+    again = job.model_copy(update={"attempt": str(uuid.uuid4())})
+    result = deployer.run(again, progress=lambda event: None, aborted=lambda: False)
+    assert result.outcome == "failed"
+    assert "was changed: changed: data.txt" in result.reason

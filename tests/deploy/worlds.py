@@ -108,9 +108,9 @@ class RealWorld:
             self.restarted()
         return self._deployers[0]
 
-    def restarted(self) -> Deployer:
-        """A deployer with a warm process of its own."""
-        self._deployers.append(PulumiDeployer(self._project, os.environ))
+    def restarted(self, **variables: str) -> Deployer:
+        """A deployer with a warm process of its own, and with these variables in its environment."""
+        self._deployers.append(PulumiDeployer(self._project, {**os.environ, **variables}))
         return self._deployers[-1]
 
     def there(self, stack: str) -> dict[str, str]:

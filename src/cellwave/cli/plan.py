@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from rich.table import Table
 from cellwave.cli.context import Context, here
 from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.releases.model import Release
+from cellwave.releases.programs import check_programs
+from cellwave.toolchain.hosts import find_host
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 
@@ -48,6 +51,10 @@ def plan_for(context: Context, release: Release | None) -> Plan:
     from cellwave.waves.planner import make_plan
 
     fleet, strategy = context.configuration(release.digest if release else None)
+    source = context.store.path(release.digest) if release else context.project.root
+    services = (*fleet.control_services, *fleet.services)
+    bin_folder, environment = context.project.bin, os.environ
+    check_programs(source, services, lambda name: find_host(name, bin_folder, environment) is not None)
     running = context.running() if release else {}
     return make_plan(
         fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running

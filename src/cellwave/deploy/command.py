@@ -27,13 +27,16 @@ KILL_AFTER = 10.0  # seconds after the second interrupt
 
 @dataclass(frozen=True)
 class Launch:
-    """What a command needs: the engine, its environment, the attempt's folder and the program to serve."""
+    """What a command needs: the engine, its environment, the attempt's folder and the program to serve.
+
+    `program` is None when the engine runs it by a language host of its own.
+    """
 
     engine: str
     environment: Mapping[str, str]
     attempt: Attempt
     lock: int
-    program: Path
+    program: Path | None
     source: Path
 
 
@@ -52,13 +55,16 @@ class Ended:
 
 def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
     """Run a command of the engine that runs the program; its event log and output are in the attempt's folder."""
+    told = ["--event-log", str(launch.attempt.events)]
+    if launch.program is None:
+        return run_plain(launch, [*arguments, *told])
     gone, alive = os.pipe()
     os.set_inheritable(alive, True)
-    host, port = _fork_host(launch, gone, alive)
+    host, port = _fork_host(launch, launch.program, gone, alive)
     try:
         engine = _start(
             launch,
-            [*arguments, f"--client=127.0.0.1:{port}", "--event-log", str(launch.attempt.events)],
+            [*arguments, f"--client=127.0.0.1:{port}", *told],
             (alive, launch.lock),
         )
         os.close(alive)
@@ -114,7 +120,7 @@ def _wait(engine: subprocess.Popen[bytes], gone: int, attempt: Attempt) -> Ended
     return Ended(engine.returncode, aborted=interrupts > 0)
 
 
-def _fork_host(launch: Launch, gone: int, alive: int) -> tuple[int, int]:
+def _fork_host(launch: Launch, program: Path, gone: int, alive: int) -> tuple[int, int]:
     """Fork a process that serves the program; returns its pid and its port."""
     told, tell = os.pipe()
     pid = os.fork()
@@ -122,7 +128,7 @@ def _fork_host(launch: Launch, gone: int, alive: int) -> tuple[int, int]:
         try:
             for descriptor in (told, alive, launch.lock):
                 os.close(descriptor)
-            _be_host(launch, gone, tell)
+            _be_host(launch, program, gone, tell)
         finally:
             os._exit(1)
     os.close(tell)
@@ -133,16 +139,16 @@ def _fork_host(launch: Launch, gone: int, alive: int) -> tuple[int, int]:
     return pid, int(port)
 
 
-def _be_host(launch: Launch, gone: int, tell: int) -> None:
+def _be_host(launch: Launch, program: Path, gone: int, tell: int) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(launch.environment)
     output = os.open(launch.attempt.program_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    folder = launch.program if launch.program.is_dir() else launch.program.parent
+    folder = program if program.is_dir() else program.parent
     os.chdir(folder)
-    _server, port = serve(ProgramServer(root=launch.source, program=launch.program))
+    _server, port = serve(ProgramServer(root=launch.source, program=program))
     os.write(tell, str(port).encode())
     os.close(tell)
     # Nobody writes: the end of the file means that the engine and its plugins are gone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
-from cellwave.deploy.settings import project_of, settings_file
+from cellwave.deploy.settings import configured, project_of, settings_file
 from cellwave.deploy.state import (
     Deployment,
     Directory,
@@ -30,6 +31,9 @@ from cellwave.deploy.state import (
     locks_in,
     made_at,
 )
+from cellwave.releases.files import MANIFEST
+from cellwave.releases.verify import verify_release
+from cellwave.toolchain.hosts import PYTHON
 
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
 
@@ -85,29 +89,48 @@ def drive(task: Task) -> Result:
 
 def _prepare(task: Task) -> Drive:
     task.attempt.begin(task.job)
-    project, program = prepare_work(task.job, task.attempt.work)
+    job = _private(task.job, task.attempt.work)
+    project, program = prepare_work(job, task.attempt.work)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
     if "PULUMI_DEBUG_PROVIDERS" in environment:
         # The provider runs already: looking for its plugin to download would take seconds.
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    launch = Launch(task.engine, environment, task.attempt, task.lock, program, Path(task.job.source))
-    return Drive(task.job, launch, directory_of(environment, project, task.job.stack))
+    launch = Launch(task.engine, environment, task.attempt, task.lock, program, Path(job.source))
+    return Drive(job, launch, directory_of(environment, project, job.stack))
 
 
-def prepare_work(job: Job, work: Path) -> tuple[str, Path]:
-    """Give the engine a Pulumi.yaml (and the stack's settings) of its own; returns project name and program."""
+def _private(job: Job, work: Path) -> Job:
+    """The job on a copy of its release: what a program writes beside itself changes no release.
+
+    A destroy runs no program. ValueError when the release's folder is not what was built.
+    """
+    source = Path(job.source)
+    if not job.release or job.operation == "destroy" or not (source / MANIFEST).is_file():
+        return job
+    if damage := verify_release(source):
+        raise ValueError(f"the folder of release {job.release[:12]} was changed: {damage}")
+    copy = work / "release"
+    shutil.copytree(source, copy)
+    program = copy / Path(job.program).relative_to(source)
+    return job.model_copy(update={"source": str(copy), "program": str(program)})
+
+
+def prepare_work(job: Job, work: Path) -> tuple[str, Path | None]:
+    """Give the engine a Pulumi.yaml (and the stack's settings) of its own; returns the project's name and the program
+    (None: it is of a language that the engine runs by its own host)."""
     source = Path(job.program)
     project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
     settings = settings_file(source, project, job.stack)
     project.pop("stackConfigDir", None)
-    (work / "Pulumi.yaml").write_text(json.dumps({**project, "main": str(program)}))
-    own: dict[str, Any] = (YAML(typ="safe").load(settings.read_text()) or {}) if settings.is_file() else {}
-    # Settings that the engine wrote by itself hold no configuration, and may be of another backend's stack.
-    own = own if own.get("config") else {}
+    # As YAML, not JSON: a program in YAML may hold dates.
+    YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
+    own = configured(settings)
     if whole := _configuration(job, own.get("config") or {}, settings.name):
         (work / settings.name).write_text(json.dumps({**own, "config": whole}))
-    return project["name"], program
+    runtime = project.get("runtime")
+    is_python = (runtime.get("name") if isinstance(runtime, dict) else runtime) == PYTHON
+    return project["name"], program if is_python else None
 
 
 def _configuration(job: Job, own: dict[str, Any], file: str) -> dict[str, Any]:

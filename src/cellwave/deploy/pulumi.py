@@ -28,7 +28,9 @@ class PulumiDeployer:
 
     def __init__(self, project: Project, environment: Mapping[str, str]) -> None:
         self._project = project
-        self._environment = dict(environment)
+        # Language hosts of the project's own are found by the engine on PATH.
+        path = f"{environment.get('PATH', os.defpath)}:{project.bin}"
+        self._environment = {**environment, "PATH": path}
         self._warm = WarmProcess(project.home / "pycache")
         self._warm.start()
 

@@ -22,3 +22,10 @@ def project_of(folder: Path) -> dict[str, Any]:
 def settings_file(folder: Path, project: dict[str, Any], stack: str) -> Path:
     """The file of a stack's settings: beside Pulumi.yaml, unless that says otherwise."""
     return folder / str(project.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+
+
+def configured(file: Path) -> dict[str, Any]:
+    """A stack's settings when they hold configuration, else {}: what the engine wrote by itself may be of another
+    backend's stack."""
+    settings: dict[str, Any] = (YAML(typ="safe").load(file.read_text()) or {}) if file.is_file() else {}
+    return settings if settings.get("config") else {}

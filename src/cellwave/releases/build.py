@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from cellwave.deploy.settings import configured, project_of, settings_file
 from cellwave.errors import BadInput
-from cellwave.fleet.model import Service
+from cellwave.fleet.model import Fleet, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.fleet.yamlfile import read
 from cellwave.project import Project
 from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.model import Release
+from cellwave.releases.programs import check_programs
 from cellwave.releases.store import ReleaseStore, open_store
+from cellwave.toolchain.hosts import find_host
 from cellwave.waves.parse import parse_strategy
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -45,6 +49,8 @@ def build_release(
     places = _Places(texts, {service.name for service in fleet.control_services})
     selection = Selection(project.root)
     paths = {*texts, "waves.yaml"}.union(*(_collect(selection, service, places) for service in services))
+    check_programs(project.root, services, lambda name: find_host(name, project.bin, os.environ) is not None)
+    paths |= _settings(project.root, fleet)
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
@@ -57,6 +63,21 @@ def build_release(
         if path not in paths:
             left_out(path, why)
     return release
+
+
+def _settings(root: Path, fleet: Fleet) -> set[str]:
+    """The files of stacks' settings that hold configuration: what a program is told is part of its release.
+
+    Secrets in them are encrypted. What the engine noted by itself (`encryptionsalt:` alone) is of one state backend.
+    """
+    found = set()
+    for stack in fleet.stacks:
+        cell, name = stack.split(".")
+        folder = root / fleet.service(cell, name).program
+        file = settings_file(folder, project_of(folder), stack).resolve()
+        if file.is_file() and file.is_relative_to(root.resolve()) and configured(file):
+            found.add(file.relative_to(root.resolve()).as_posix())
+    return found
 
 
 def freeze(

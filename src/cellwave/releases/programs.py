@@ -1,0 +1,71 @@
+"""Can the services' programs be run here? Asked when a release is built or planned, not when a cell is half changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from cellwave.errors import BadInput
+from cellwave.fleet.model import Service
+from cellwave.toolchain.hosts import PREFIX, PYTHON
+
+HasHost = Callable[[str], bool]
+
+
+def check_programs(root: Path, services: Iterable[Service], has_host: HasHost) -> None:
+    """BadInput, by file and line, for a program that could not be run: its Pulumi.yaml is none, or names a runtime
+    without a host, or there is no Python program where it says."""
+    for program in dict.fromkeys(service.program for service in services):
+        _check(root, program, has_host)
+
+
+def _check(root: Path, program: str, has_host: HasHost) -> None:
+    folder = (root / program).resolve()
+    file = next((f for f in ("Pulumi.yaml", "Pulumi.yml") if (folder / f).is_file()), "Pulumi.yaml")
+    shown = (Path(program) / file).as_posix()
+    project = _read(folder / file, shown)
+
+    def bad(key: str, found: str, expected: str) -> BadInput:
+        line = project.lc.key(key)[0] + 1 if key in project else 1
+        return BadInput(f"{shown}:{line}", found, expected)
+
+    if not isinstance(project.get("name"), str):
+        raise bad("name", "it names no project", "name: … at the top level")
+    runtime = project.get("runtime")
+    name = runtime.get("name") if isinstance(runtime, dict) else runtime
+    if not isinstance(name, str) or not name:
+        raise bad("runtime", "it names no runtime", "runtime: python, or another language's")
+    if name != PYTHON:
+        if not has_host(name):
+            found = f"a {name} program, but there is no {PREFIX}{name} here"
+            raise bad("runtime", found, f"{PREFIX}{name} on PATH, as Pulumi's own installer brings it")
+        return
+    main = (folder / str(project.get("main", "."))).resolve()
+    target = main / "__main__.py" if main.is_dir() else main
+    if not target.is_file():
+        raise bad(
+            "main",
+            f"a Python program, but there is no {_within(target, root)}",
+            "the program's folder or file",
+        )
+
+
+def _read(path: Path, shown: str) -> Any:
+    try:
+        project = YAML(typ="rt").load(path.read_text("utf-8"))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadInput(f"{shown}:{line}", f"broken YAML: {error.problem}", "a Pulumi project file") from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise BadInput(shown, f"it can't be read: {error}", "a Pulumi project file") from None
+    if not isinstance(project, dict):
+        raise BadInput(f"{shown}:1", "no mapping", "a Pulumi project file (name: …, runtime: …)")
+    return project
+
+
+def _within(path: Path, root: Path) -> str:
+    return path.relative_to(root.resolve()).as_posix() if path.is_relative_to(root.resolve()) else str(path)
