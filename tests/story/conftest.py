@@ -87,6 +87,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     (root / "cells").mkdir()
     for name in ("fleet.yaml", "ap-south-1.yaml", "eu-west-1.yaml"):
         shutil.copy(ROOT / "cells" / name, root / "cells")
+    (root / "demo").mkdir()
+    slower = (ROOT / "demo" / "demo.yaml").read_text().replace('"18"', '"8"')
+    (root / "demo" / "demo.yaml").write_text(slower)
     (root / "waves.yaml").write_text(WAVES)
     (root / ".cellwave").mkdir()
     (root / ".cellwave" / "bin").symlink_to(ROOT / ".cellwave" / "bin")

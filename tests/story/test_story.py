@@ -13,20 +13,17 @@ import psutil
 import pytest
 
 from cellwave.cli.context import Context
-from cellwave.demo.customers import Traffic, make_keys
+from cellwave.demo.customers import Customers, read_commands
 from cellwave.rollout.journal import faults
 from cellwave.sandbox.accounts import Accounts
 from cellwave.sandbox.orphans import orphans, read_states
-from cellwave.sandbox.traffic.crossing import cross_tenant_reads
-from cellwave.sandbox.traffic.model import Config, read_ledger
-from cellwave.sandbox.traffic.verify import verify
 from tests.story.conftest import ROOT, Story
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def live(story: Story) -> Iterator[tuple[Traffic, Config]]:
+def live(story: Story) -> Iterator[Customers]:
     """v1 in both cells, reached by steady traffic; the sandbox's environment is this process's."""
     story.run("release", "build", "--version", "v1")
     story.run("up", "control", "--release", "v1")
@@ -36,17 +33,16 @@ def live(story: Story) -> Iterator[tuple[Traffic, Config]]:
         context = Context(story.project)
         for name, value in context.environment.items():
             patch.setenv(name, value)
-        fleet, _ = context.configuration()
-        environment = {**context.environment, "PYTHONPATH": str(ROOT / "src")}
-        config = make_keys(story.project, environment, fleet, environment["CELLWAVE_EDGE_URL"])
         folder = story.project.home / "demo"
         folder.mkdir()
-        traffic = Traffic(story.project, environment, config.model_copy(update={"rate": 8.0}), folder)
+        customers = Customers(story.project, context.environment, read_commands(story.project), folder)
+        customers.prepare()
+        customers.begin()
         try:
             story.run("rollout", "start", "v1")
-            yield traffic, config
+            yield customers
         finally:
-            traffic.end()
+            customers.end()
 
 
 def query_alias(story: Story, cell: str) -> str:
@@ -156,17 +152,15 @@ def test_a_literal_pulumi_up_works_and_changes_nothing(story: Story, live: objec
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_was_lost_crossed_orphaned_or_forged(story: Story, live: tuple[Traffic, Config]) -> None:
+def test_nothing_was_lost_crossed_orphaned_or_forged(story: Story, live: Customers) -> None:
     """Every accepted event is in archive and query API, no tenant read another's, no resource is without a stack, and
     the journal's chain is whole."""
-    traffic, config = live
-    traffic.end()
+    live.end()
+    found, crossed = live.verify(), live.cross()
+    assert found.accepted > 50
+    assert (found.lost, found.misplaced) == (0, 0)
+    assert crossed.own > 0
+    assert crossed.reads == 0
     fleet, _ = Context(story.project).configuration()
-    events = list(read_ledger(traffic.ledger))
-    assert len(events) > 50
-    assert verify(events, config, fleet, within_s=180).lost == 0
-    crossing = cross_tenant_reads(events, config)
-    assert crossing.own > 0
-    assert crossing.reads == 0
     assert not orphans(fleet, read_states(story.project.home / "sandbox" / "state"))
     assert not faults(story.records.journal())

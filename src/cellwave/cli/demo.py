@@ -19,12 +19,9 @@ from cellwave.rollout.state import State
 from cellwave.target import canonical_target, file_url
 
 if TYPE_CHECKING:
-    from cellwave.demo.customers import Traffic
-    from cellwave.sandbox.traffic.model import Config
+    from cellwave.demo.customers import Customers
 
 EXPECTED = {"v1": "done", "v2": "rolled_back", "v3": "done"}
-# How long the last accepted events may take to appear after the others.
-READ_BACK_SECONDS = 180.0
 
 
 def demo(
@@ -58,20 +55,22 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
     """The whole job; the summary, and the story in words."""
     from cellwave.cli.rollout import begin, follow
     from cellwave.cli.up import deploy_cell
-    from cellwave.demo.customers import Traffic, make_keys
+    from cellwave.demo.customers import Customers, read_commands
     from cellwave.demo.report import in_words
     from cellwave.demo.trees import build_all
 
+    commands = read_commands(context.project)
     folder = fresh(context)
     context = here()
-    say("building three releases: v1, v2 with a defect in its query handler, v3 with the fix")
+    say("building three releases: v1, v2 with a defect, v3 with the fix")
     releases = build_all(context.project, folder / "trees", context.store)
     fleet, _ = context.configuration(releases[0].digest)
     if fleet.control:
         say("deploying the control plane, and making keys for the customers")
         deploy_cell(context, fleet.control.name, releases[0].digest)
-    config = make_keys(context.project, context.environment, fleet, context.environment["CELLWAVE_EDGE_URL"])
-    traffic = Traffic(context.project, context.environment, config, folder)
+    customers = Customers(context.project, context.environment, commands, folder)
+    customers.prepare()
+    customers.begin()
     try:
         for release in releases:
             say(f"\nrolling out {release.version}")
@@ -84,10 +83,10 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
                 )
     finally:
         say("\nletting the traffic end")
-        traffic.end()
+        customers.end()
     say("reading every accepted event back, trying to read others', looking for orphans")
     states = [row.state for row in reversed(context.records.rollouts())]
-    summary = examine(context, states, traffic, config)
+    summary = examine(context, states, customers)
     return summary, in_words(states, summary)
 
 
@@ -124,31 +123,24 @@ def fresh(context: Context) -> Path:
     return folder
 
 
-def examine(context: Context, states: list[State], traffic: Traffic, config: Config) -> dict[str, Any]:
-    """Count what was lost, read across tenants, or orphaned."""
+def examine(context: Context, states: list[State], customers: Customers) -> dict[str, Any]:
+    """Count what was lost, read by others, or orphaned."""
     from cellwave.demo.report import attempts, rollout_report
     from cellwave.sandbox.orphans import orphans, read_states
-    from cellwave.sandbox.traffic.crossing import cross_tenant_reads
-    from cellwave.sandbox.traffic.model import read_ledger
-    from cellwave.sandbox.traffic.verify import verify
 
     fleet, _ = context.configuration(states[0].forward.plan.release)
-    events = list(read_ledger(traffic.ledger))
+    verified, crossed = customers.verify(), customers.cross()
+    if not (verified.accepted and crossed.own):
+        raise CellwaveError("the customers' traffic got nothing accepted, or nothing back: nothing is proven")
     with exported(context):
-        verified = verify(events, config, fleet, within_s=READ_BACK_SECONDS)
-        crossing = cross_tenant_reads(events, config)
-        if not (events and crossing.own):
-            raise CellwaveError(
-                "the customers' traffic got nothing accepted, or nothing back: nothing is proven"
-            )
         left = orphans(fleet, read_states(context.project.home / "sandbox" / "state"))
     return {
         "rollouts": [rollout_report(state) for state in states],
         "cells": len(fleet.cells),
         "deployments": sum(attempts(state) for state in states) + len(fleet.control_services),
-        "events_accepted": len(events),
+        "events_accepted": verified.accepted,
         "events_lost": verified.lost,
-        "cross_tenant_reads": crossing.reads + len(verified.misplaced),
+        "cross_tenant_reads": crossed.reads + verified.misplaced,
         "orphans": len(left),
     }
 

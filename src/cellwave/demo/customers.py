@@ -1,99 +1,135 @@
-"""Customers for every cell, their keys made by the product's own tool, and the process that is their traffic."""
+"""The customers of the demo: the product's own commands, which demo/demo.yaml names."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from cellwave.errors import CellwaveError
-from cellwave.fleet.model import Cell, Fleet, Region
+from pydantic import Field, ValidationError
+
+from cellwave.errors import BadInput, CellwaveError
+from cellwave.fleet.yamlfile import read, validate
+from cellwave.frozen import Frozen
 from cellwave.processes import Proc, spawn, stop
 from cellwave.project import Project
-from cellwave.sandbox.edge.homing import home_cell
-from cellwave.sandbox.traffic.model import Config, Customer
 
-TENANTS = ("north", "south")
-RATE = 18.0
-END_WITHIN_S = 120.0  # an action has two requests, and a slow service takes its time for each
+DECLARED = "demo/demo.yaml"
+END_WITHIN_S = 120.0  # an action may take several requests, and a slow service takes its time for each
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-def invent(fleet: Fleet) -> list[tuple[str, Region]]:
-    """An application for each cell: a name whose home that cell is."""
-    return [(_named(cell, region), region) for region in fleet.regions for cell in region.cells]
+class Commands(Frozen):
+    """How customers are made, how they make traffic, and how it is looked at afterwards; see demo/demo.yaml."""
+
+    prepare: Argv
+    traffic: Argv
+    verify: Argv
+    cross: Argv
 
 
-def _named(cell: Cell, region: Region) -> str:
-    numbers = iter(range(1, 1000))
-    return next(
-        name for n in numbers if home_cell(name := f"{region.name}-shop-{n}", region.cells).name == cell.name
-    )
+class _File(Frozen):
+    customers: Commands
 
 
-def make_keys(project: Project, environment: Mapping[str, str], fleet: Fleet, edge_url: str) -> Config:
-    """Make every customer's keys in the control plane; the traffic's configuration."""
-    customers = []
-    for application, region in invent(fleet):
-        names = [application, *(f"{application}/{tenant}" for tenant in TENANTS)]
-        argv = [sys.executable, "-m", "audit.admin", "key", *names]
-        run = subprocess.run(
-            argv, env=_with_source(project, environment), capture_output=True, text=True, check=False
+class Verified(Frozen):
+    """How much was accepted from customers, how much of it is gone, how much is found under another's name."""
+
+    accepted: int
+    lost: int
+    misplaced: int
+
+
+class Crossed(Frozen):
+    """How much customers read of their own (0 would prove nothing), their attempts on others', and what these gave."""
+
+    own: int
+    attempts: int
+    reads: int
+
+
+A = TypeVar("A", bound=Frozen)
+
+
+def read_commands(project: Project) -> Commands:
+    """What demo/demo.yaml declares; BadInput names file and line."""
+    file = project.root / DECLARED
+    if not file.is_file():
+        raise BadInput(
+            DECLARED, "there is no such file", "a file that names the commands of the demo's customers"
         )
-        if run.returncode:
-            raise CellwaveError(f"no keys for {application}: {run.stderr.strip()}")
-        keys = [json.loads(line) for line in run.stdout.splitlines()]
-        customers.append(
-            Customer(
-                application=application,
-                region=region.name,
-                events_host=f"events.{region.endpoint}",
-                query_host=f"query.{region.endpoint}",
-                key=next(key["key"] for key in keys if not key["tenantId"]),
-                tenants={key["tenantId"]: key["key"] for key in keys if key["tenantId"]},
-            )
-        )
-    return Config(edge_url=edge_url, rate=RATE, customers=tuple(customers))
+    return validate(_File, read(file.read_text(), DECLARED)).customers
 
 
-class Traffic:
-    """The traffic process: it survives nobody, not even a killed demo (the next one ends it)."""
+class Customers:
+    """They work in `folder`. Their traffic survives nobody, not even a killed demo (the next one ends it)."""
 
     def __init__(
-        self, project: Project, environment: Mapping[str, str], config: Config, folder: Path
+        self, project: Project, environment: Mapping[str, str], commands: Commands, folder: Path
     ) -> None:
-        self.ledger = folder / "ledger.jsonl"
-        self._pid = folder / "traffic.json"
-        settings = folder / "traffic-config.json"
-        with os.fdopen(os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(config.model_dump_json())
-        argv = [
-            sys.executable,
-            "-m",
-            "cellwave.sandbox.traffic",
-            "--config",
-            str(settings),
-            "--ledger",
-            str(self.ledger),
-        ]
-        self._process = spawn(argv, _with_source(project, environment), folder / "traffic.log")
-        self._pid.write_text(self._process.model_dump_json())
+        self._root = project.root
+        self._environment = {**environment, "PYTHONPATH": str(project.root / "src")}
+        self._commands = commands
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Make them; CellwaveError with the command's own words when that fails."""
+        self._run(self._commands.prepare)
+
+    def begin(self) -> None:
+        """Start their traffic."""
+        # `spawn` has no working directory of its own to give.
+        argv = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self._root), *self._argv(self._commands.traffic)]
+        process = spawn(argv, self._environment, self._folder / "traffic.log")
+        _pid(self._folder).write_text(process.model_dump_json())
 
     def end(self) -> None:
         """Let what is in flight finish, and stop."""
-        stop(self._process, grace_s=END_WITHIN_S)
-        self._pid.unlink(missing_ok=True)
+        end_leftover(self._folder, grace_s=END_WITHIN_S)
+
+    def verify(self) -> Verified:
+        """Look for all that was accepted."""
+        return self._told(Verified, self._commands.verify)
+
+    def cross(self) -> Crossed:
+        """Try to read what belongs to others."""
+        return self._told(Crossed, self._commands.cross)
+
+    def _told(self, model: type[A], command: Argv) -> A:
+        text = self._run(command)
+        try:
+            return model.model_validate_json(text)
+        except ValidationError:
+            expected = ", ".join(f'"{name}": n' for name in model.model_fields)
+            raise CellwaveError(f"{' '.join(command)} told {text.strip()!r}, not {{{expected}}}") from None
+
+    def _run(self, command: Argv) -> str:
+        run = subprocess.run(
+            self._argv(command),
+            cwd=self._root,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            raise CellwaveError(f"{' '.join(command)}: {run.stderr.strip() or f'exit code {run.returncode}'}")
+        return run.stdout
+
+    def _argv(self, command: Argv) -> list[str]:
+        program = sys.executable if command[0] == "python" else command[0]
+        return [program, *command[1:], str(self._folder)]
 
 
-def end_leftover(folder: Path) -> None:
-    """Stop the traffic of a demo that was killed."""
-    file = folder / "traffic.json"
+def end_leftover(folder: Path, *, grace_s: float = 10.0) -> None:
+    """Stop the traffic of a demo, one that was killed too."""
+    file = _pid(folder)
     if file.exists():
-        stop(Proc.model_validate_json(file.read_text()))
+        stop(Proc.model_validate_json(file.read_text()), grace_s=grace_s)
         file.unlink()
 
 
-def _with_source(project: Project, environment: Mapping[str, str]) -> dict[str, str]:
-    return {**environment, "PYTHONPATH": str(project.root / "src")}
+def _pid(folder: Path) -> Path:
+    return folder / "traffic.json"

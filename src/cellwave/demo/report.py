@@ -52,7 +52,7 @@ def in_words(states: Sequence[State], summary: dict[str, Any]) -> list[str]:
             lines.append(f"{version} {state.outcome}: {state.reason}")
     lines.append(
         f"Customers had {summary['events_accepted']} events accepted meanwhile; {summary['events_lost']} were lost, "
-        f"{summary['cross_tenant_reads']} were read by another tenant."
+        f"{summary['cross_tenant_reads']} were read by another customer."
     )
     lines.append(f"{summary['deployments']} deployments left {summary['orphans']} orphaned resources.")
     return lines

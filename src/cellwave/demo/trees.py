@@ -35,6 +35,6 @@ def _build(project: Project, tree: Path, version: str, store: ReleaseStore) -> R
         change = patch_ng.fromfile(str(project.root / "demo" / name))
         if not change or not change.apply(strip=1, root=str(tree)):
             raise CellwaveError(
-                f"demo/{name} does not fit the working tree", hint="undo local changes to src/audit"
+                f"demo/{name} does not fit the working tree", hint="undo local changes to src"
             )
     return build_release(Project(tree), version, store)

@@ -192,10 +192,27 @@ class Service(Frozen):
     proof: HttpProof | ParameterProof | None = None
 
 
+class Homing(Frozen):
+    """What of a request says whose it is; requests of one identity go to one cell of their region.
+
+    It is the value of `header`: after `scheme` and a blank, decoded from `base64`, as far as the text `until`, where
+    these are given.
+    """
+
+    header: str = Field(pattern=r"^[A-Za-z0-9-]+$")
+    scheme: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+$")
+    base64: bool = False
+    until: str | None = Field(default=None, min_length=1)
+
+
 class Fleet(Frozen):
-    """Everything under cells/: regions, the control plane's cell and the declared services."""
+    """Everything under cells/: regions, the control plane's cell and the declared services.
+
+    Without `homing`, all requests of a region go to one of its cells.
+    """
 
     role: str | None = None
+    homing: Homing | None = None
     control: Cell | None = None
     control_services: tuple[Service, ...] = ()
     services: tuple[Service, ...] = Field(min_length=1)

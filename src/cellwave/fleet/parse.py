@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from cellwave.errors import BadInput
-from cellwave.fleet.model import Cell, Fleet, HttpProof, Name, Region, Service
+from cellwave.fleet.model import Cell, Fleet, Homing, HttpProof, Name, Region, Service
 from cellwave.fleet.partitions import REGIONS
 from cellwave.fleet.yamlfile import Document, Path, did_you_mean, read, validate
 from cellwave.frozen import Frozen
@@ -42,6 +42,7 @@ class _Control(Frozen):
 
 class _FleetFile(Frozen):
     role: str | None = None
+    homing: Homing | None = None
     control: _Control | None = None
     services: dict[Name, Service] = Field(min_length=1)
 
@@ -83,6 +84,7 @@ def parse_fleet(files: Mapping[str, str]) -> Fleet:
     _check_parents([*control, *placed], {p.cell.name: p for p in placed})
     fleet = Fleet(
         role=head.role,
+        homing=head.homing,
         control=head.control.cell if head.control else None,
         control_services=tuple(head.control.services.values()) if head.control else (),
         services=tuple(head.services.values()),

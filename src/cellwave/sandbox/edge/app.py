@@ -19,10 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cellwave.fleet.homing import home_cell, identity_of
 from cellwave.fleet.model import Fleet, Region, Service
 from cellwave.sandbox.edge import postpolicy, target
 from cellwave.sandbox.edge.directory import Directory
-from cellwave.sandbox.edge.homing import application_of, home_cell
 from cellwave.sandbox.edge.metrics import Api, Meter
 
 # API Gateway's own limit for an integration.
@@ -52,6 +52,7 @@ class Edge:
         self._upstream = upstream
         self._client = client
         self._hosts = product_hosts(fleet)
+        self._homing = fleet.homing
         self._directory = Directory(upstream.secret)
         self._slots: defaultdict[Api, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(CALLS_AT_ONCE)
@@ -82,7 +83,7 @@ class Edge:
             message = "no such host here: name one in the Host header or as the first segment of the path"
             return JSONResponse({"message": message, "hosts": sorted(self._hosts)}, status_code=404)
         region, service = self._hosts[host]
-        cell = home_cell(application_of(request.headers.get("authorization", "")), region.cells)
+        cell = home_cell(identity_of(request.headers, self._homing), region.cells)
         api_id = await self._directory.find(cell, f"{cell.name}-{service.name}")
         if api_id is None:
             message = f"cell {cell.name} has no API {cell.name}-{service.name} yet"

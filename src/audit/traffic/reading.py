@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from cellwave.sandbox.traffic.model import Customer
+from audit.traffic.model import Customer
 
 PAGE = "100"
 # How many tenants read side by side.

@@ -8,14 +8,14 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import boto3
 import httpx
 from botocore.exceptions import ClientError
 
+from audit.traffic.model import Accepted, Config, Customer
+from audit.traffic.reading import READERS, Reader, id_of
 from cellwave.fleet.model import Cell, Fleet
 from cellwave.frozen import Frozen
-from cellwave.sandbox.accounts import Accounts
-from cellwave.sandbox.traffic.model import Accepted, Config, Customer
-from cellwave.sandbox.traffic.reading import READERS, Reader, id_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,8 +46,10 @@ def verify(events: Collection[Accepted], config: Config, fleet: Fleet, *, within
     An event counts as readable only with its own tenant's key.
     """
     deadline = time.monotonic() + within_s
-    accounts, applications = Accounts(fleet), {e.application for e in events}
-    archives = [_Archive(accounts, cell, applications) for cell in _cells(events, fleet)]
+    applications = {e.application for e in events}
+    archives = [
+        _Archive(_s3(cell, fleet.role_arn(cell)), cell, applications) for cell in _cells(events, fleet)
+    ]
     unread = {(e.application, e.tenant, e.id) for e in events}
     unarchived = {e.id for e in events}
     placed: dict[str, tuple[str, str]] = {}
@@ -98,14 +100,29 @@ def _cells(events: Collection[Accepted], fleet: Fleet) -> list[Cell]:
     return [cell for region in fleet.regions if region.name in wanted for cell in region.cells]
 
 
+def _s3(cell: Cell, role: str | None) -> S3Client:
+    """A client in the cell's account, through the role that opens it."""
+    session = boto3.Session()
+    if role is None:
+        return session.client("s3", region_name=cell.aws_region)
+    keys = session.client("sts").assume_role(RoleArn=role, RoleSessionName="audit-traffic")["Credentials"]
+    return session.client(
+        "s3",
+        region_name=cell.aws_region,
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+
+
 class _Archive:
     """One cell's archive bucket; every object is read once."""
 
-    def __init__(self, accounts: Accounts, cell: Cell, applications: Collection[str]) -> None:
+    def __init__(self, s3: S3Client, cell: Cell, applications: Collection[str]) -> None:
         self._bucket = f"{cell.name}-{cell.account}-archive"
         self._applications = applications
         self._seen: set[str] = set()
-        self._s3: S3Client = accounts.client("s3", cell)
+        self._s3 = s3
 
     def read_new(self) -> dict[str, tuple[str, str]]:
         """(application, tenant) by id, for the events of objects that were not read before."""

@@ -15,14 +15,16 @@ import boto3
 import httpx
 import pytest
 
+from audit.traffic.crossing import cross_tenant_reads
+from audit.traffic.customers import invent
+from audit.traffic.load import IN_FLIGHT, Traffic
+from audit.traffic.model import Accepted, Config, Customer, Ledger, read_ledger
+from audit.traffic.verify import verify
+from cellwave.fleet.homing import home_cell, identity_of
 from cellwave.fleet.model import Cell, Fleet, Region, Service
-from cellwave.project import Project
-from cellwave.sandbox.traffic.crossing import cross_tenant_reads
-from cellwave.sandbox.traffic.load import IN_FLIGHT, Traffic
-from cellwave.sandbox.traffic.model import Accepted, Config, Customer, Ledger, read_ledger
-from cellwave.sandbox.traffic.verify import verify
-
-from .aws import http_api, session
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project, find_project
+from tests.sandbox.aws import http_api, session
 
 ACCOUNT, REGION = "200000000921", "eu-west-1"
 CELL = Cell(name="shop", account=ACCOUNT, aws_region=REGION)
@@ -264,3 +266,15 @@ def test_keys_are_not_shown() -> None:
     text = repr(Config(edge_url="http://edge", rate=1, customers=customers("host")))
     assert encoded("acme", "secret") not in text
     assert encoded("acme", "one", secret_of("acme", "one")) not in text
+
+
+def test_every_cell_is_home_to_one_customer() -> None:
+    """An application is invented for each cell, by the rule by which the edge finds its home."""
+    fleet = parse_fleet(find_project(Path(__file__).parent).config_files())
+    homes = [home_cell(application, region.cells).name for application, region in invent(fleet)]
+    assert homes == [cell.name for cell in fleet.cells]
+    rule = fleet.homing
+    assert all(
+        identity_of({"authorization": f"Bearer {encoded(name, 'secret')}"}, rule) == name
+        for name, _ in invent(fleet)
+    )

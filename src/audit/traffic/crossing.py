@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
+from audit.traffic.model import Accepted, Config, Customer
+from audit.traffic.reading import READERS, Reader, id_of
 from cellwave.frozen import Frozen
-from cellwave.sandbox.traffic.model import Accepted, Config, Customer
-from cellwave.sandbox.traffic.reading import READERS, Reader, id_of
 
 Owner = tuple[str, str]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from cellwave.sandbox.traffic.model import Accepted, Config, Customer, Ledger
+from audit.traffic.model import Accepted, Config, Customer, Ledger
 
 # Requests of one customer at a time: a slow service makes its customers wait, and nobody else's.
 IN_FLIGHT = 2

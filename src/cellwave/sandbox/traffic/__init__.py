@@ -1,5 +1,0 @@
-"""Customers of the audit API: they write and read all the time, and keep a ledger of what was accepted.
-
-Everything here knows the product by its public API alone. `load` makes the traffic, `verify` reads every accepted
-event back, `crossing` tries to read what belongs to others.
-"""
