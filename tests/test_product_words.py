@@ -14,8 +14,6 @@ WORDS = re.compile(
 )
 # Where such a word may stand, as it stands there, and why.
 ALLOWED = {
-    # Programs of this repository share its interpreter, which lets go of their packages: its own among them.
-    ("toolchain/program.py", '"audit"'),
     # A key of the demo's last line, which others read.
     ("cli/demo.py", '"cross_tenant_reads"'),
     ("demo/report.py", "'cross_tenant_reads'"),

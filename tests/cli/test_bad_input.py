@@ -85,7 +85,7 @@ def test_an_unknown_release_lists_the_known_ones(run: Run) -> None:
 
 def test_a_held_release_is_not_started(project: Path, run: Run) -> None:
     """A release that was rolled back stays held until a person says otherwise."""
-    from cellwave.releases.store import open_store
+    from cellwave.releases.open import open_store
 
     run("release", "build", "--version", "v2")
     store = open_store(Project(project))

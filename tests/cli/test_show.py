@@ -14,7 +14,7 @@ import pytest
 from cellwave.cli.context import whoami
 from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
-from cellwave.releases.store import open_store
+from cellwave.releases.open import open_store
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Note, Turn, first_state
 from cellwave.text import visible

@@ -15,7 +15,8 @@ from cellwave.frozen import digest_of
 from cellwave.project import Project, find_project
 from cellwave.releases.build import build_release
 from cellwave.releases.model import Release
-from cellwave.releases.store import DirectoryStore, open_store
+from cellwave.releases.open import open_store
+from cellwave.releases.store import DirectoryStore
 from cellwave.releases.verify import verify_release
 from cellwave.waves.parse import parse_strategy
 

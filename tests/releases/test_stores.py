@@ -15,8 +15,9 @@ import pytest
 from cellwave.errors import BadInput, Unavailable
 from cellwave.project import Project
 from cellwave.releases.build import build_release
+from cellwave.releases.open import open_store
 from cellwave.releases.s3 import S3Store
-from cellwave.releases.store import DirectoryStore, open_store
+from cellwave.releases.store import DirectoryStore
 
 KILLED_EVERYWHERE = """
     import hashlib, os, sys

@@ -10,7 +10,7 @@ import pytest
 
 from cellwave.project import Project
 from cellwave.releases.build import build_release
-from cellwave.releases.store import open_store
+from cellwave.releases.open import open_store
 from cellwave.releases.verify import Damage, verify_release
 
 

@@ -15,7 +15,8 @@ from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
-from cellwave.releases.store import ReleaseStore, open_store
+from cellwave.releases.open import open_store
+from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
 from cellwave.target import backend_folder, canonical_target, makes_folder

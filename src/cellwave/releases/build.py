@@ -17,8 +17,9 @@ from cellwave.project import Project
 from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.model import Release
+from cellwave.releases.open import open_store
 from cellwave.releases.programs import check_programs
-from cellwave.releases.store import ReleaseStore, open_store
+from cellwave.releases.store import ReleaseStore
 from cellwave.toolchain.hosts import find_host
 from cellwave.waves.parse import parse_strategy
 

@@ -14,7 +14,6 @@ from typing import Protocol
 from cellwave.errors import BadInput, Unavailable
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
-from cellwave.project import Project
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.model import Release
 
@@ -62,17 +61,6 @@ class ReleaseStore(Protocol):
     def release_hold(self, digest: str) -> None:
         """Take the hold away; none is fine."""
         ...
-
-
-def open_store(project: Project) -> ReleaseStore:
-    """The project's store: `<home>/releases`, or what CELLWAVE_RELEASES names (`s3://bucket/prefix`)."""
-    local = project.home / "releases"
-    url = os.environ.get("CELLWAVE_RELEASES")
-    if not url:
-        return DirectoryStore(local)
-    from cellwave.releases.s3 import S3Store
-
-    return S3Store.at(url, cache=local)
 
 
 def choose(name: str, releases: Iterable[Release]) -> Release:

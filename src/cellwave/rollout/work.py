@@ -14,7 +14,7 @@ from cellwave.deploy.port import Deployer
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
-from cellwave.releases.store import open_store
+from cellwave.releases.open import open_store
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell

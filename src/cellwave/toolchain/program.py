@@ -6,6 +6,7 @@ import runpy
 import site
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -13,9 +14,6 @@ import grpc
 import pulumi
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2, plugin_pb2
-
-# A program may be of another version than this process: a release's own packages are imported.
-OWN_PACKAGES = ("cellwave", "audit")
 
 
 class ProgramServer(LanguageServer):
@@ -74,8 +72,8 @@ def run_program(program: Path, root: Path) -> None:
     target = program / "__main__.py" if program.is_dir() else program
     if not target.is_file():
         raise pulumi.RunError(f"there is no Python program at {target}")
-    forget_packages()
     folders = [str(target.parent), *([str(root / "src")] if (root / "src").is_dir() else [])]
+    forget_packages(folders)
     sys.path[:] = [*folders, *(entry for entry in sys.path if entry not in folders)]
     sys.argv = [str(target)]
     try:
@@ -89,9 +87,13 @@ def run_program(program: Path, root: Path) -> None:
         raise pulumi.RunError(describe(error)) from error
 
 
-def forget_packages(names: tuple[str, ...] = OWN_PACKAGES) -> None:
-    """Drop already imported packages, so that the next import finds a program's own."""
-    for module in [m for m in sys.modules if m.split(".", 1)[0] in names]:
+def forget_packages(folders: Iterable[str]) -> None:
+    """Drop what was imported under a name that one of the folders has, so that the next import finds the program's own:
+    it may be of another version than this process. The standard library stays."""
+    entries = [entry for folder in folders for entry in Path(folder).iterdir()]
+    own = {e.stem for e in entries if e.suffix == ".py" or (e / "__init__.py").is_file()}
+    own -= sys.stdlib_module_names
+    for module in [m for m in sys.modules if m.partition(".")[0] in own]:
         del sys.modules[module]
 
 
