@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import boto3
@@ -12,7 +13,9 @@ from botocore.loaders import create_loader
 from hypothesis import settings
 
 from audit.handlers.common import aws, directory
+from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
+from tests.audit.deployment import CELL, SERVICES, Deployment, release_folder
 from tests.audit.support import REGION, AuditCell, create
 
 ACCOUNTS = itertools.count(310000000000)
@@ -50,3 +53,25 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     yield made
     aws.forget()
     directory.forget()
+
+
+@pytest.fixture(scope="session")
+def deployed(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The control plane and one whole cell, up."""
+    folder = tmp_path_factory.mktemp("release")
+    release_folder(folder)
+    state = tmp_path_factory.mktemp("state")
+    account = parse_fleet(Project(folder).config_files()).cell("control").account
+    made = Deployment(
+        folder,
+        {
+            **os.environ,
+            "PULUMI_BACKEND_URL": f"file://{state}",
+            "AWS_ACCESS_KEY_ID": account,
+        },
+    )
+    made.up("control.control")
+    made.keys = {holder: made.key(holder) for holder in ("acme", "acme/t1")}
+    for service in SERVICES:
+        made.up(f"{CELL}.{service}")
+    return made

@@ -6,18 +6,20 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 import boto3
+from botocore.exceptions import ClientError
 
 from audit.handlers.common import aws, directory
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
 
 REGION: Literal["eu-west-1"] = "eu-west-1"
-Handler = Callable[[Mapping[str, Any]], dict[str, object]]
+Handler = Callable[[Mapping[str, Any], Any], dict[str, object]]
 
 
 def event(tenant: str = "t1", second: int = 0, **more: object) -> dict[str, Any]:
@@ -81,7 +83,8 @@ class AuditCell:
                 "headers": {"Authorization": f"Bearer {key}"} if key is not None else {},
                 "requestContext": {"http": {"method": method}},
                 "body": body if isinstance(body, str) else json.dumps(body),
-            }
+            },
+            None,
         )
         return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])))
 
@@ -110,9 +113,9 @@ class AuditCell:
     def notification(self, name: str, key: str | None = None, version: str | None = None) -> object:
         """What S3 says of a landing object: of its newest version when none is given."""
         bucket = self.bucket("landing")
-        found = aws.s3().list_object_versions(Bucket=bucket, Prefix=name).get("Versions", [])
-        versions = [entry["VersionId"] for entry in found if entry["Key"] == name and entry["IsLatest"]]
-        about = {"key": key or quote_plus(name, safe="/"), "versionId": version or (versions or ["none"])[0]}
+        with suppress(ClientError):  # a name that is not there
+            version = version or aws.s3().head_object(Bucket=bucket, Key=name)["VersionId"]
+        about = {"key": key or quote_plus(name, safe="/"), "versionId": version or "none"}
         return {"Records": [{"s3": {"bucket": {"name": bucket}, "object": about}}]}
 
     def deliver(self, *bodies: object, received: int = 1, context: object = None) -> dict[str, object]:

@@ -3,145 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import boto3
 import httpx
 import pytest
 
 from cellwave.cell import code_archive
-from cellwave.fleet.model import Fleet
-from cellwave.fleet.parse import parse_fleet
-from cellwave.project import Project
 from cellwave.releases.code import code_digest
+from tests.audit.deployment import CELL, SERVICES, Deployment, until
 from tests.audit.support import event
 
 pytestmark = pytest.mark.engine
 
-ROOT = Path(__file__).parents[2]
-CELL = "eu-west-1"
-SERVICES = ("storage", "ingest", "query")
-ACCOUNTS = ("2000000000", "3300000000")  # of the project's fleet, and in their place those of this test
-
-
-@dataclass
-class Deployment:
-    """A copy of what a release carries, and nothing else, with state of its own."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    @property
-    def fleet(self) -> Fleet:
-        """The copy's fleet."""
-        files = sorted((self.folder / "cells").glob("*.yaml"))
-        return parse_fleet({f"cells/{path.name}": path.read_text() for path in files})
-
-    def pulumi(self, *argv: str, cwd: Path | None = None, fails: bool = False) -> str:
-        """Run the command line; its output."""
-        done = subprocess.run(
-            ["pulumi", "--non-interactive", *argv],
-            cwd=cwd or self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def up(self, stack: str, *flags: str) -> None:
-        """As a person types it."""
-        self.pulumi("stack", "select", "--create", stack)
-        self.pulumi("up", "--yes", "--skip-preview", *flags)
-
-    def outputs(self, service: str) -> dict[str, str]:
-        """A service's stack outputs."""
-        found: dict[str, str] = json.loads(
-            self.pulumi("stack", "output", "--json", "--stack", f"{CELL}.{service}")
-        )
-        return found
-
-    def key(self, *argv: str) -> dict[str, str]:
-        """A new key, as an Authorization header."""
-        done = subprocess.run(
-            [sys.executable, "-m", "audit.admin", "key", *argv],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return {"Authorization": f"Bearer {json.loads(done.stdout)['key']}"}
-
-    def aws(self, service: str) -> Any:
-        """A client in the cell's account and region."""
-        cell = self.fleet.cell(CELL)
-        return boto3.client(
-            service,  # type: ignore[call-overload]
-            region_name=cell.aws_region,
-            aws_access_key_id=cell.account,
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-        )
-
-
-def until(condition: Callable[[], bool], within: float = 60) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.2)
-
-
-def release_folder(folder: Path) -> None:
-    """Copy what cells/fleet.yaml includes, into accounts of this test's own."""
-    for path in sorted((ROOT / "cells").glob("*.yaml")):
-        (folder / "cells").mkdir(exist_ok=True)
-        (folder / "cells" / path.name).write_text(path.read_text().replace(*ACCOUNTS))
-    fleet = parse_fleet(Project(folder).config_files())
-    for name in fleet.service(CELL, "query").include:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if name != "cells" and (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif name != "cells":
-            shutil.copy(ROOT / name, target)
-    (folder / "release.json").write_text('{"version": "test", "files": {}, "code": {}}')
-
-
-@pytest.fixture(scope="module")
-def deployed(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """The control plane and one whole cell, up."""
-    folder = tmp_path_factory.mktemp("release")
-    release_folder(folder)
-    state = tmp_path_factory.mktemp("state")
-    account = parse_fleet(Project(folder).config_files()).cell("control").account
-    made = Deployment(
-        folder,
-        {
-            **os.environ,
-            "PULUMI_BACKEND_URL": f"file://{state}",
-            "AWS_ACCESS_KEY_ID": account,
-        },
-    )
-    made.up("control.control")
-    made.key("acme/t1")
-    for service in SERVICES:
-        made.up(f"{CELL}.{service}")
-    return made
-
 
 def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     """A direct post and an upload by policy are archived, indexed and read back by their tenant alone."""
-    application = deployed.key("acme")
-    tenant, other = (deployed.key(f"acme/{name}") for name in ("t1", "t2"))
+    application = deployed.key("flow")
+    tenant, other = (deployed.key(f"flow/{name}") for name in ("t1", "t2"))
     deployed.up(f"{CELL}.storage")
     ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
 
@@ -153,7 +32,7 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     session = httpx.get(f"{ingest}/applications/session", headers=application).json()
     uploaded = httpx.post(
         session["uploadUrl"],
-        data={**session["form"], "key": "acme/a.jsonl"},
+        data={**session["form"], "key": "flow/a.jsonl"},
         files={"file": json.dumps(event(second=1)).encode()},
     )
     assert uploaded.status_code == 204
@@ -166,9 +45,11 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     assert read(tenant)[0] == event(second=1)["eventTime"]
     assert read(other) == []
     bucket = f"{CELL}-{deployed.fleet.cell(CELL).account}-archive"
-    keys = [entry["Key"] for entry in deployed.aws("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+    keys = [
+        entry["Key"] for entry in deployed.aws("s3").list_objects_v2(Bucket=bucket, Prefix="flow")["Contents"]
+    ]
     assert len(keys) == 2
-    assert all(key.startswith("acme/t1/") for key in keys)
+    assert all(key.startswith("flow/t1/") for key in keys)
 
 
 def test_health_answers_the_digest_of_the_service_s_code(deployed: Deployment) -> None:

@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.handlers.common.aws import on_stage
+from audit.handlers.common.directory import Copy, copied_to
 from audit.handlers.common.events import canonical_time, problems
 from audit.handlers.common.http import ApiError, parse_json
 from audit.handlers.common.index import event_of, item
+from audit.handlers.common.rehearsal import APPLICATION, Stage
+from audit.handlers.query import api
 from audit.handlers.query.search import Search
 
 FIELDS = ("tenantId", "eventTime", "eventName", "actor", "resources", "context", "eventDetails", "tags")
@@ -136,3 +140,41 @@ def test_any_other_text_is_no_cursor(question: Search, text: str) -> None:
     """Refused, never a crash."""
     with pytest.raises(ApiError):
         question.after(text)
+
+
+@given(
+    st.lists(st.tuples(events, st.text(st.sampled_from('"\\\\aé\n'), max_size=60)), max_size=12),
+    st.integers(1, 100),
+    st.integers(1, 3000),
+)
+def test_the_pages_of_a_search_hold_every_event_once(
+    found: list[tuple[dict[str, Any], str]], limit: int, room: int
+) -> None:
+    """However many are asked for, whatever they hold, and however little an answer may weigh."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONFIG_BUCKET", "config")
+        patch.setenv("INDEX_TABLE", "index")
+        patch.setattr(api, "ANSWER_BYTES", room)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            patch.setenv(name, "eu-west-1")
+        stage = Stage()
+        stage.items = [
+            item(APPLICATION, f"id-{n}", {**event, "eventDetails": {"text": text}})
+            for n, (event, text) in enumerate(found)
+        ]
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
+        with on_stage(stage), copied_to(Copy()):
+            while True:
+                answer = stage.ask(api.handler, "GET /v1/events", stage.tenant, limit=limit, **cursor)
+                page = [event["eventId"] for event in answer["events"]]
+                weight = len(json.dumps(json.dumps(answer["events"])))
+                assert len(page) <= limit
+                assert weight <= room + 4 or len(page) == 1
+                seen += page
+                if answer["cursor"] is None:
+                    break
+                assert page
+                cursor = {"cursor": answer["cursor"]}
+    newest_first = sorted(stage.items, key=lambda found: str(found["sk"]), reverse=True)
+    assert seen == [found["eventId"] for found in newest_first]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from audit.handlers.common.events import MAX_EVENT_BYTES
 from audit.handlers.query import api
 from tests.audit.support import AuditCell, event
 
@@ -106,6 +108,26 @@ def test_filters_and_cursor_combine(
             break
         cursor = {"cursor": answer.body["cursor"]}
     assert found == [10, 7, 4, 1]
+
+
+def test_an_answer_fits_a_function_s_whatever_the_events_hold(cell: AuditCell) -> None:
+    """A hundred of the largest events, of quotes alone, are more than 6 MB: fewer come, and the cursor goes on."""
+    key = cell.key("acme", "t1")
+    large = event(eventDetails={"text": '"' * ((MAX_EVENT_BYTES - 150) // 2)})
+    cell.land("acme/a.jsonl", *([large] * 100))
+    cell.process()
+    assert len(cell.archived()) == 1
+    sizes: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        answer = cell.search(key, limit=100, **cursor)
+        assert len(json.dumps(json.dumps(answer.body))) < 6 * 1024 * 1024
+        sizes.append(len(answer.body["events"]))
+        if answer.body["cursor"] is None:
+            break
+        cursor = {"cursor": answer.body["cursor"]}
+    assert sum(sizes) == 100
+    assert len(sizes) == 2
 
 
 def test_a_tenant_sees_its_own_events_only(cell: AuditCell, keys: dict[str, str]) -> None:

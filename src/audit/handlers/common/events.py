@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 MAX_EVENTS = 1000  # a post or an uploaded object
-MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON: an answer of 100 events must fit the 6 MB of a function
+MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON; in an answer it is twice that at most
 
 AN_ID = "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
 

@@ -111,13 +111,13 @@ def _finite(text: str) -> float:
 
 def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
     """Answer an HTTP API's event by the route of its "<METHOD> <path>"."""
-    request = Request.of(event)
     try:
+        request = Request.of(event)
         reply = _route(request, routes)(request)
     except ApiError as error:
         reply = _refusal(error)
     except Exception:  # the last place that can say anything to the caller
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s failed", event.get("rawPath"))
         reply = _refusal(ApiError(500, "internal", "the service failed; the request may be tried again"))
     return {
         "statusCode": reply.status,

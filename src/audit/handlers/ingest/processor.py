@@ -19,8 +19,10 @@ from audit.handlers.common.events import MAX_EVENT_BYTES, MAX_EVENTS, problems
 from audit.handlers.common.http import parse_json
 from audit.handlers.common.index import event_id, insert, item
 from audit.handlers.common.metrics import publish
+from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import is_post, registration
 from audit.handlers.ingest.archive import archive
+from audit.handlers.ingest.rehearsal import play_processor
 
 # Behind application, tenant and day; a second object of that name gets a digest more.
 LONGEST_NAME = 600
@@ -75,6 +77,7 @@ class Content:
         self.rejected.append({"line": number, "reason": reason, "text": text.decode(errors="replace")})
 
 
+@rehearsed(play_processor)
 def handler(event: Mapping[str, Any], context: Any = None) -> dict[str, object]:
     """Process a batch of queue messages; answers those that must be delivered again."""
     failed, blamed = [], False

@@ -13,13 +13,16 @@ from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import Caller, authenticate, directory
 from audit.handlers.common.events import MAX_EVENTS, problems
 from audit.handlers.common.http import ApiError, Reply, Request, serve
+from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import POST, UPLOAD, acceptance
+from audit.handlers.ingest.rehearsal import play_api
 
 SESSION_SECONDS = 900
 MAX_UPLOAD_BYTES = 10 * 1024 * 1024
 _SHOWN = 20  # problems listed in one answer
 
 
+@rehearsed(play_api)
 def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
     """Answer one request of the HTTP API."""
     return serve(event, _ROUTES)

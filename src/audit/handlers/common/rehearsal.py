@@ -1,0 +1,151 @@
+"""A rehearsal: a customer of our own asks what customers ask, on a stage where nothing is kept.
+
+What real callers are refused says little of a release: they may have no key, or send what is no event. A rehearsal's
+requests are right, so each that is refused is the release's own fault. Its counts are what a gate looks at.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import io
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import ClientError
+
+from audit.handlers.common import aws, directory
+from audit.handlers.common.metrics import publish
+
+EVERY = 2.0  # seconds between the rehearsals of a process that is called
+APPLICATION, TENANT = "rehearsal", "tenant"
+
+Handler = Callable[[Mapping[str, Any], Any], dict[str, object]]
+Play = Callable[[Handler, "Stage"], None]
+
+log = logging.getLogger(__name__)
+
+
+class Stage:
+    """The little of S3 and DynamoDB that the handlers call, in memory, and the keys of one application and tenant."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], tuple[bytes, dict[str, str]]] = {}
+        self.items: list[dict[str, Any]] = []
+        self.meta = SimpleNamespace(client=self)
+        self.application = f"{APPLICATION},{secrets.token_hex()}"
+        self.tenant = f"{APPLICATION},{TENANT},{secrets.token_hex()}"
+        keys = [
+            {"hash": hashlib.sha256(self.application.encode()).hexdigest(), "kind": "application"},
+            {"hash": hashlib.sha256(self.tenant.encode()).hexdigest(), "kind": "tenant", "tenantId": TENANT},
+        ]
+        known = {"applications": {APPLICATION: {"tenants": [TENANT], "keys": keys}}}
+        place = (aws.setting("CONFIG_BUCKET"), directory.OBJECT)
+        self.objects[place] = (json.dumps(known).encode(), {})
+        self._sign = aws.s3().generate_presigned_post
+
+    def ask(self, handler: Handler, route: str, credential: str, body: object = None, **query: object) -> Any:
+        """The body of a handler's answer to "<METHOD> <path>"; Refused when it is not 2xx."""
+        method, path = route.split(" ")
+        key = base64.b64encode(credential.encode()).decode()
+        answer = handler(
+            {
+                "rawPath": path,
+                "rawQueryString": urlencode({name.rstrip("_"): value for name, value in query.items()}),
+                "headers": {"authorization": f"Bearer {key}"},
+                "requestContext": {"http": {"method": method}},
+                "body": json.dumps(body) if body is not None else "",
+            },
+            None,
+        )
+        if answer["statusCode"] not in (200, 202):
+            raise Refused(f"{route} {query or ''} is answered {answer['statusCode']}: {answer['body']}")
+        return json.loads(str(answer["body"]))
+
+    def generate_presigned_post(self, **asked: Any) -> Any:
+        """As boto3's, which signs and calls nobody."""
+        return self._sign(**asked)
+
+    def get_object(self, *, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:
+        """As boto3's; every object has one version."""
+        if (Bucket, Key) not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
+        body, metadata = self.objects[Bucket, Key]
+        return {
+            "Body": io.BytesIO(body),
+            "Metadata": metadata,
+            "LastModified": datetime.now(UTC),
+            "VersionId": "1",
+        }
+
+    def put_object(
+        self, *, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str] | None = None, **_: Any
+    ) -> None:
+        """As boto3's, as if there were no object of that name."""
+        self.objects[Bucket, Key] = (Body, Metadata or {})
+
+    def batch_execute_statement(self, *, Statements: list[Any]) -> dict[str, Any]:
+        """As boto3's, for inserts."""
+        self.items += [statement["Parameters"] for statement in Statements]
+        return {"Responses": [{} for _ in Statements]}
+
+    def query(self, *, Limit: int, ExclusiveStartKey: Any = None, **_: Any) -> dict[str, Any]:
+        """As boto3's, of all items, newest first: what is filtered by is not looked at."""
+        rest = sorted(self.items, key=lambda item: str(item["sk"]), reverse=True)
+        if ExclusiveStartKey:
+            rest = [item for item in rest if item["sk"] < ExclusiveStartKey["sk"]]
+        last = {"LastEvaluatedKey": {"sk": rest[Limit - 1]["sk"]}} if len(rest) > Limit else {}
+        return {"Items": rest[:Limit], **last}
+
+
+class Refused(Exception):
+    """What a rehearsal was answered where it should not have been."""
+
+
+def insist(condition: bool, otherwise: str) -> None:
+    """Refused with these words unless the condition holds."""
+    if not condition:
+        raise Refused(otherwise)
+
+
+def rehearsed(play: Play) -> Callable[[Handler], Handler]:
+    """Have a handler's process rehearse: after an answer, at most every EVERY seconds.
+
+    It counts `Rehearsals` and `RehearsalsFailed`, and never fails the answer.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        due = float("-inf")
+
+        @functools.wraps(handler)
+        def answering(event: Mapping[str, Any], context: Any = None) -> dict[str, object]:
+            nonlocal due
+            try:
+                return handler(event, context)
+            finally:
+                if time.monotonic() >= due and not aws.staged():
+                    publish({"Rehearsals": 1, "RehearsalsFailed": int(not _succeeds(play, handler))})
+                    due = time.monotonic() + EVERY
+
+        return answering
+
+    return decorate
+
+
+def _succeeds(play: Play, handler: Handler) -> bool:
+    try:
+        stage = Stage()
+        with aws.on_stage(stage), directory.copied_to(directory.Copy()):
+            play(handler, stage)
+    except Exception:  # whatever it is: an answer was given already
+        log.exception("the rehearsal failed")
+        return False
+    return True

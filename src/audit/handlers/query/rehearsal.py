@@ -1,0 +1,37 @@
+"""What a tenant asks on any day, rehearsed."""
+
+from __future__ import annotations
+
+from audit.handlers.common.index import item
+from audit.handlers.common.rehearsal import APPLICATION, TENANT, Handler, Stage, insist
+
+EVENTS = 5
+ROUTE = "GET /v1/events"
+
+
+def play(handler: Handler, stage: Stage) -> None:
+    """Every filter is answered, and the pages of a search hold each event once, in order."""
+    stage.items = [
+        item(
+            APPLICATION,
+            f"id-{second}",
+            {"tenantId": TENANT, "eventTime": f"2025-01-01T00:00:0{second}Z", "eventName": "login"},
+        )
+        for second in range(EVENTS)
+    ]
+    for query in (
+        {"tenantId": TENANT},
+        {"eventName": "login"},
+        {"actorId": "someone"},
+        {"resourceId": "something"},
+        {"from_": "2025-01-01T00:00:00Z", "to": "2026-01-01T01:00:00.5+01:00"},
+        {"limit": 100, "eventName": "login", "actorId": "someone", "resourceId": "something"},
+    ):
+        stage.ask(handler, ROUTE, stage.tenant, **query)
+    found: list[str] = []
+    answer = stage.ask(handler, ROUTE, stage.tenant, limit=2)
+    while answer["cursor"] and len(found) < EVENTS:
+        found += [event["eventId"] for event in answer["events"]]
+        answer = stage.ask(handler, ROUTE, stage.tenant, limit=2, cursor=answer["cursor"])
+    found += [event["eventId"] for event in answer["events"]]
+    insist(found == [f"id-{second}" for second in reversed(range(EVENTS))], f"the pages hold {found}")

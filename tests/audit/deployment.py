@@ -1,0 +1,109 @@
+"""A whole cell, deployed by the literal `pulumi` command line from a release's folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import Project
+
+ROOT = Path(__file__).parents[2]
+CELL = "eu-west-1"
+SERVICES = ("storage", "ingest", "query")
+ACCOUNTS = ("2000000000", "3300000000")  # of the project's fleet, and in their place those of this test
+
+
+@dataclass
+class Deployment:
+    """A copy of what a release carries, and nothing else, with state of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+    keys: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The copy's fleet."""
+        files = sorted((self.folder / "cells").glob("*.yaml"))
+        return parse_fleet({f"cells/{path.name}": path.read_text() for path in files})
+
+    def pulumi(self, *argv: str, cwd: Path | None = None, fails: bool = False) -> str:
+        """Run the command line; its output."""
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", *argv],
+            cwd=cwd or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def up(self, stack: str, *flags: str) -> None:
+        """As a person types it."""
+        self.pulumi("stack", "select", "--create", stack)
+        self.pulumi("up", "--yes", "--skip-preview", *flags)
+
+    def outputs(self, service: str) -> dict[str, str]:
+        """A service's stack outputs."""
+        found: dict[str, str] = json.loads(
+            self.pulumi("stack", "output", "--json", "--stack", f"{CELL}.{service}")
+        )
+        return found
+
+    def key(self, *argv: str) -> dict[str, str]:
+        """A new key, as an Authorization header."""
+        done = subprocess.run(
+            [sys.executable, "-m", "audit.admin", "key", *argv],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return {"Authorization": f"Bearer {json.loads(done.stdout)['key']}"}
+
+    def aws(self, service: str) -> Any:
+        """A client in the cell's account and region."""
+        cell = self.fleet.cell(CELL)
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            region_name=cell.aws_region,
+            aws_access_key_id=cell.account,
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+def until(condition: Callable[[], bool], within: float = 60) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.2)
+
+
+def release_folder(folder: Path) -> None:
+    """Copy what cells/fleet.yaml includes, into accounts of this test's own."""
+    for path in sorted((ROOT / "cells").glob("*.yaml")):
+        (folder / "cells").mkdir(exist_ok=True)
+        (folder / "cells" / path.name).write_text(path.read_text().replace(*ACCOUNTS))
+    fleet = parse_fleet(Project(folder).config_files())
+    for name in fleet.service(CELL, "query").include:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if name != "cells" and (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif name != "cells":
+            shutil.copy(ROOT / name, target)
+    (folder / "release.json").write_text('{"version": "test", "files": {}, "code": {}}')
