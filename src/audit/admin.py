@@ -9,6 +9,7 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import secrets
 import sys
 from collections.abc import Sequence
@@ -87,20 +88,39 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when done, 1 when the control plane could not be reached."""
+    """Run a command; 0 when done, 1 when the control plane could not be reached or nobody reads what is printed.
+
+    Bad arguments end the process with 2.
+    """
     asked = _arguments(argv)
     try:
         if asked.command == "key":
             for application, tenant in asked.holders:
                 key = make_key(application, tenant)
-                print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}))
+                # At once: should the next one fail, this one exists and is never shown again.
+                print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}), flush=True)
         else:
             for known in list_keys():
-                print(json.dumps(known, sort_keys=True))
+                print(json.dumps(known, sort_keys=True), flush=True)
     except (BotoCoreError, ClientError) as error:
-        print(f"the control plane's tables: {error}\nDeploy control.control first.", file=sys.stderr)
+        print(f"error: {_in_words(error)}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Python would try once more to write what is left, and complain.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+        print("error: nobody reads the output; a key that was not shown is of no use", file=sys.stderr)
         return 1
     return 0
+
+
+def _in_words(error: BotoCoreError | ClientError) -> str:
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    if code == "ResourceNotFoundException":
+        return (
+            f"this account and region have no tables {KEYS_TABLE} and {TENANTS_TABLE}\n"
+            "  Deploy control.control first, and call this with credentials and AWS_REGION of the control cell."
+        )
+    return f"the control plane's tables can't be used: {error}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pulumi
@@ -97,6 +102,58 @@ def test_without_a_control_plane_the_way_out_is_named(
     """Exit code 1 and what to deploy."""
     assert admin.main(["keys"]) == 1
     assert "control.control" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("AWS_DEFAULT_REGION", "region"),
+        ("AWS_ACCESS_KEY_ID", "credentials"),
+        ("AWS_PROFILE", "no-such-profile"),
+    ],
+)
+def test_a_shell_that_is_not_set_up_is_told_what_is_missing(missing: str, said: str, tmp_path: Path) -> None:
+    """Exit code 1, one line of words, no traceback."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "1",
+        "AWS_SECRET_ACCESS_KEY": "2",
+    }
+    environment.pop(missing, None)
+    if missing == "AWS_PROFILE":
+        environment["AWS_PROFILE"] = said
+    done = run(environment, "keys")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_reads_the_keys(tables: AuditCell) -> None:
+    """A closed pipe is an error in words: the keys that were not shown are lost."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = run(dict(os.environ), "key", "acme", "rival", stdout=writer)
+    finally:
+        os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == "error: nobody reads the output; a key that was not shown is of no use\n"
+
+
+def run(environment: dict[str, str], *argv: str, stdout: int = subprocess.DEVNULL) -> Any:
+    """The tool, as it is typed."""
+    return subprocess.run(
+        [sys.executable, "-m", "audit.admin", *argv],
+        env=environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_cell_is_not_deployed_without_its_directory(cell: AuditCell) -> None:
