@@ -12,7 +12,7 @@ import pytest
 
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import Scope
-from cellwave.health.read import LiveSource, read_gates
+from cellwave.health.read import LiveSource, Watched, read_gates
 from cellwave.waves.model import Bake
 from tests.audit.deployment import CELL, Deployment, until
 from tests.audit.support import event
@@ -24,11 +24,11 @@ def gates(deployed: Deployment, since: float) -> dict[str, GateResult]:
     """What the gates of ingest and query see of data newer than `since`. How fast a busy machine is, is no matter here,
     so the latency is left out, and the alarms that look at it are seen one by one."""
     fleet = deployed.fleet
-    places = {
-        (CELL, service): (Scope.of(fleet, CELL, service, deployed.outputs(service)), since)
+    watched = [
+        Watched(scope=Scope.of(fleet, CELL, service, deployed.outputs(service)), since=since)
         for service in ("ingest", "query")
-    }
-    found = read_gates(fleet, places, {}, LiveSource(), Bake(seconds=1, samples=5, limit=1), since)
+    ]
+    found = read_gates(fleet, watched, LiveSource(), Bake(seconds=1, samples=5, limit=1), since)
     return {f"{one.service} {one.gate}": one for one in found if one.gate not in ("latency", "alarm")}
 
 
