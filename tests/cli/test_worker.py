@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from cellwave.cli.rollout import DEATHS
+from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
 from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import first_state
+from cellwave.rollout.state import Turn, first_state
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 
@@ -73,3 +78,48 @@ def test_an_unknown_rollout_has_no_journal(project: Path, run: Run, records: Rec
     assert ran.code == 2
     assert "did you mean 'v9-1'?" in ran.err
     assert run("journal", "show", "v9-1").code == 0
+
+
+DIES_WHEN_READY = """
+import glob, os, sys, threading, time
+def die():
+    while not any("ready" in open(lock).read() for lock in glob.glob(os.environ["CELLWAVE_HOME"] + "/worker-*.lock")):
+        time.sleep(0.005)
+    os._exit(1)
+if "worker" in sys.orig_argv:
+    threading.Thread(target=die, daemon=True).start()
+"""
+
+
+def test_a_worker_that_dies_again_and_again_is_not_replaced_in_silence(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows is told of each death, and after some of them that it is no use to wait; the rollout stays."""
+    run("release", "build", "--version", "v1")
+    (project / "broken").mkdir()
+    (project / "broken" / "sitecustomize.py").write_text(DIES_WHEN_READY)
+    monkeypatch.setenv("PYTHONPATH", str(project / "broken"))
+    argv = [sys.executable, "-m", "cellwave.cli.main", "rollout", "start", "v1"]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stderr.count("another goes on") == DEATHS
+    assert "the worker died" in ran.stderr
+    assert [row.id for row in Records(Project(project).database_url).rollouts()] == ["v1-1"]
+
+
+def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run, records: Records) -> None:
+    """Attempts of a rollout that has ended go, but for the newest; list and journal stay, and say who did it."""
+    for number in (1, 2):
+        name = f"v{number}-1"
+        state = first_state(name, plan([[f"c{number}"]]))
+        records.create_rollout(
+            RolloutRow(id=name, created=float(number), actor="ann", target="t", state=state)
+        )
+        records.commit_turn(Turn(state=state.model_copy(update={"outcome": "done"})), 2.0, "t")
+        (open_attempt(Project(project).home, f"{name}:c.app:forward:1").folder / "engine.log").write_text("x")
+    gone = json.loads(run("gc", "--json").out)
+    assert gone == {"attempts": 1, "bytes": 1, "rows": 0, "workflows": 0}
+    assert run("gc").out == "removed: 0 attempts (0.0 MiB), 0 workflows, 0 rows\n"
+    assert run("gc", "--keep", "0").code == 2
+    assert len(records.rollouts()) == 2
+    assert [(e.kind, e.actor) for e in records.journal()] == [("collected", "ann")] * 2

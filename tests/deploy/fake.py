@@ -185,6 +185,9 @@ def _protected(job: Job, stack: FakeStack, wanted: Parts) -> Result | None:
         if (k not in wanted or (k in REPLACING and wanted[k] != v))
         and (job.undo_since is None or stack.created[k] < job.undo_since)
     ]
+    older = [k for k in stack.recorded if job.undo_since is not None and stack.created[k] < job.undo_since]
+    if job.operation == "destroy" and older:
+        return Result(outcome="refused", reason=f"it was there before, and stays: {', '.join(older)}")
     if job.stateful and not job.one_way and job.operation in ("up", "destroy") and lost:
         return Result(
             outcome="refused", reason=f"it would replace {', '.join(lost)}; only a one-way release may"

@@ -295,6 +295,23 @@ def test_a_stateful_service_is_not_destroyed_by_the_way(
     assert is_whole(world, stack)
 
 
+def test_a_first_deployment_is_taken_away_but_not_what_was_there_before_it(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """What an attempt began with goes; a stack that somebody had deployed by other means stays, and is named."""
+    begun = time.time()
+    run(deployer, job(attempt(), stack, v1))
+    added = release(tmp_path / "v2", version="v2", logs=True)
+    assert run(deployer, job(attempt(), stack, added)).outcome == "succeeded"
+    since = time.time()
+    kept = run(deployer, job(attempt(), stack, added, "destroy", undo_since=since))
+    assert (kept.outcome, "bucket" in kept.reason) == ("refused", True)
+    assert "logs" in world.there(stack)
+    gone = run(deployer, job(attempt(), stack, added, "destroy", undo_since=begun))
+    assert gone.outcome == "succeeded", gone.reason
+    assert (world.there(stack), world.is_made(stack)) == ({}, False)
+
+
 def test_two_stacks_at_once(world: World, deployer: Deployer, stack: str, v1: Path) -> None:
     """Two stacks of one program are deployed side by side."""
     other = f"other-{stack}"

@@ -107,6 +107,16 @@ def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Sto
         environment = {**hello.environment, **server.environment(hello.project)}
         subprocess.run([*pulumi, *arguments], env=environment, check=True, capture_output=True)
     assert greeting(hello, "two") == "hello"
+    program = hello.project.root / "hello" / "__main__.py"
+    bad = 'if cell == "two":\n    aws.ssm.Parameter("bad", name="", type="String", value=text)\n'
+    program.write_text(PROGRAM + bad)
+    hello.run("up", "two", code=1)
+    hello.run("release", "build", "--version", "v1")
+    assert "was there before" in hello.run("rollout", "start", "v1", code=1)
+    assert greeting(hello, "two") == "hello", (
+        "a deployment that failed takes nothing away that was there before it"
+    )
+    program.write_text(PROGRAM)
     assert "two.hello" in hello.run("up", "two")
     assert hello.json("cells")[1]["services"]["hello"].startswith("tree-")
 
@@ -133,12 +143,18 @@ def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Stor
     assert (greeting(hello, "one"), greeting(hello, "two")) == ("good day", "hello")
     hello.run("rollout", "rollback", "-m", "too formal", code=3)
     assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+    hello.run("rollout", "resume", code=2)
+    hello.run("release", "unhold", "v2")
+    hello.run("rollout", "resume", "v2-1", code=4)
+    assert (greeting(hello, "one"), greeting(hello, "two")) == ("good day", "hello")
+    hello.run("rollout", "rollback", "-m", "still too formal", code=3)
 
     waves.write_text(waves.read_text().replace(", approve: true", ""))
     program.write_text(PROGRAM.replace('"hello"', '"good evening"'))
     hello.run("release", "build", "--version", "v2b")
     hello.run("rollout", "start", "v2b")
     assert greeting(hello, "two") == "good evening"
+    hello.run("rollout", "resume", code=2)  # every stack runs it: nothing is missing
     hello.run("rollout", "rollback", "-m", "an ended rollout goes back too", code=3)
     assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
 

@@ -11,7 +11,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
-from cellwave.cli import cells, config, demo, down, journal, logs, plan, release, rollout, up, worker
+from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
 from cellwave.cli.show import fail, say, show_anything
 from cellwave.deploy.reasons import redact
 from cellwave.errors import BadInput, CellwaveError
@@ -34,6 +34,7 @@ app.command("cells")(cells.cells)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("logs")(logs.logs)
+app.command("gc")(gc.gc)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)
 

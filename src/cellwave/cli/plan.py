@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -46,8 +47,8 @@ def plan(
         console().print(table_of(made))
 
 
-def plan_for(context: Context, release: Release | None) -> Plan:
-    """The plan of a release, or of the working tree as if it were one."""
+def plan_for(context: Context, release: Release | None, cells: Collection[str] | None = None) -> Plan:
+    """The plan of a release, or of the working tree as if it were one, for all cells or these."""
     from cellwave.waves.planner import make_plan
 
     fleet, strategy = context.configuration(release.digest if release else None)
@@ -57,7 +58,7 @@ def plan_for(context: Context, release: Release | None) -> Plan:
     check_programs(source, services, lambda name: find_host(name, bin_folder, environment) is not None)
     running = context.running() if release else {}
     return make_plan(
-        fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running
+        fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running, cells
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Collection, Iterator
 from textwrap import shorten
 from typing import Annotated
 
@@ -30,6 +31,7 @@ EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
 DETACHED = 130  # as a shell says of a command that Ctrl-C ended: how the rollout ends is not known yet
 POLL_SECONDS = 0.2
 TAKEN_SECONDS = 45.0
+DEATHS = 5  # of a worker while somebody looks on
 
 
 @app.command()
@@ -44,16 +46,16 @@ def start(
     context = here()
     name = begin(context, release)
     if detach:
-        while not context.records.journal(name):
-            keep_going(context)  # a worker that was just leaving when this began takes nothing up
-            time.sleep(POLL_SECONDS)
+        for _ in looks(context, name):  # a worker that was just leaving when this began takes nothing up
+            if context.records.journal(name):
+                break
         tell(name)
         return
     raise typer.Exit(follow(context, name))
 
 
-def begin(context: Context, wanted: str) -> str:
-    """Record a rollout of a release, lease its cells and see that a worker runs; its name.
+def begin(context: Context, wanted: str, cells: Collection[str] | None = None) -> str:
+    """Record a rollout of a release to all cells or these, lease them and see that a worker runs; its name.
 
     BadInput: an unknown or held release. Leased: another has one of its cells. Nothing was changed then.
     """
@@ -65,7 +67,7 @@ def begin(context: Context, wanted: str) -> str:
             f"it is held by {held.by}: {held.reason}",
             f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
         )
-    plan = plan_for(context, release)
+    plan = plan_for(context, release, cells)
     refuse_taken(context.records.leases(), plan.cells)
     wake(context)
     name = context.records.next_id(release.version)
@@ -148,16 +150,26 @@ def pause(name: Name = None, reason: Reason = "") -> None:
 def resume(name: Name = None, reason: Reason = "") -> None:
     """Go on after a pause, or try again what failed for want of a credential, quota or lock.
 
-    One that has ended without being done is continued by a new rollout of its release.
+    One that has ended is continued by a new rollout of its release, to the cells that do not run it.
 
     Example: [bold]cellwave rollout resume[/]
     """
     context = here()
     row = find(context, name)
-    if row.state.outcome in ("failed", "rolled_back"):
-        require_same_target(context, row)
-        raise typer.Exit(follow(context, begin(context, row.state.forward.plan.release)))
+    if row.state.outcome:
+        raise typer.Exit(follow(context, begin_again(context, row)))
     command("resume", row.id, reason)
+
+
+def begin_again(context: Context, ended: RolloutRow) -> str:
+    """Record a rollout of what an ended one did not bring or did not leave; its name. BadInput when that is nothing."""
+    require_same_target(context, ended)
+    plan, running = ended.state.forward.plan, context.running()
+    missing = {step.cell for step in plan.steps if running.get(step.deployment) != plan.release}
+    if not missing:
+        found = f"it is done: every stack of it runs {plan.version}"
+        raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
+    return begin(context, plan.release, missing)
 
 
 @app.command()
@@ -241,19 +253,35 @@ def find(context: Context, name: str | None) -> RolloutRow:
     return found
 
 
-def look(context: Context, name: str) -> RolloutRow:
-    """A rollout that is known to be there, as it is now; Unavailable when it has no worker and none can live."""
-    row = context.records.rollout(name)
-    assert row is not None
-    if not row.state.outcome:
-        wake(context)
-    return row
+def looks(context: Context, name: str) -> Iterator[RolloutRow]:
+    """A rollout that is known to be there, as it is now and again and again, and somebody at work on it.
+
+    A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
+    """
+    deaths = 0
+    while True:
+        row = context.records.rollout(name)
+        assert row is not None
+        try:
+            died = not row.state.outcome and wake(context)
+        except Unavailable as dead:
+            raise CellwaveError(f"nobody is at work on {name}: {dead.message}", hint=dead.hint) from dead
+        if died:
+            deaths += 1
+            log = context.project.home / "worker.log"
+            if deaths > DEATHS:
+                raise CellwaveError(
+                    f"the worker died {deaths} times; {name} goes on with the next", hint=f"see {log}"
+                )
+            say(f"the worker had ended, another goes on; see {log}")
+        yield row
+        time.sleep(POLL_SECONDS)
 
 
-def wake(context: Context) -> None:
-    """See that a worker runs; Unavailable, with its reason, when none can live: then nothing is recorded that nobody
-    would carry out."""
-    ensure_worker(context.project, context.environment, context.target)
+def wake(context: Context) -> bool:
+    """See that a worker runs, and whether it had to be started; Unavailable, with its reason, when none can live: then
+    nothing is recorded that nobody would carry out."""
+    return ensure_worker(context.project, context.environment, context.target)
 
 
 def keep_going(context: Context) -> None:
@@ -296,24 +324,22 @@ def follow(context: Context, name: str) -> int:
 
 def _draw(context: Context, name: str, out: Console) -> RolloutRow:
     with Live(console=out, refresh_per_second=8, transient=False) as live:
-        while True:
-            row = look(context, name)
+        for row in looks(context, name):
             live.update(picture(row.state, context.records.progress(), time.time()))
             if row.state.status in EXITS:
-                return row
-            time.sleep(POLL_SECONDS)
+                break
+    return row
 
 
 def _tell(context: Context, name: str) -> RolloutRow:
     seen = 0
-    while True:
-        row = look(context, name)
+    for row in looks(context, name):
         for entry in context.records.journal(name, after=seen):
             tell(line(entry))
             seen = entry.seq
         if row.state.status in EXITS:
-            return row
-        time.sleep(POLL_SECONDS)
+            break
+    return row
 
 
 def tell_what_next(row: RolloutRow) -> None:

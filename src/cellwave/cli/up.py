@@ -64,6 +64,7 @@ def deploy_service(
     """One service of a cell; CellwaveError when the engine fails."""
     stack = f"{place.cell}.{service.name}"
     source = context.store.path(release)
+    begun = time.time()
     job = Job(
         attempt=f"up:{stack}:{uuid.uuid4()}",
         stack=stack,
@@ -84,7 +85,7 @@ def deploy_service(
     known = stack in context.records.stacks(context.target)
     record(context, stack, release, result)
     if result.outcome != "succeeded":
-        undone = "" if known else clear(deployer, job)
+        undone = "" if known else clear(deployer, job, begun)
         raise CellwaveError(
             f"{stack}: {result.outcome}: {result.reason}{undone}", hint=f"all of it: cellwave logs {stack}"
         )
@@ -92,13 +93,18 @@ def deploy_service(
     tell(f"{stack}  {changes}  {result.seconds:.1f} s")
 
 
-def clear(deployer: Deployer, failed: Job) -> str:
-    """Take a stack away whose first deployment failed, and say so; what a stateful service may keep already, stays."""
+def clear(deployer: Deployer, failed: Job, begun: float) -> str:
+    """Take a stack away whose first deployment, begun at `begun` (epoch seconds), failed, and say so.
+
+    What a stateful service may keep already stays, and so does what was there before, by whatever means.
+    """
     if failed.stateful:
         return f"; what was made of {failed.stack} stays: it is stateful"
     attempt = f"{failed.attempt}:clear"
-    job = failed.model_copy(update={"attempt": attempt, "operation": "destroy"})
+    job = failed.model_copy(update={"attempt": attempt, "operation": "destroy", "undo_since": begun})
     result = deployer.run(job, progress=lambda _: None, aborted=lambda: False)
+    if result.outcome == "refused":
+        return f"; {result.reason}"
     if result.outcome != "succeeded":
         return f"; taking away what was made of it {result.outcome} too: {result.reason}"
     return "; nothing ran there before, so what was made of it was taken away again"

@@ -10,9 +10,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
@@ -102,6 +103,24 @@ class Attempt:
         for spent in (self.events, self.log, self.program_log):
             spent.unlink(missing_ok=True)
 
+    @property
+    def touched_at(self) -> float:
+        """When something was last made in its folder (epoch seconds); 0 when it is gone."""
+        try:
+            return self.folder.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def remove(self) -> int | None:
+        """Remove the folder of an attempt that nobody runs or will run again; its bytes, None when it still runs."""
+        lock = self.try_lock()
+        if lock is None:
+            return None
+        size = sum(file.lstat().st_size for file in self.folder.rglob("*") if file.is_file())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(lock)
+        return size
+
     def try_lock(self) -> int | None:
         """A descriptor that holds the attempt's lock, or None while another process holds it."""
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -111,6 +130,13 @@ class Attempt:
             os.close(descriptor)
             return None
         return descriptor
+
+
+def attempts_in(home: Path) -> Iterator[tuple[str, Attempt]]:
+    """Every attempt that left a folder, by its name (one that was too long is cut)."""
+    folder = home / "deploy"
+    if folder.is_dir():
+        yield from ((unquote(path.name), Attempt(path)) for path in folder.iterdir())
 
 
 def open_attempt(home: Path, name: str) -> Attempt:

@@ -188,7 +188,7 @@ def _once(at: Drive) -> Result:
         mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments)).get("deployment") or {}
     )
     if at.job.operation == "destroy":
-        _keep_data(at)
+        _keep_what_was_there(at, deployment)
         _plain(at, *ARGUMENTS["destroy"], "--event-log", str(at.launch.attempt.events))
     else:
         _operate(at, *ARGUMENTS[at.job.operation], *_look_ahead(at, deployment))
@@ -254,10 +254,24 @@ def _export(at: Drive) -> Exported:
     return exported
 
 
-def _keep_data(at: Drive) -> None:
-    """Stop before a stateful service is destroyed."""
+def _keep_what_was_there(at: Drive, deployment: Deployment) -> None:
+    """Stop before a stateful service is destroyed, or, on a way back, what the undone attempt did not make.
+
+    The records of what ran before know nothing of a literal `pulumi up`; the engine's state does.
+    """
     if at.job.stateful and not at.job.one_way:
         reason = "destroying a stateful service takes its data away: only a one-way release may"
+        raise _Stopped(Result(outcome="refused", reason=reason))
+    if at.job.undo_since is None:
+        return
+    older = [
+        name_of(resource["urn"])
+        for resource in deployment.get("resources", ())
+        if resource.get("custom") and not resource["type"].startswith("pulumi:")
+        if "created" in resource and made_at(resource) < at.job.undo_since
+    ]
+    if older:
+        reason = f"it was there before, and stays: {', '.join(older)}"
         raise _Stopped(Result(outcome="refused", reason=reason))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.attempt import Attempt, attempts_in
 from cellwave.deploy.events import name_of, read_story
 from cellwave.deploy.reasons import clean, redact
 from cellwave.errors import BadInput
@@ -39,19 +38,13 @@ class AttemptLog(Frozen):
 def newest_log(home: Path, stack: str) -> AttemptLog:
     """The newest attempt at a stack that left anything (one that succeeded leaves nothing); BadInput without one."""
     kept: dict[str, list[Attempt]] = {}
-    for attempt in _attempts(home):
+    for _, attempt in attempts_in(home):
         if (job := attempt.job()) and _has_left(attempt):
             kept.setdefault(job.stack, []).append(attempt)
     if stack not in kept:
         found = f"no attempt at {stack!r} left a log; one that succeeds leaves none"
         raise BadInput("logs", found, did_you_mean(stack, kept, "stacks with logs"))
     return _read(max(kept[stack], key=lambda attempt: attempt.begun_at))
-
-
-def _attempts(home: Path) -> Iterator[Attempt]:
-    folder = home / "deploy"
-    if folder.is_dir():
-        yield from (Attempt(path) for path in folder.iterdir())
 
 
 def _has_left(attempt: Attempt) -> bool:

@@ -23,7 +23,7 @@ class Job(Frozen):
     at or after it is the undone attempt's own, and may be deleted. `place` is where the cell is: the stack's default
     providers are configured for it, and a resource of any other place fails the job.
 
-    A "destroy" takes the whole stack away, and runs no program.
+    A "destroy" takes the whole stack away, and runs no program; with `undo_since`, only if nothing in it is older.
     """
 
     attempt: str

@@ -336,9 +336,12 @@ def settle_back(turn: Turn, at: float) -> Turn:
     leg = turn.state.leg
     if leg.wave + 1 < len(leg.plan.waves):
         return advance_wave(turn, at)
-    stuck = [s.deployment for s in leg.plan.steps if leg.phase_of(s) != "converged"]
+    stuck = {s.deployment: leg.track(s.deployment) for s in leg.plan.steps if leg.phase_of(s) != "converged"}
     if stuck:
-        return finish(turn, at, "failed", f"{turn.state.condemned}; could not roll back {', '.join(stuck)}")
+        named = ", ".join(
+            name + (f" ({track.reason})" if track.reason else "") for name, track in stuck.items()
+        )
+        return finish(turn, at, "failed", f"{turn.state.condemned}; could not roll back {named}")
     return finish(turn, at, "rolled_back", f"{turn.state.condemned}{what_stays(turn.state)}")
 
 

@@ -9,8 +9,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -280,6 +280,37 @@ class Records:
         """Whether an attempt was asked to stop."""
         with self.engine.connect() as db:
             return db.execute(sa.select(ABORTS).where(ABORTS.c.attempt == attempt)).first() is not None
+
+    def over(self, keep: int) -> set[str]:
+        """The names of the rollouts that have ended, without the newest `keep` of them."""
+        with self.engine.connect() as db:
+            query = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.ended).order_by(ROLLOUTS.c.created.desc())
+            return set(list(db.execute(query).scalars())[keep:])
+
+    def sweep(self, over: Collection[str]) -> int:
+        """Delete commands and aborts of these ended rollouts, and the progress of stacks that no rollout changes; how
+        many rows."""
+        with self._transaction() as db:
+            unfinished = db.execute(sa.select(ROLLOUTS.c.state).where(sa.not_(ROLLOUTS.c.ended))).scalars()
+            states = (State.model_validate_json(text) for text in unfinished)
+            busy = {step.deployment for state in states for step in state.forward.plan.steps}
+
+            def delete(table: sa.Table, column: sa.Column[str], is_dead: Callable[[str], bool]) -> int:
+                dead = [value for value in set(db.execute(sa.select(column)).scalars()) if is_dead(value)]
+                return sum(db.execute(sa.delete(table).where(column == value)).rowcount for value in dead)
+
+            return (
+                delete(COMMANDS, COMMANDS.c.rollout, lambda rollout: rollout in over)
+                + delete(ABORTS, ABORTS.c.attempt, lambda attempt: attempt.split(":")[0] in over)
+                + delete(PROGRESS, PROGRESS.c.stack, lambda stack: stack not in busy)
+            )
+
+    def compact(self) -> None:
+        """Give what was deleted back to the disk, unless somebody is at work. (PostgreSQL does that by itself.)"""
+        if self.engine.dialect.name == "sqlite":
+            with suppress(sa.exc.OperationalError), self.engine.connect() as db:
+                db.exec_driver_sql("VACUUM")
+                db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
         held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}

@@ -9,18 +9,21 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.port import Deployer
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.open import open_store
+from cellwave.rollout.gc import KEPT, collect
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import launch, pump, revive
 from cellwave.rollout.shell import Shell
 
 POLL_SECONDS = 0.1
 REVIVE_SECONDS = 10.0
+COLLECT_SECONDS = 300.0
 log = structlog.get_logger()
 
 
@@ -49,7 +52,14 @@ def work(
     code = 0
     ready()
     try:
-        serve(records, rollout, target, idle_exit, lambda: stopped)
+        serve(
+            records,
+            rollout,
+            target,
+            idle_exit,
+            stopped=lambda: stopped,
+            tidy=lambda: collect(project.home, records, project.database_url, KEPT),
+        )
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
@@ -63,10 +73,12 @@ def serve(
     rollout: Callable[[str], str],
     target: str,
     idle_exit: float | None,
+    *,
     stopped: Callable[[], bool],
+    tidy: Callable[[], object],
 ) -> None:
-    """Keep every recorded rollout going, until stopped or idle for `idle_exit` seconds."""
-    busy_at, revived_at = time.monotonic(), 0.0
+    """Keep every recorded rollout going, until stopped or idle for `idle_exit` seconds; `tidy` now and then."""
+    busy_at, revived_at, tidied_at = time.monotonic(), 0.0, 0.0
     while not stopped():
         now = time.monotonic()
         if now - revived_at > REVIVE_SECONDS:
@@ -74,6 +86,12 @@ def serve(
             revived_at = now
         if pump(records, rollout, target):
             busy_at = now
+        if now - tidied_at > COLLECT_SECONDS:
+            try:
+                tidy()
+            except (OSError, SQLAlchemyError):
+                log.exception("what ended rollouts left behind could not be removed")
+            tidied_at = now
         if idle_exit is not None and now - busy_at > idle_exit:
             return
         time.sleep(POLL_SECONDS)

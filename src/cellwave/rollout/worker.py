@@ -23,6 +23,7 @@ from cellwave.project import Project
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 20
 READY = "ready"
+LOG_BYTES = 10 * 2**20  # a longer log makes room for a new one; the one before is kept
 
 
 def lock_of(project: Project, target: str) -> Path:
@@ -57,8 +58,8 @@ def worker_pid(file: Path) -> int | None:
     return None
 
 
-def ensure_worker(project: Project, environment: Mapping[str, str], target: str) -> None:
-    """Start a worker for the state backend in the background when none runs, and see that it lives.
+def ensure_worker(project: Project, environment: Mapping[str, str], target: str) -> bool:
+    """Start a worker for the state backend in the background when none runs, and see that it lives; whether it did so.
 
     It gets the lock from here, so that there is never a second. Unavailable with its own words when it ends before it
     is ready.
@@ -67,8 +68,10 @@ def ensure_worker(project: Project, environment: Mapping[str, str], target: str)
     file, log = lock_of(project, target), project.home / "worker.log"
     lock = take_lock(file)
     if lock is None:
-        return
+        return False
     lock.truncate(0)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_name("worker.log.1"))
     begun = log.stat().st_size if log.exists() else 0
     argv = [sys.executable, "-m", "cellwave.cli.main", "worker"]
     with lock, log.open("ab") as output:
@@ -89,6 +92,7 @@ def ensure_worker(project: Project, environment: Mapping[str, str], target: str)
                 said = written.read().decode(errors="replace").strip().splitlines()
             raise Unavailable(f"the worker can't live: {redact(last_words(said))}", hint=f"see {log}")
         time.sleep(POLL_SECONDS / 2)
+    return True
 
 
 def last_words(said: Sequence[str]) -> str:

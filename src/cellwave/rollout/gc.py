@@ -1,0 +1,70 @@
+"""What ended rollouts leave behind, and how much of it is kept. Journal, rollouts and what runs are no litter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+
+from cellwave.deploy.attempt import attempts_in
+from cellwave.frozen import Frozen
+from cellwave.rollout.records import Records
+
+KEPT = 20  # the newest ended rollouts, and of `up` and `down` the newest attempts a stack, whose litter a worker leaves
+OWN = ("up", "down")  # attempts that belong to a command, not to a rollout
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+AT_ONCE = 500  # a database takes so many values in one statement
+
+
+class Collected(Frozen):
+    """What was removed: folders of attempts, their bytes, rows of our own tables, workflows of DBOS."""
+
+    attempts: int
+    bytes: int
+    rows: int
+    workflows: int
+
+
+def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
+    """Remove what only ended rollouts needed, but for the newest `keep` (at least 1). Safe while a worker runs."""
+    over = records.over(keep)
+    folders = dict(attempts_in(home))
+    dead = litter({name: attempt.touched_at for name, attempt in folders.items()}, over, keep)
+    sizes = [size for name in dead if (size := folders[name].remove()) is not None]
+    return Collected(
+        attempts=len(sizes), bytes=sum(sizes), rows=records.sweep(over), workflows=_forget(records, url, over)
+    )
+
+
+def litter(attempts: Mapping[str, float], over: Collection[str], keep: int) -> list[str]:
+    """The attempts (name: when last touched) that nobody will read again. `over` are the ended rollouts. Pure.
+
+    An attempt of a rollout that is not known is not this database's, and stays.
+    """
+    own: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(attempts, key=attempts.__getitem__, reverse=True):
+        owner, _, rest = name.partition(":")
+        if owner in OWN:
+            own[rest.split(":")[0]].append(name)
+    return [name for name in attempts if name.split(":")[0] in over] + [
+        name for names in own.values() for name in names[keep:]
+    ]
+
+
+def _forget(records: Records, url: str, over: Collection[str]) -> int:
+    """Delete the workflows of ended rollouts, with their steps and messages; how many. One that still ends, stays."""
+    schema = None if records.engine.dialect.name == "sqlite" else "dbos"
+    if not over or not sa.inspect(records.engine).has_table("workflow_status", schema=schema):
+        return 0
+    client = DBOSClient(system_database_url=url)
+    try:
+        found = client.list_workflows(status=ENDED, load_input=False, load_output=False)
+        names = [flow.workflow_id for flow in found if flow.workflow_id.split(":")[0] in over]
+        for at in range(0, len(names), AT_ONCE):
+            client.delete_workflows(names[at : at + AT_ONCE])
+    finally:
+        client.destroy()
+    return len(names)
