@@ -59,3 +59,21 @@ def test_what_was_recorded_can_still_be_looked_at(project: Path, run: Run) -> No
     ran = run("cells")
     assert ran.code == 0
     assert "not known" not in ran.err
+
+
+@pytest.mark.usefixtures("shell")
+@pytest.mark.parametrize("form", ["{0}", "{0}/"])
+def test_the_sandboxs_state_is_not_worked_on_with_other_credentials(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A shell that has only the backend of the sandbox would deploy its records' next step into real accounts."""
+    assert run("release", "build", "--version", "v1").code == 0
+    monkeypatch.setenv("PULUMI_BACKEND_URL", form.format(os.environ["PULUMI_BACKEND_URL"]))
+    for name in [
+        n for n in os.environ if n.startswith("AWS_") or n in ("CELLWAVE_SANDBOX", "CELLWAVE_EDGE_URL")
+    ]:
+        monkeypatch.delenv(name)
+    ran = run("rollout", "start", "v1")
+    assert ran.code == 2
+    assert "AWS_ENDPOINT_URL" in ran.err
+    assert run("rollout", "list", "--json").out.strip() == "[]"

@@ -7,15 +7,19 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from cellwave.cli.context import here
 from cellwave.cli.rollout import DEATHS
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
+from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Turn, first_state
+from cellwave.rollout.state import Commanded, Note, Turn, first_state
+from cellwave.rollout.worker import lock_of, take_lock
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 
@@ -123,3 +127,33 @@ def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run
     assert run("gc", "--keep", "0").code == 2
     assert len(records.rollouts()) == 2
     assert [(e.kind, e.actor) for e in records.journal()] == [("collected", "ann")] * 2
+
+
+@pytest.mark.parametrize("case", [("takes it", 3, "rollback taken"), ("ends", 1, "had ended")])
+def test_a_command_is_answered_by_what_became_of_it(
+    project: Path, run: Run, records: Records, case: tuple[str, int, str]
+) -> None:
+    """Taken in the very turn that ends the rollout, or too late: never that it waits where nobody will come."""
+    answer, code, said = case
+    target = here().target
+    recorded(records, target)
+    lock = take_lock(lock_of(Project(project), target))  # this test is the worker
+    assert lock is not None
+
+    def work() -> None:
+        while not (left := records.undelivered()):
+            time.sleep(0.01)
+        row = records.rollout("v9-1")
+        assert row is not None
+        if answer == "takes it":
+            turn = decide(row.state, Commanded.model_validate_json(left[0][2]))
+        else:
+            ended = row.state.model_copy(update={"outcome": "done", "turn": 1})
+            turn = Turn(state=ended, notes=(Note(kind="done", text=""),))
+        records.commit_turn(turn, 2.0, target)
+
+    with lock, ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        ran = run("rollout", "rollback", "v9-1", "-m", "because")
+        working.result()
+    assert (ran.code, said in ran.err) == (code, True), ran.err

@@ -226,17 +226,33 @@ def command(action: Action, name: str | None, reason: str) -> None:
     event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
     known = len(context.records.journal(row.id))
     context.records.command(str(uuid.uuid4()), row.id, event)
-    deadline = time.monotonic() + TAKEN_SECONDS
-    while action not in (said := {e.kind: e.text for e in context.records.journal(row.id)[known:]}):
-        wake(context)
-        now = context.records.rollout(row.id)
-        if time.monotonic() > deadline or (now and now.state.outcome):
-            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
-            raise CellwaveError(f"{row.id} has not taken {action} yet; it is recorded", hint=hint)
-        time.sleep(POLL_SECONDS)
+    said = await_taken(context, row.id, action, known)
     if "ignored" in said:
         raise CellwaveError(f"{row.id}: {action} changes nothing: {said['ignored']}")
     say(f"{row.id}: {action} taken")
+
+
+def await_taken(context: Context, name: str, action: Action, known: int) -> dict[str, str]:
+    """Wait until a rollout has taken a command; what its journal says of it (kind: text), after the `known` lines.
+
+    CellwaveError when it ended before it could, or the worker takes long.
+    """
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while True:
+        now = context.records.rollout(name)  # before the journal: whatever ended it is in there then
+        said = {entry.kind: entry.text for entry in context.records.journal(name)[known:]}
+        if action in said:
+            return said
+        if now and now.state.outcome:
+            hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
+            raise CellwaveError(
+                f"{name} had ended before it could take {action}: {now.state.status}", hint=hint
+            )
+        if time.monotonic() > deadline:
+            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
+            raise CellwaveError(f"{name} has not taken {action} yet; it is recorded", hint=hint)
+        wake(context)
+        time.sleep(POLL_SECONDS)
 
 
 def find(context: Context, name: str | None) -> RolloutRow:
