@@ -19,7 +19,7 @@ from cellwave.project import Project
 from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Commanded, Note, Turn, first_state
-from cellwave.rollout.worker import lock_of, take_lock
+from cellwave.rollout.worker import lock_of, stop_worker, take_lock
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 
@@ -157,3 +157,28 @@ def test_a_command_is_answered_by_what_became_of_it(
         ran = run("rollout", "rollback", "v9-1", "-m", "because")
         working.result()
     assert (ran.code, said in ran.err) == (code, True), ran.err
+
+
+def test_the_sandboxs_worker_is_stopped_whoever_else_works(project: Path) -> None:
+    """`sandbox down` ends the worker of the sandbox and no other, in whatever order their locks are looked at."""
+    home = Project(project)
+    home.make_home()
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    workers = {}
+    for target in ("file:///a", "file:///b", "file:///c"):
+        variables = {"CELLWAVE_SANDBOX": "1"} if target == "file:///b" else {}
+        lock = take_lock(lock_of(home, target))
+        assert lock is not None
+        process = subprocess.Popen(sleeping, env={**os.environ, **variables}, pass_fds=[lock.fileno()])
+        lock.truncate(0)
+        lock.write(f"{process.pid} ready\n")
+        lock.close()
+        workers[target] = process
+    try:
+        assert stop_worker(home, 30, only_of_sandbox=True)
+        assert workers["file:///b"].wait(10) != 0
+        assert [workers[target].poll() for target in ("file:///a", "file:///c")] == [None, None]
+    finally:
+        for process in workers.values():
+            process.kill()
+            process.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.state import Directory, StackLock, break_lock, directory_of, locks_in
+from cellwave.deploy.state import Directory, StackLock, break_lock, directory_of, locks_in, made_since
 
 CONTENT = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": []}}})
 
@@ -108,3 +108,19 @@ def test_a_torn_checkpoint_s_predecessor_takes_its_place(directory: Directory) -
     directory.file.write_text(CONTENT[:20])
     directory.tidy(crashed=False)
     assert directory.export() == {"version": 3, "deployment": {"resources": []}}
+
+
+@pytest.mark.parametrize(
+    ("noted", "since", "expected"),
+    [
+        ("1970-01-01T00:01:40.5Z", 100.5, True),
+        ("1970-01-01T00:01:40.5Z", 100.6, False),
+        ("2026-11-25T05:59:06.926145734Z", 0.0, True),
+        (None, 0.0, False),
+        ("2026-11-25T05:59:06Z", None, False),
+    ],
+)
+def test_only_what_is_noted_as_new_is_new(noted: str | None, since: float | None, expected: bool) -> None:
+    """A way back takes away what its rollout made; what has no date may be somebody's, and stays."""
+    resource = {"urn": "x", "type": "aws:sqs/queue:Queue"} | ({"created": noted} if noted else {})
+    assert made_since(resource, since) is expected

@@ -28,8 +28,9 @@ from cellwave.deploy.state import (
     StackLock,
     break_lock,
     directory_of,
+    is_physical,
     locks_in,
-    made_at,
+    made_since,
 )
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.verify import verify_release
@@ -267,8 +268,7 @@ def _keep_what_was_there(at: Drive, deployment: Deployment) -> None:
     older = [
         name_of(resource["urn"])
         for resource in deployment.get("resources", ())
-        if resource.get("custom") and not resource["type"].startswith("pulumi:")
-        if "created" in resource and made_at(resource) < at.job.undo_since
+        if is_physical(resource) and not made_since(resource, at.job.undo_since)
     ]
     if older:
         reason = f"it was there before, and stays: {', '.join(older)}"
@@ -298,11 +298,7 @@ def _look_ahead(at: Drive, deployment: Deployment) -> tuple[str, ...]:
 
 def _lost(story: Story, deployment: Deployment, undo_since: float | None) -> str:
     """In words, what would be deleted or replaced, without what the attempt that is undone had made itself."""
-    own = {
-        resource["urn"]
-        for resource in deployment.get("resources", ())
-        if undo_since is not None and "created" in resource and made_at(resource) >= undo_since
-    }
+    own = {r["urn"] for r in deployment.get("resources", ()) if made_since(r, undo_since)}
     return ", ".join(
         dict.fromkeys(f"{step} {name_of(urn)}" for step, urn in story.destroyed if urn not in own)
     )

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cellwave.deploy.command import Launch
 from cellwave.deploy.events import name_of
 from cellwave.deploy.finders import search, session_of
-from cellwave.deploy.state import Deployment, Exported
+from cellwave.deploy.state import Deployment, Exported, is_physical
 
 State = dict[str, Any]
 Find = Callable[[State], list[str]]
@@ -58,7 +58,7 @@ def mended(deployment: Deployment, find: Find) -> Deployment:
     resources: list[State] = new.setdefault("resources", [])
     for operation in new.pop("pending_operations", []):
         resource, kind = operation["resource"], operation["type"]
-        if not resource.get("custom") or resource["type"].startswith("pulumi:"):
+        if not is_physical(resource):
             continue
         if kind == "creating":
             _adopt(resources, resource, find)

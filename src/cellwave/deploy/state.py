@@ -119,9 +119,18 @@ class Directory:
         return {**kept, "deployment": latest}
 
 
-def made_at(resource: Mapping[str, Any]) -> float:
-    """When the engine made a resource of a deployment (epoch seconds); KeyError when it did not note it."""
-    return datetime.fromisoformat(resource["created"]).timestamp()
+def made_since(resource: Mapping[str, Any], since: float | None) -> bool:
+    """Whether the engine made a resource of a deployment at or after `since` (epoch seconds; None: never).
+
+    One whose time it did not note was there before: what may be somebody's stays.
+    """
+    noted = resource.get("created")
+    return since is not None and noted is not None and datetime.fromisoformat(noted).timestamp() >= since
+
+
+def is_physical(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource of a deployment is something in the cloud: neither a component nor a provider."""
+    return bool(resource.get("custom")) and not resource["type"].startswith("pulumi:")
 
 
 def _is_torn(side: Path) -> bool:

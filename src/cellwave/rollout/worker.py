@@ -106,14 +106,15 @@ def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: boo
     deadline = time.monotonic() + seconds
     asked = set()
     files = sorted(project.home.glob("worker-*.lock"))
-    while running := [pid for file in files if (pid := worker_pid(file)) is not None]:
+    others = set()  # work on another backend, and may go on
+    while running := [pid for file in files if (pid := worker_pid(file)) is not None and pid not in others]:
         if time.monotonic() > deadline:
             return False
         for pid in filter(None, running):
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 if only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
-                    return False
-                if pid not in asked:
+                    others.add(pid)
+                elif pid not in asked:
                     os.kill(pid, signal.SIGTERM)
                     asked.add(pid)
         time.sleep(POLL_SECONDS)
