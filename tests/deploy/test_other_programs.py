@@ -46,21 +46,27 @@ def place(where: tuple[str, str]) -> Place:
     return Place(cell="here", account=where[0], aws_region=where[1], role=role(where))
 
 
-def up(deployer: Deployer, folder: Path, where: tuple[str, str], program: str) -> tuple[str, Result]:
-    """Deploy a program into a cell; the stack's name and what came of it."""
-    folder.mkdir(exist_ok=True)
-    (folder / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
-    (folder / "__main__.py").write_text(program)
-    stack = f"{where[1]}-{uuid.uuid4().hex[:8]}.app"
+def deploy(deployer: Deployer, folder: Path, stack: str, where: tuple[str, str], release: str = "") -> Result:
+    """Run the program in a folder, which may be a release's, in a cell."""
     job = Job(
         attempt=str(uuid.uuid4()),
         stack=stack,
         operation="up",
         program=str(folder),
         source=str(folder),
+        release=release,
         place=place(where),
     )
-    return stack, deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+    return deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+
+
+def up(deployer: Deployer, folder: Path, where: tuple[str, str], program: str) -> tuple[str, Result]:
+    """Deploy a program into a cell; the stack's name and what came of it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    (folder / "__main__.py").write_text(program)
+    stack = f"{where[1]}-{uuid.uuid4().hex[:8]}.app"
+    return stack, deploy(deployer, folder, stack, where)
 
 
 def queues(where: tuple[str, str], stack: str) -> list[str]:
@@ -147,15 +153,7 @@ def test_settings_of_the_stack_that_contradict_the_cell_are_refused(
     for config, outcome in ((elsewhere, "failed"), ({"app:colour": "green"}, "succeeded")):
         stack = f"here-{uuid.uuid4().hex[:8]}.app"
         tmp_path.joinpath(f"Pulumi.{stack}.yaml").write_text(json.dumps({"config": config}))
-        job = Job(
-            attempt=str(uuid.uuid4()),
-            stack=stack,
-            operation="up",
-            program=str(tmp_path),
-            source=str(tmp_path),
-            place=place(WEST),
-        )
-        result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+        result = deploy(deployer, tmp_path, stack, WEST)
         assert result.outcome == outcome, result.reason
         if outcome == "failed":
             assert (
@@ -180,15 +178,7 @@ def test_a_language_that_has_a_host_is_run_by_it(engine_world: RealWorld, tmp_pa
     stack = f"go-{uuid.uuid4().hex[:8]}.app"
     for program, outcome in ((QUEUE + ESCAPE.format(more=""), "refused"), (QUEUE, "succeeded")):
         (folder / "__main__.py").write_text(program)
-        job = Job(
-            attempt=str(uuid.uuid4()),
-            stack=stack,
-            operation="up",
-            program=str(folder),
-            source=str(folder),
-            place=place(WEST),
-        )
-        result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+        result = deploy(deployer, folder, stack, WEST)
         assert result.outcome == outcome, result.reason
     assert result.outputs["arn"].startswith(f"arn:aws:sqs:{WEST[1]}:{WEST[0]}:jobs-go-")
 
@@ -209,20 +199,11 @@ Path(__file__).with_name("left.txt").write_text("left")
     made = freeze("v1", content, ())
     folder = tmp_path / made.digest
     write_folder(folder, made, content)
-    job = Job(
-        attempt=str(uuid.uuid4()),
-        stack=f"copy-{uuid.uuid4().hex[:8]}.app",
-        operation="up",
-        program=str(folder),
-        source=str(folder),
-        release=made.digest,
-        place=place(WEST),
-    )
-    result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+    stack = f"copy-{uuid.uuid4().hex[:8]}.app"
+    result = deploy(deployer, folder, stack, WEST, made.digest)
     assert result.outcome == "succeeded", result.reason
     assert not verify_release(folder)
     (folder / "data.txt").write_text("tampered with")
-    again = job.model_copy(update={"attempt": str(uuid.uuid4())})
-    result = deployer.run(again, progress=lambda event: None, aborted=lambda: False)
+    result = deploy(deployer, folder, stack, WEST, made.digest)
     assert result.outcome == "failed"
     assert "was changed: changed: data.txt" in result.reason

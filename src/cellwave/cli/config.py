@@ -37,8 +37,8 @@ def write(
 
     Example: [bold]cellwave config write us-west-2[/]   and then   [bold]pulumi up --stack us-west-2.jobs[/]
     """
-    project = here().project
-    fleet, _ = here().configuration()
+    context = here()
+    project, (fleet, _) = context.project, context.configuration()
     files = {stack: _file(project.root, fleet, stack) for stack in wanted(fleet, names or fleet.stacks)}
     texts = {stack: _text(project.root, fleet, stack, file) for stack, file in files.items()}
     done = []

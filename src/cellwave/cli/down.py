@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.context import Context, here, whoami
-from cellwave.cli.show import console, say, tell, text
-from cellwave.deploy.port import Deployer, Job, Progress
+from cellwave.cli.show import say, tell
+from cellwave.cli.up import run_shown
+from cellwave.deploy.port import Deployer, Job
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
@@ -137,12 +138,7 @@ def take_away(context: Context, deployer: Deployer, standing: Standing, why: str
         place=standing.place,
     )
     begun = time.monotonic()
-    with console(stderr=True).status(text(stack)) as status:
-
-        def progress(event: Progress) -> None:
-            status.update(text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
-
-        result = deployer.run(job, progress=progress, aborted=lambda: False)
+    result = run_shown(deployer, job)
     done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
     context.records.note(str(uuid.uuid4()), Note(kind="down", text=done, actor=whoami(), subject=stack))
     if result.outcome != "succeeded":

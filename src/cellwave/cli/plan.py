@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import Annotated
 
@@ -12,8 +11,7 @@ from rich.table import Table
 from cellwave.cli.context import Context, here
 from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.releases.model import Release
-from cellwave.releases.programs import check_programs
-from cellwave.toolchain.hosts import find_host
+from cellwave.releases.programs import check_programs_here
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 
@@ -53,9 +51,7 @@ def plan_for(context: Context, release: Release | None, cells: Collection[str] |
 
     fleet, strategy = context.configuration(release.digest if release else None)
     source = context.store.path(release.digest) if release else context.project.root
-    services = (*fleet.control_services, *fleet.services)
-    bin_folder, environment = context.project.bin, os.environ
-    check_programs(source, services, lambda name: find_host(name, bin_folder, environment) is not None)
+    check_programs_here(context.project, source, (*fleet.control_services, *fleet.services))
     running = context.running() if release else {}
     return make_plan(
         fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running, cells

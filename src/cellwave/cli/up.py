@@ -76,12 +76,7 @@ def deploy_service(
         one_way=bool(service.one_way),
         place=place,
     )
-    with console(stderr=True).status(text(stack)) as status:
-
-        def progress(event: Progress) -> None:
-            status.update(text(f"{stack}  {event.done} done  {event.operation} {event.resource}"))
-
-        result = deployer.run(job, progress=progress, aborted=lambda: False)
+    result = run_shown(deployer, job)
     known = stack in context.records.stacks(context.target)
     record(context, stack, release, result)
     if result.outcome != "succeeded":
@@ -91,6 +86,16 @@ def deploy_service(
         )
     changes = changes_in_words(result.changes, result.changed_outputs)
     tell(f"{stack}  {changes}  {result.seconds:.1f} s")
+
+
+def run_shown(deployer: Deployer, job: Job) -> Result:
+    """Run a job to its end, and show a person at the terminal what it does."""
+    with console(stderr=True).status(text(job.stack)) as status:
+
+        def progress(event: Progress) -> None:
+            status.update(text(f"{job.stack}  {event.done} done  {event.operation} {event.resource}"))
+
+        return deployer.run(job, progress=progress, aborted=lambda: False)
 
 
 def clear(deployer: Deployer, failed: Job, begun: float) -> str:

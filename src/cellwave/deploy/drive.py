@@ -20,7 +20,7 @@ from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
-from cellwave.deploy.settings import configured, project_of, settings_file
+from cellwave.deploy.settings import configured, project_of, runtime_of, settings_file
 from cellwave.deploy.state import (
     Deployment,
     Directory,
@@ -129,9 +129,7 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path | None]:
     own = configured(settings)
     if whole := _configuration(job, own.get("config") or {}, settings.name):
         (work / settings.name).write_text(json.dumps({**own, "config": whole}))
-    runtime = project.get("runtime")
-    is_python = (runtime.get("name") if isinstance(runtime, dict) else runtime) == PYTHON
-    return project["name"], program if is_python else None
+    return project["name"], program if runtime_of(project) == PYTHON else None
 
 
 def _configuration(job: Job, own: dict[str, Any], file: str) -> dict[str, Any]:

@@ -19,6 +19,12 @@ def project_of(folder: Path) -> dict[str, Any]:
     return project
 
 
+def runtime_of(project: dict[str, Any]) -> Any:
+    """The name that a Pulumi.yaml gives its runtime, alone or among its options; whatever stands there."""
+    runtime = project.get("runtime")
+    return runtime.get("name") if isinstance(runtime, dict) else runtime
+
+
 def settings_file(folder: Path, project: dict[str, Any], stack: str) -> Path:
     """The file of a stack's settings: beside Pulumi.yaml, unless that says otherwise."""
     return folder / str(project.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +17,8 @@ from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.model import Release
 from cellwave.releases.open import open_store
-from cellwave.releases.programs import check_programs
+from cellwave.releases.programs import check_programs_here
 from cellwave.releases.store import ReleaseStore
-from cellwave.toolchain.hosts import find_host
 from cellwave.waves.parse import parse_strategy
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -50,7 +48,7 @@ def build_release(
     places = _Places(texts, {service.name for service in fleet.control_services})
     selection = Selection(project.root)
     paths = {*texts, "waves.yaml"}.union(*(_collect(selection, service, places) for service in services))
-    check_programs(project.root, services, lambda name: find_host(name, project.bin, os.environ) is not None)
+    check_programs_here(project, project.root, services)
     paths |= _settings(project.root, fleet)
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,18 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from cellwave.deploy.settings import runtime_of
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
-from cellwave.toolchain.hosts import PREFIX, PYTHON
+from cellwave.project import Project
+from cellwave.toolchain.hosts import PREFIX, PYTHON, find_host
 
 HasHost = Callable[[str], bool]
+
+
+def check_programs_here(project: Project, root: Path, services: Iterable[Service]) -> None:
+    """`check_programs` of what is below `root`, with the language hosts that the project's engine finds here."""
+    check_programs(root, services, lambda name: find_host(name, project.bin, os.environ) is not None)
 
 
 def check_programs(root: Path, services: Iterable[Service], has_host: HasHost) -> None:
@@ -35,8 +43,7 @@ def _check(root: Path, program: str, has_host: HasHost) -> None:
 
     if not isinstance(project.get("name"), str):
         raise bad("name", "it names no project", "name: … at the top level")
-    runtime = project.get("runtime")
-    name = runtime.get("name") if isinstance(runtime, dict) else runtime
+    name = runtime_of(project)
     if not isinstance(name, str) or not name:
         raise bad("runtime", "it names no runtime", "runtime: python, or another language's")
     if name != PYTHON:
