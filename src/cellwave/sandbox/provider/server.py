@@ -21,6 +21,7 @@ from cellwave.sandbox.provider.aws import Aws
 from cellwave.sandbox.provider.diff import changes, in_place_of_itself
 from cellwave.sandbox.provider.kinds import TYPES
 from cellwave.sandbox.provider.model import ResourceType
+from cellwave.sandbox.provider.package import package
 from cellwave.sandbox.provider.schema import Failure
 from cellwave.sandbox.provider.values import Props, from_struct, to_struct
 
@@ -72,7 +73,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def GetSchema(self, request: Any, context: Any) -> Any:
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "aws", "version": VERSION}))
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(package(VERSION)))
 
     def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
