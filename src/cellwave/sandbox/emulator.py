@@ -1,4 +1,4 @@
-"""MiniStack with five differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
+"""MiniStack with some differences from AWS corrected. Run as `python -m cellwave.sandbox.emulator`.
 
 - An alarm compares the series of its own dimensions (MiniStack: of every dimension of that metric), period by
   period, on a clock (MiniStack: only when data arrives), and heeds `TreatMissingData`.
@@ -7,6 +7,7 @@
 - Every invocation counts in AWS/Lambda (MiniStack: only those of the Invoke API, not those that a queue or an HTTP
   API makes).
 - What a Lambda logs in CloudWatch's embedded metric format becomes metrics.
+- An API that the edge calls is found by the edge's word alone, and sees all that the client sent (edge/envelope.py).
 - It tells how slow it is itself (reference.py).
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
@@ -24,11 +25,13 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from hypercorn.config import Config
 from ministack import app  # type: ignore[import-untyped]
 from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
 from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-untyped]
 
+from cellwave.sandbox.edge import envelope
 from cellwave.sandbox.reference import Reference
 
 REFERENCE = Reference()
@@ -52,6 +55,7 @@ def main() -> None:
     sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
     cloudwatch._evaluate_alarm = evaluate
     count_invocations()
+    open_envelopes()
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
     lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = LOG_WAITS_S
     threading.Thread(target=_keep_evaluating, daemon=True).start()
@@ -83,6 +87,17 @@ def count_invocations() -> None:
 
     lambda_svc._execute_function = counted
     lambda_svc._emit_lambda_metrics = lambda *_, **__: None
+
+
+def open_envelopes() -> None:
+    """Give an API that is being called the client's headers, once the edge's have said whose API it is."""
+    Config.h11_max_incomplete_size = 64 * 1024
+    handle = app._handle_execute_api_request
+
+    def opened(host: str, path: str, method: str, headers: dict[str, str], *rest: Any, **named: Any) -> Any:
+        return handle(host, path, method, envelope.opened(headers), *rest, **named)
+
+    app._handle_execute_api_request = opened
 
 
 def embedded_metrics(log: str) -> list[tuple[str, str, float, str, dict[str, str]]]:

@@ -27,6 +27,11 @@ def main() -> None:
         port=arguments.port,
         log_level="warning",
         access_log=False,
+        # Whatever else is installed: what it lets through is tested.
+        http="h11",
+        ws="none",
+        # A client does not say who it is.
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
 

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cellwave.fleet.homing import home_cell, identity_of
 from cellwave.fleet.model import Fleet, Region, Service
-from cellwave.sandbox.edge import postpolicy, target
+from cellwave.sandbox.edge import envelope, postpolicy, target
 from cellwave.sandbox.edge.directory import Directory
 from cellwave.sandbox.edge.metrics import Api, Meter
 
 # API Gateway's own limit for an integration.
 ANSWER_WITHIN_S = 30.0
+# And for a request's body; a form's whole body may not be larger than S3's largest object of one request.
+API_BODY_BYTES = 10 * 1024**2
+FORM_BODY_BYTES = 5 * 1024**3
 # The emulator starts a process for every call that comes while others run, without end, and a start costs a
 # machine's core half a second: more calls to one API wait here.
 CALLS_AT_ONCE = max(2, os.cpu_count() or 1)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
-    *("transfer-encoding", "upgrade", "host", "content-length"),
+    *("transfer-encoding", "upgrade", "expect", "content-length"),
 }
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,10 @@ class Edge:
             return JSONResponse({"message": message, "hosts": sorted(self._hosts)}, status_code=404)
         region, service = self._hosts[host]
         cell = home_cell(identity_of(request.headers, self._homing), region.cells)
-        api_id = await self._directory.find(cell, f"{cell.name}-{service.name}")
+        try:
+            api_id = await self._directory.find(cell, f"{cell.name}-{service.name}")
+        except (BotoCoreError, ClientError) as error:
+            return _unavailable(f"the APIs of cell {cell.name} can't be listed: {error}")
         if api_id is None:
             message = f"cell {cell.name} has no API {cell.name}-{service.name} yet"
             return JSONResponse({"message": message}, status_code=404)
@@ -96,45 +105,51 @@ class Edge:
     async def upload(self, request: Request) -> Response:
         """`/_upload/{bucket}`: a browser-style POST to S3, its policy's signature checked first."""
         bucket = target.named(target.BUCKET, target.segment(request.scope["raw_path"], 2), "bucket")
-        body = await request.body()
         content_type = request.headers.get("content-type", "")
         try:
+            body = await body_of(request, FORM_BODY_BYTES)
+            if body is None:
+                raise postpolicy.too_large()
             postpolicy.verify(postpolicy.form_fields(content_type, body), self._upstream.secret)
         except postpolicy.Refused as refused:
+            log.warning("upload to %s refused: %s", bucket, refused.code)
             return Response(refused.xml, status_code=refused.status, media_type="application/xml")
-        return await self._send(
-            "POST", httpx.URL(f"{self._upstream.url}/{bucket}"), [("content-type", content_type)], body
-        )
+        # The emulator finds the signer in the form itself, and asks the bucket's owner.
+        url = httpx.URL(f"{self._upstream.url}/{bucket}")
+        return await self._send("POST", url, {"content-type": content_type}, body)
 
     async def _call(self, api: Api, request: Request, *, skip: int) -> Response:
         """Invoke an API and count the answer; whatever the emulator says passes through."""
-        path = target.below(request.scope["raw_path"], skip)
-        url = invocation(self._upstream.url, api, path, request.scope["query_string"].decode("ascii"))
-        headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
-        client = request.client.host if request.client else "127.0.0.1"
-        headers.append(("x-forwarded-for", client))
-        body = await request.body()
+        url = invocation(
+            self._upstream.url,
+            api,
+            target.below(request.scope["raw_path"], skip),
+            request.scope["query_string"],
+        )
+        body = await body_of(request, API_BODY_BYTES)
+        if body is None:
+            raise target.BadRequest(413, "Request Entity Too Large")
+        headers = envelope.sealed(api.account, api.region, _seen_by_the_api(request, len(body)))
         async with self._slots[api]:
             began = time.perf_counter()
             response = await self._send(request.method, url, headers, body)
             self.meter.record(api, response.status_code, (time.perf_counter() - began) * 1000)
         return response
 
-    async def _send(
-        self, method: str, url: httpx.URL, headers: list[tuple[str, str]], body: bytes
-    ) -> Response:
+    async def _send(self, method: str, url: httpx.URL, headers: dict[str, str], body: bytes) -> Response:
         try:
-            answer = await self._client.request(method, url, headers=headers, content=body)
+            async with self._client.stream(method, url, headers=headers, content=body) as answer:
+                # As a handler coded it.
+                content = b"".join([part async for part in answer.aiter_raw()])
         except httpx.TimeoutException:
+            log.warning("no answer within %s s", ANSWER_WITHIN_S)
             return JSONResponse({"message": "Endpoint request timed out"}, status_code=504)
-        except httpx.RequestError:
-            return JSONResponse({"message": "Service Unavailable"}, status_code=503)
-        response = Response(answer.content, status_code=answer.status_code)
-        # httpx has decoded the content already.
-        dropped = HOP_BY_HOP | {"content-encoding"}
+        except httpx.RequestError as error:
+            return _unavailable(f"the emulator does not answer: {error!r}")
+        response = Response(content, status_code=answer.status_code)
         # As bytes: a handler may put any character into a header.
         for name, value in answer.headers.raw:
-            if name.lower().decode("latin-1") not in dropped:
+            if name.lower().decode("latin-1") not in HOP_BY_HOP:
                 response.raw_headers.append((name.lower(), value))
         return response
 
@@ -174,7 +189,7 @@ def application(fleet: Fleet, upstream: Upstream) -> Starlette:
     return Starlette(
         lifespan=lifespan,
         middleware=[Middleware(Gate)],
-        exception_handlers={target.BadRequest: _refused},
+        exception_handlers={target.BadRequest: _refused, ClientDisconnect: _gone, Exception: _failed},
         routes=[
             Route("/_edge/health", edge.health),
             Route("/_upload/{bucket}", edge.upload, methods=["POST"]),
@@ -185,15 +200,21 @@ def application(fleet: Fleet, upstream: Upstream) -> Starlette:
     )
 
 
-def invocation(upstream: str, api: Api, path: str, query: str) -> httpx.URL:
+def invocation(upstream: str, api: Api, path: str, query: bytes) -> httpx.URL:
     """Where the emulator invokes that API with this path and query, both as a client sent them and checked."""
-    day = datetime.now(UTC).strftime("%Y%m%d")
-    # The emulator finds the API's account and region in this parameter alone, and takes the first: a client's own
-    # must not lead elsewhere.
-    scope = f"X-Amz-Credential={api.account}%2F{day}%2F{api.region}%2Fexecute-api%2Faws4_request"
-    query = "&".join(part for part in (scope, query) if part)
-    raw = f"/_aws/execute-api/{api.id}/$default{path}?{query}"
-    return httpx.URL(upstream).copy_with(raw_path=raw.encode("ascii"))
+    raw = f"/_aws/execute-api/{api.id}/$default{path}".encode("ascii")
+    return httpx.URL(upstream).copy_with(raw_path=raw + b"?" + query if query else raw)
+
+
+async def body_of(request: Request, at_most: int) -> bytes | None:
+    """The body; None for one of more bytes, which is read to its end nonetheless, so that its sender hears of it."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        parts.append(part)
+        if size > at_most:
+            parts.clear()
+    return b"".join(parts) if size <= at_most else None
 
 
 def product_hosts(fleet: Fleet) -> dict[str, tuple[Region, Service]]:
@@ -206,10 +227,32 @@ def product_hosts(fleet: Fleet) -> dict[str, tuple[Region, Service]]:
     }
 
 
+def _seen_by_the_api(request: Request, length: int) -> list[tuple[str, str]]:
+    """The headers that API Gateway gives to a Lambda."""
+    client = request.client.host if request.client else "127.0.0.1"
+    headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+    return [*headers, ("content-length", str(length)), ("x-forwarded-for", client)]
+
+
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, target.BadRequest)
     return _refusal(error)
 
 
+async def _gone(request: Request, _: Exception) -> Response:
+    log.warning("a client went away within its request: %s %s", request.method, request.scope["raw_path"])
+    return Response(status_code=400)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return JSONResponse({"message": "Internal Server Error"}, status_code=500)
+
+
 def _refusal(error: target.BadRequest) -> Response:
-    return JSONResponse({"message": f"Bad Request: {error}"}, status_code=error.status)
+    log.warning("refused with %s: %s", error.status, error)
+    return JSONResponse({"message": f"{error}"}, status_code=error.status)
+
+
+def _unavailable(why: str) -> Response:
+    log.warning("%s", why)
+    return JSONResponse({"message": "Service Unavailable"}, status_code=503)

@@ -96,6 +96,11 @@ def signature(policy: str, secret: str, day: str, region: str) -> str:
     return key.hex()
 
 
+def too_large() -> Refused:
+    """What S3 says to a body beyond its largest object."""
+    return Refused(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+
+
 def _hmac(key: bytes, text: str) -> bytes:
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from urllib.parse import unquote
 
 # API Gateway's own limit for the request line and the headers together, in bytes.
@@ -29,7 +29,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-def check(path: bytes, query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+def check(path: bytes, query: bytes, headers: Collection[tuple[bytes, bytes]]) -> None:
     """Raise BadRequest for a request whose path, as sent, could lead elsewhere, or that is no proper HTTP.
 
     A path is decoded until nothing changes any more: whoever decodes it again further on finds no dot segment either.
@@ -40,6 +40,9 @@ def check(path: bytes, query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> 
         raise BadRequest(431, f"the request's line and headers are longer than {HEAD_BYTES} bytes")
     if not _PATH.fullmatch(path) or not _QUERY.fullmatch(query):
         raise BadRequest(400, "the request's target is not a path of visible ASCII characters")
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:
+        # Whoever reads on might believe the other one, and take the rest of the body for another request.
+        raise BadRequest(400, "the request has both a Content-Length and a Transfer-Encoding")
     for name, value in headers:
         if not _VALUE.fullmatch(value):
             raise BadRequest(
