@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .cellwave/venv/bin
 
-.PHONY: demo test bench lint clean setup lock
+.PHONY: demo test bench lint clean setup yaml lock
 
 demo: setup
 	$(VENV)/cellwave demo
 
-test: lint
+test: lint yaml
 	$(VENV)/python -m pytest
 
 bench: setup
@@ -21,6 +21,10 @@ lint: setup
 
 setup:
 	@$(PYTHON) tools/bootstrap.py
+
+# What the engine runs YAML programs with, where Pulumi's own installer left none: a minute, once.
+yaml: setup
+	@$(VENV)/python -P -m cellwave.toolchain yaml
 
 # A removed folder would leave its processes running; a half-made environment has none.
 clean:

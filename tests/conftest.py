@@ -10,6 +10,7 @@ import pytest
 
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
+from cellwave.toolchain.install import ensure_yaml_host
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             yield project
         finally:
             server.down(project)
+
+
+@pytest.fixture(scope="session")
+def yaml_host() -> Path:
+    """What the engine runs YAML programs with; built by the first test that needs it, where `make test` has not."""
+    return ensure_yaml_host(find_project(Path(__file__).parent), print)

@@ -57,6 +57,13 @@ def test_what_can_be_run_is_taken(tmp_path: Path) -> None:
     checked(tmp_path, "name: app\nruntime: {name: python, options: {virtualenv: venv}}\nmain: run.py\n")
 
 
+def test_who_lacks_the_host_for_yaml_is_told_what_builds_it(tmp_path: Path) -> None:
+    """The one language whose host can be built here."""
+    with pytest.raises(BadInput) as caught:
+        checked(tmp_path, "name: app\nruntime: yaml\n")
+    assert "make yaml" in caught.value.hint
+
+
 @pytest.mark.parametrize("place", ["on-path", "bin", "pulumi/plugins/language-go-v3.1.0"])
 def test_a_host_is_found_where_the_engine_finds_it(tmp_path: Path, place: str) -> None:
     """On PATH, among the project's tools, or installed as a plugin of Pulumi's."""

@@ -15,7 +15,7 @@ Script = Callable[[Path, str], Path]
 GO_MOD = """module tools
 go 1.25.11
 require (
-\tgithub.com/pulumi/pulumi/pkg/v3 v3.259.0
+\t{module} v{version}
 )
 """
 
@@ -36,10 +36,12 @@ def script() -> Script:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project without an engine, on a machine without a network, a Pulumi or a Go."""
+    """A project without an engine or a host, on a machine without a network, a Pulumi or a Go."""
     root = tmp_path / "project"
-    (root / "tools" / "pulumi").mkdir(parents=True)
-    (root / "tools" / "pulumi" / "go.mod").write_text(GO_MOD)
+    for tool, version in ((install.ENGINE, "3.259.0"), (install.YAML_HOST, "1.25.0")):
+        (root / "tools" / tool.folder).mkdir(parents=True)
+        text = GO_MOD.format(module=tool.module, version=version)
+        (root / "tools" / tool.folder / "go.mod").write_text(text)
     (tmp_path / "bin").mkdir()
     for name in ("sh", "cat", "chmod", "mkdir", "sleep"):
         found = next(p for p in (Path("/bin") / name, Path("/usr/bin") / name) if p.exists())

@@ -1,7 +1,8 @@
-"""How an engine gets into `.cellwave/bin`."""
+"""How an engine, and the language host for YAML, get into `.cellwave/bin`."""
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,19 +11,22 @@ import pytest
 from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.toolchain import install
-from cellwave.toolchain.install import ensure_engine
+from cellwave.toolchain.__main__ import main
+from cellwave.toolchain.gobuild import Tool
+from cellwave.toolchain.install import ensure_engine, ensure_yaml_host
 from tests.toolchain.conftest import Script
 
 PULUMI = '#!/bin/sh\n[ "$1" = version ] && echo v3.259.0\n'
-# Answers `go env GOVERSION`; `go install` "compiles" two packages, counts itself, and leaves a pulumi in GOBIN.
+# Answers `go env GOVERSION`; `go install` "compiles" two packages, counts itself, and leaves its program in GOBIN.
 GO = f"""
 if [ "$1" = env ]; then echo go1.26.1; exit; fi
 echo "go: downloading something v1.0.0" >&2
 echo one >&2; echo two >&2; echo x >> "$COUNT"
 mkdir -p "$GOBIN"
-cat > "$GOBIN/pulumi" <<'END'
+case "$PWD" in */pulumi) made="$GOBIN/pulumi";; *) made="$GOBIN/pulumi-language-yaml";; esac
+cat > "$made" <<'END'
 {PULUMI}END
-chmod 755 "$GOBIN/pulumi"
+chmod 755 "$made"
 """
 
 
@@ -115,9 +119,47 @@ def test_a_machine_s_own_engine_gets_a_language_host(
     assert not (project.bin / "pulumi-language-python").exists()
 
 
-def test_a_module_without_the_engine_is_said(project: Project) -> None:
-    """A go.mod that pins no engine names itself."""
-    module = project.root / "tools" / "pulumi"
-    (module / "go.mod").write_text("module x\n")
-    with pytest.raises(Unavailable, match=r"go\.mod"):
-        install.engine_version(module)
+def test_the_host_for_yaml_is_built_once(project: Project, go: Path) -> None:
+    """By the same way: two at once build one, a third finds it, and the engine's installer leaves it alone."""
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: ensure_yaml_host(project, lambda line: None), range(2)))
+    assert {*made, ensure_yaml_host(project, lambda line: None)} == {project.bin / "pulumi-language-yaml"}
+    assert go.read_text() == "x\n"
+    ensure_engine(project, lambda line: None)
+    assert {"pulumi", "pulumi-language-python", "pulumi-language-yaml"} == {
+        program.name for program in project.bin.iterdir()
+    }
+    assert {entry.name for entry in project.bin.parent.iterdir()} == {"bin", "engine.lock"}
+
+
+def test_a_host_for_yaml_that_is_there_is_kept(
+    project: Project, go: Path, tmp_path: Path, script: Script
+) -> None:
+    """On PATH, for instance as Pulumi's own installer left it: nothing is built."""
+    mine = script(tmp_path / "bin" / "pulumi-language-yaml", "\n")
+    assert ensure_yaml_host(project, lambda line: None) == mine
+    assert not go.exists()
+
+
+@pytest.mark.parametrize(("arguments", "made"), [([], "pulumi"), (["yaml"], "pulumi-language-yaml")])
+def test_the_command_installs_what_it_is_told(
+    project: Project, go: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], made: str
+) -> None:
+    """`python -m cellwave.toolchain` the engine alone, `… yaml` the host for YAML alone."""
+    (project.root / "cells").mkdir()
+    (project.root / "waves.yaml").touch()
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr(sys, "argv", ["toolchain", *arguments])
+    assert main() == 0
+    assert (project.bin / made).exists()
+    assert go.read_text() == "x\n"
+
+
+@pytest.mark.parametrize("tool", [install.ENGINE, install.YAML_HOST])
+def test_a_project_that_pins_no_version_says_so(project: Project, tool: Tool) -> None:
+    """A go.mod that pins another module, or none at all, is named, and where the program comes from otherwise."""
+    for spoil in (lambda file: file.write_text("module x\n"), Path.unlink):
+        spoil(tool.source(project) / "go.mod")
+        with pytest.raises(Unavailable, match=f"{tool.folder}/go\\.mod") as caught:
+            tool.version(project)
+        assert tool.program in caught.value.hint

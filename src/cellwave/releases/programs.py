@@ -14,7 +14,7 @@ from cellwave.deploy.settings import runtime_of
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
 from cellwave.project import Project
-from cellwave.toolchain.hosts import PREFIX, PYTHON, find_host
+from cellwave.toolchain.hosts import PREFIX, PULUMI_YAML, PYTHON, find_host
 
 HasHost = Callable[[str], bool]
 
@@ -49,7 +49,8 @@ def _check(root: Path, program: str, has_host: HasHost) -> None:
     if name != PYTHON:
         if not has_host(name):
             found = f"a {name} program, but there is no {PREFIX}{name} here"
-            raise bad("runtime", found, f"{PREFIX}{name} on PATH, as Pulumi's own installer brings it")
+            right = f"{PREFIX}{name} on PATH, as Pulumi's own installer brings it"
+            raise bad("runtime", found, f"{right}, or built by `make yaml`" if name == PULUMI_YAML else right)
         return
     main = (folder / str(project.get("main", "."))).resolve()
     target = main / "__main__.py" if main.is_dir() else main

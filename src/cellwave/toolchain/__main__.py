@@ -1,14 +1,16 @@
-"""`python -m cellwave.toolchain`: install the engine for the project around the working directory."""
+"""`python -m cellwave.toolchain [engine|yaml]`: install the engine, or the language host that runs YAML programs, for
+the project around the working directory."""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
 
 from cellwave.errors import CellwaveError
 from cellwave.project import find_project
-from cellwave.toolchain.install import ensure_engine
+from cellwave.toolchain.install import ensure_engine, ensure_yaml_host
 
 QUIET = 15.0  # seconds between two lines of one step where no terminal is
 
@@ -40,9 +42,13 @@ class ProgressLine:
 
 def main() -> int:
     """Install what is missing; returns the exit code."""
+    steps = {"engine": ensure_engine, "yaml": ensure_yaml_host}
+    parser = argparse.ArgumentParser(prog="python -m cellwave.toolchain")
+    parser.add_argument("what", nargs="?", choices=steps, default="engine")
+    step = steps[parser.parse_args().what]
     progress = ProgressLine()
     try:
-        ensure_engine(find_project(), progress)
+        step(find_project(), progress)
     except CellwaveError as error:
         progress.end()
         print(f"error: {error.message}\n{error.hint}".rstrip(), file=sys.stderr)

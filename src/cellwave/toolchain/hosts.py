@@ -8,6 +8,7 @@ from pathlib import Path
 
 PREFIX = "pulumi-language-"
 PYTHON = "python"  # cellwave brings a host for it
+PULUMI_YAML = "yaml"  # `make yaml` builds a host for it
 
 
 def find_host(runtime: str, bin_folder: Path, environment: Mapping[str, str]) -> Path | None:

