@@ -44,6 +44,17 @@ def test_what_else_a_file_says_stays(project: Path, run: Run) -> None:
     assert file.read_text() == text
 
 
+def test_settings_in_json_stay_json(project: Path, run: Run) -> None:
+    """Beside a Pulumi.json the engine reads a stack's settings as JSON."""
+    (project / "Pulumi.json").write_text('{"name": "audit", "runtime": "python"}')
+    file = project / "Pulumi.us-west-2.ingest.json"
+    file.write_text('{\n\t"config": {\n\t\t"audit:colour": "gr\u00fcn"\n\t}\n}\n')
+    assert run("config", "write", "us-west-2.ingest").code == 0
+    config = json.loads(file.read_text())["config"]
+    assert (config["audit:colour"], config["aws:region"]) == ("gr\u00fcn", "us-west-2")
+    assert "unchanged" in run("config", "write", "us-west-2.ingest").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "error"),
     [

@@ -235,3 +235,31 @@ def test_a_release_of_before_keeps_its_digest() -> None:
     """A manifest without executable bits is read as it always was."""
     old = Release.model_validate_json('{"version": "v1", "files": {"a": "1"}, "code": {}}')
     assert old.digest == digest_of({"files": {"a": "1"}, "code": {}})
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml", "yml"])
+def test_settings_of_stacks_are_of_the_release_whatever_they_end_in(project: Project, ending: str) -> None:
+    """As the engine does, a stack's settings are looked for under the ending of the project's own file."""
+    (project.root / "deploy/Pulumi.yaml").unlink()
+    (project.root / f"deploy/Pulumi.{ending}").write_text('{"name": "greeter", "runtime": "python"}')
+    change(project, "cells/fleet.yaml", "include: [deploy, lib]", "include: [deploy/__main__.py, lib]")
+    change(
+        project,
+        "cells/fleet.yaml",
+        "program: deploy\n    proof",
+        "program: deploy\n    include: [lib]\n    proof",
+    )
+    text = '{"config": {"greeter:colour": "green"}}'
+    for name in ("yaml", "yml", "json"):
+        (project.root / f"deploy/Pulumi.one.greeter.{name}").write_text(text)
+    held = build_release(project, "v1").files
+    found = {path for path in held if "Pulumi." in path}
+    assert found == {f"deploy/Pulumi.{ending}", f"deploy/Pulumi.one.greeter.{ending}"}
+
+
+@pytest.mark.parametrize("text", ["config: [", "- a\n", "\xff"])
+def test_settings_that_cant_be_read_are_refused(project: Project, text: str) -> None:
+    """Named by their stack; nothing is built."""
+    (project.root / "deploy/Pulumi.one.greeter.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=r"deploy: settings of one\.greeter"):
+        build_release(project, "v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 from cellwave.cli.context import here
 from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.placed import configuration
-from cellwave.deploy.settings import project_of, settings_file
+from cellwave.deploy.settings import settings_file
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.yamlfile import did_you_mean, read
@@ -72,7 +73,7 @@ def _file(root: Path, fleet: Fleet, stack: str) -> Path:
     cell, service = stack.split(".")
     folder = root / fleet.service(cell, service).program
     try:
-        return settings_file(folder, project_of(folder), stack).resolve()
+        return settings_file(folder, stack).resolve()
     except ValueError as error:
         raise BadInput(f"service {service}", str(error), "a folder with a Pulumi.yaml") from None
 
@@ -95,6 +96,8 @@ def _text(root: Path, fleet: Fleet, stack: str, file: Path) -> tuple[str, str]:
     for key in stale & config.keys():
         del config[key]
     config.update(given)
+    if file.suffix == ".json":
+        return old, json.dumps(settings, indent=4, ensure_ascii=False) + "\n"
     buffer = io.StringIO()
     yaml.dump(settings, buffer)
     return old, buffer.getvalue()

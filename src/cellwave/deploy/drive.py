@@ -122,13 +122,15 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path | None]:
     source = Path(job.program)
     project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
-    settings = settings_file(source, project, job.stack)
+    settings = settings_file(source, job.stack)
     project.pop("stackConfigDir", None)
+    if isinstance(project.get("config"), str):  # the older name of that
+        del project["config"]
     # As YAML, not JSON: a program in YAML may hold dates.
     YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
     own = configured(settings)
     if whole := _configuration(job, own.get("config") or {}, settings.name):
-        (work / settings.name).write_text(json.dumps({**own, "config": whole}))
+        (work / f"Pulumi.{job.stack}.yaml").write_text(json.dumps({**own, "config": whole}))
     return project["name"], program if runtime_of(project) == PYTHON else None
 
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from cellwave.deploy.settings import configured, project_of, settings_file
+from ruamel.yaml.error import YAMLError
+
+from cellwave.deploy.settings import configured, project_file, settings_file
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet, Service
 from cellwave.fleet.parse import parse_fleet
@@ -19,6 +21,7 @@ from cellwave.releases.model import Release
 from cellwave.releases.open import open_store
 from cellwave.releases.programs import check_programs_here
 from cellwave.releases.store import ReleaseStore
+from cellwave.text import visible
 from cellwave.waves.parse import parse_strategy
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -67,14 +70,22 @@ def build_release(
 def _settings(root: Path, fleet: Fleet) -> set[str]:
     """The files of stacks' settings that hold configuration: what a program is told is part of its release.
 
-    Secrets in them are encrypted. What the engine noted by itself (`encryptionsalt:` alone) is of one state backend.
+    BadInput when one can't be read. Secrets in them are encrypted. What the engine noted by itself
+    (`encryptionsalt:` alone) is of one state backend.
     """
     found = set()
     for stack in fleet.stacks:
         cell, name = stack.split(".")
         folder = root / fleet.service(cell, name).program
-        file = settings_file(folder, project_of(folder), stack).resolve()
-        if file.is_file() and file.is_relative_to(root.resolve()) and configured(file):
+        try:
+            file = settings_file(folder, stack).resolve()
+            ours = file.is_relative_to(root.resolve()) and configured(file)
+        except (ValueError, OSError, YAMLError) as error:
+            where = f"{fleet.service(cell, name).program}: settings of {stack}"
+            raise BadInput(
+                where, visible(" ".join(str(error).split())), "what `pulumi up` can read"
+            ) from None
+        if ours:
             found.add(file.relative_to(root.resolve()).as_posix())
     return found
 
@@ -111,7 +122,7 @@ class _Places:
 def _collect(selection: Selection, service: Service, places: _Places) -> set[str]:
     """The files that the service needs in a release."""
     paths: set[str] = set()
-    for relative, key in _wanted(service):
+    for relative, key in _wanted(selection.root, service):
         found = selection.below(relative)
         if not found:
             why = selection.left_out.get(relative)
@@ -125,9 +136,10 @@ def _collect(selection: Selection, service: Service, places: _Places) -> set[str
     return paths
 
 
-def _wanted(service: Service) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def _wanted(root: Path, service: Service) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Each path the service needs in a release, and the key that says so."""
-    yield f"{service.program}/Pulumi.yaml", ("program",)
+    file = project_file(root / service.program)
+    yield f"{service.program}/{file.name if file else 'Pulumi.yaml'}", ("program",)
     if not service.include:
         yield service.program, ("program",)
     for index, path in enumerate(service.include):

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from cellwave.deploy.settings import runtime_of
+from cellwave.deploy.settings import project_file, runtime_of
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
 from cellwave.project import Project
@@ -33,9 +33,9 @@ def check_programs(root: Path, services: Iterable[Service], has_host: HasHost) -
 
 def _check(root: Path, program: str, has_host: HasHost) -> None:
     folder = (root / program).resolve()
-    file = next((f for f in ("Pulumi.yaml", "Pulumi.yml") if (folder / f).is_file()), "Pulumi.yaml")
-    shown = (Path(program) / file).as_posix()
-    project = _read(folder / file, shown)
+    file = project_file(folder) or folder / "Pulumi.yaml"
+    shown = (Path(program) / file.name).as_posix()
+    project = _read(file, shown)
 
     def bad(key: str, found: str, expected: str) -> BadInput:
         line = project.lc.key(key)[0] + 1 if key in project else 1
@@ -64,7 +64,7 @@ def _check(root: Path, program: str, has_host: HasHost) -> None:
 
 def _read(path: Path, shown: str) -> Any:
     try:
-        project = YAML(typ="rt").load(path.read_text("utf-8"))
+        project = YAML(typ="rt").load(path.read_text("utf-8-sig"))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadInput(f"{shown}:{line}", f"broken YAML: {error.problem}", "a Pulumi project file") from None
