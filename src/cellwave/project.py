@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cellwave.errors import BadInput
-
-YAML_LIKE = re.compile(r"(.+?)\.ya?ml(?:\.txt)?\s*", re.IGNORECASE)
+from cellwave.fleet.files import FOLDER, config_texts, refuse_unread, text_of
 
 
 @dataclass(frozen=True)
@@ -53,37 +51,18 @@ class Project:
         return os.environ.get("CELLWAVE_DATABASE_URL") or f"sqlite:///{self.home / 'cellwave.db'}"
 
     def config_files(self) -> dict[str, str]:
-        """The text of `cells/*.yaml` by path relative to the project, in name order.
-
-        BadInput: one is not UTF-8, or a file is there that somebody may take for a region's and nobody reads.
-        """
-        for path in sorted((self.root / "cells").rglob("*")):
-            _refuse_unread(path, self.root, "cells")
-        return {f"cells/{p.name}": self._text(p) for p in sorted((self.root / "cells").glob("*.yaml"))}
+        """The text of `cells/*.yaml` by path relative to the project, in name order; BadInput as `config_texts`."""
+        below = (self.root / FOLDER).rglob("*")
+        return config_texts([path.relative_to(self.root).as_posix() for path in below], self._bytes)
 
     def waves_file(self) -> str:
         """The text of waves.yaml; BadInput if it is not UTF-8, or waves.yml lies beside it."""
         for path in sorted(self.root.glob("[Ww][Aa][Vv][Ee][Ss].*")):
-            _refuse_unread(path, self.root, "")
-        return self._text(self.root / "waves.yaml")
+            refuse_unread(path.name, "")
+        return text_of("waves.yaml", self._bytes)
 
-    def _text(self, path: Path) -> str:
-        try:
-            return path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            where = f"{path.relative_to(self.root)}:byte {error.start + 1}"
-            raise BadInput(where, "not UTF-8 text", "a file saved as UTF-8") from error
-        except OSError as error:
-            where = str(path.relative_to(self.root))
-            raise BadInput(where, f"it can't be read: {error.strerror}", "a file that can be read") from error
-
-
-def _refuse_unread(path: Path, root: Path, folder: str) -> None:
-    """BadInput for what looks like a YAML file and is not `folder`/*.yaml: it would be passed over in silence."""
-    looks = YAML_LIKE.fullmatch(path.name)
-    if looks and not (path.suffix == ".yaml" and path.parent == root / folder):
-        right = f"{looks[1]}.yaml, in {folder}/ itself" if folder else f"{looks[1].lower()}.yaml"
-        raise BadInput(str(path.relative_to(root)), "a file of this name, in this place, is not read", right)
+    def _bytes(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
 
 
 def find_project(start: Path | None = None) -> Project:

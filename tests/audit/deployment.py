@@ -35,8 +35,7 @@ class Deployment:
     @property
     def fleet(self) -> Fleet:
         """The copy's fleet."""
-        files = sorted((self.folder / "cells").glob("*.yaml"))
-        return parse_fleet({f"cells/{path.name}": path.read_text() for path in files})
+        return parse_fleet(Project(self.folder).config_files())
 
     def pulumi(self, *argv: str, cwd: Path | None = None, fails: bool = False) -> str:
         """Run the command line; its output."""

@@ -55,6 +55,22 @@ def test_an_unknown_name_lists_the_known_ones(
         assert known in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["cells/jp2.yml", "cells/JP2.YAML", "cells/asia/jp2.yaml"])
+def test_a_file_that_nobody_would_read_is_refused(program: Path, name: str) -> None:
+    """A literal `pulumi up` passes over no region either, by the command line's own rule."""
+    (program / name).parent.mkdir(exist_ok=True)
+    (program / name).write_text("region: jp2\n")
+    with pytest.raises(pulumi.RunError, match=f"{name}: a file of this name"):
+        context()
+
+
+def test_a_file_that_is_no_utf8_is_told(program: Path) -> None:
+    """As an error without a traceback."""
+    (program / "cells" / "jp2.yaml").write_bytes(b"region: caf\xe9\n")
+    with pytest.raises(pulumi.RunError, match=r"cells/jp2\.yaml:byte 12: not UTF-8 text"):
+        context()
+
+
 def test_a_broken_fleet_is_told_by_file(program: Path) -> None:
     """As an error without a traceback."""
     (program / "cells" / "us.yaml").write_text("region: us\ncolour: red\n")

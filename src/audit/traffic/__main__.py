@@ -24,6 +24,7 @@ from audit.traffic.customers import with_customers
 from audit.traffic.load import ANSWER_WITHIN_S, IN_FLIGHT, Traffic
 from audit.traffic.model import Config, Ledger, read_ledger
 from audit.traffic.verify import verify
+from cellwave.fleet.files import FOLDER, config_texts
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 
@@ -78,9 +79,8 @@ def _config(folder: Path) -> Config:
 
 
 def _fleet() -> Fleet:
-    return parse_fleet(
-        {f"cells/{file.name}": file.read_text() for file in sorted(Path("cells").glob("*.yaml"))}
-    )
+    below = [path.as_posix() for path in Path(FOLDER).rglob("*")]
+    return parse_fleet(config_texts(below, lambda name: Path(name).read_bytes()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

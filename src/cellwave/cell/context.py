@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pulumi
 
 from cellwave.errors import CellwaveError
+from cellwave.fleet.files import FOLDER, config_texts
 from cellwave.fleet.model import Cell, Fleet, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.frozen import digest_of
@@ -65,9 +66,9 @@ def context() -> CellContext:
     """
     _refuse_real_accounts_unprotected()
     source = _source(Path(sys.argv[0]).resolve())
-    files = {f"cells/{path.name}": path.read_text() for path in sorted((source / "cells").glob("*.yaml"))}
+    below = [path.relative_to(source).as_posix() for path in (source / FOLDER).rglob("*")]
     try:
-        fleet = parse_fleet(files)
+        fleet = parse_fleet(config_texts(below, lambda name: (source / name).read_bytes()))
     except CellwaveError as error:
         raise pulumi.RunError(f"{error.message}\n{error.hint}".strip()) from None
     stack = pulumi.get_stack()
@@ -92,7 +93,7 @@ def _refuse_real_accounts_unprotected() -> None:
 
 def _source(program: Path) -> Path:
     for folder in program.parents:
-        if (folder / "cells").is_dir():
+        if (folder / FOLDER).is_dir():
             return folder
     raise pulumi.RunError(f"no cells/ folder above the program {program}")
 
