@@ -48,7 +48,17 @@ class Project:
     @property
     def database_url(self) -> str:
         """Where rollouts, journal and leases live: a SQLite file unless CELLWAVE_DATABASE_URL names a PostgreSQL."""
-        return os.environ.get("CELLWAVE_DATABASE_URL") or f"sqlite:///{self.home / 'cellwave.db'}"
+        return os.environ.get("CELLWAVE_DATABASE_URL") or self.own_database_url
+
+    @property
+    def own_database_url(self) -> str:
+        """The SQLite file of this project alone."""
+        return f"sqlite:///{self.home / 'cellwave.db'}"
+
+    @property
+    def releases(self) -> Path:
+        """The folder of releases, or of local copies of those that are kept elsewhere."""
+        return self.home / "releases"
 
     def config_files(self) -> dict[str, str]:
         """The text of `cells/*.yaml` by path relative to the project, in name order; BadInput as `config_texts`."""

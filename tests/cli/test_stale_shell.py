@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cellwave.errors import Unavailable
 from cellwave.processes import Proc
 from cellwave.project import Project
 from cellwave.sandbox import server
@@ -77,3 +78,14 @@ def test_the_sandboxs_state_is_not_worked_on_with_other_credentials(
     assert ran.code == 2
     assert "AWS_ENDPOINT_URL" in ran.err
     assert run("rollout", "list", "--json").out.strip() == "[]"
+
+
+@pytest.mark.usefixtures("shell")
+@pytest.mark.parametrize("form", ["{0}", "{0}/", "{0}?no_tmp_dir=true", "{0}/../state"])
+def test_the_sandboxs_backend_is_known_under_every_form_of_its_url(project: Path, form: str) -> None:
+    """A shell that writes it otherwise is no stale one; one that names another backend is."""
+    variables = dict(os.environ)
+    url = variables["PULUMI_BACKEND_URL"]
+    server.require_current(Project(project), {**variables, "PULUMI_BACKEND_URL": form.format(url)})
+    with pytest.raises(Unavailable, match="PULUMI_BACKEND_URL"):
+        server.require_current(Project(project), {**variables, "PULUMI_BACKEND_URL": form.format(url + "2")})

@@ -175,7 +175,7 @@ def test_the_sandboxs_worker_is_stopped_whoever_else_works(project: Path) -> Non
         lock.close()
         workers[target] = process
     try:
-        assert stop_worker(home, 30, only_of_sandbox=True)
+        assert stop_worker(home, only_of_sandbox=True)
         assert workers["file:///b"].wait(10) != 0
         assert [workers[target].poll() for target in ("file:///a", "file:///c")] == [None, None]
     finally:

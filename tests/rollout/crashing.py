@@ -2,7 +2,8 @@
 
 Usage: python -m tests.rollout.crashing FOLDER ROLLOUT: prints the outcome and how often it was killed. The folder
 holds `project/`, the database, `crashed` (the effects at which it has died already) and `engine.log` (what the fake
-engine did). With a file `faults` in it, the worker does not die, but each point named there fails once.
+engine did). With a file `faults` in it, the worker does not die, but each point named there fails once. With a file
+`deadly` in it, it dies at the point named there only, and is not started again.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dbos import DBOS
+
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.health.model import AlarmReading, Reading
 from cellwave.health.ports import Readable, Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.records import Records
-from cellwave.rollout.runner import launch, pump, revive
+from cellwave.rollout.runner import launch, pump, revive, wake_forgotten
 from cellwave.rollout.shell import Shell
 from cellwave.rollout.state import Turn
 
@@ -42,6 +45,9 @@ class Dying:
                 faults.write_text("\n".join(p for p in left if p != point))
                 raise OSError(28, "No space left on device")
             return
+        deadly = self.seen.with_name("deadly")
+        if deadly.exists() and deadly.read_text() != point:
+            return
         seen = self.seen.read_text().splitlines() if self.seen.exists() else []
         if point not in seen:
             with self.seen.open("a") as file:
@@ -61,6 +67,8 @@ class FakeEngine:
         self.dying.here(f"before deploy {job.attempt}")
         done = self.folder / "attempts" / job.attempt
         if not done.exists():
+            if aborted():
+                return Result(outcome="aborted", reason="it was called off before it began")
             done.parent.mkdir(exist_ok=True)
             with (self.folder / "engine.log").open("a") as log:
                 log.write(f"{job.attempt}\n")
@@ -90,11 +98,12 @@ class CrashingRecords(Records):
 
     dying: Dying
 
-    def commit_turn(self, turn: Turn, at: float, target: str) -> None:
+    def commit_turn(self, turn: Turn, at: float, target: str) -> bool:
         """Keep a decision, and die on either side of it."""
         self.dying.here(f"before turn {turn.state.turn}")
-        super().commit_turn(turn, at, target)
+        kept = super().commit_turn(turn, at, target)
         self.dying.here(f"after turn {turn.state.turn}")
+        return kept
 
 
 def main(folder: Path, name: str) -> None:
@@ -114,8 +123,9 @@ def main(folder: Path, name: str) -> None:
     # As if every workflow had been recovered more often than DBOS allows unless it is told otherwise.
     with records.engine.begin() as db:
         db.exec_driver_sql("UPDATE workflow_status SET recovery_attempts = 500 WHERE status = 'PENDING'")
-    while pump(records, rollout, TARGET):
+    while pump(records, rollout, TARGET) or DBOS.list_workflows(status="PENDING", load_input=False):
         revive(records, TARGET)
+        wake_forgotten(records)
         time.sleep(0.02)
     row = records.rollout(name)
     assert row is not None
@@ -128,6 +138,8 @@ if __name__ == "__main__":
     # Each life is a fork of this process, which never starts a thread: the imports are paid for once.
     while (child := os.fork()) and os.waitpid(child, 0)[1] == signal.SIGKILL:
         kills += 1
+        if Path(sys.argv[1], "deadly").exists():
+            break
     if child == 0:
         main(Path(sys.argv[1]), sys.argv[2])
     print(kills)

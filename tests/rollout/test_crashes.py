@@ -77,15 +77,20 @@ def begin(folder: Path, *, bad: bool) -> Records:
     return records
 
 
+def work(folder: Path) -> list[str]:
+    """Let a worker work, and die and be started again as the folder says; its outcome and deaths."""
+    argv = [sys.executable, "-m", "tests.rollout.crashing", str(folder), "v2-1"]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
 @pytest.mark.parametrize(("bad", "outcome"), [(False, "done"), (True, "rolled_back")])
 def test_killed_at_every_effect_it_ends_the_same(folder: Path, bad: bool, outcome: str) -> None:
     """kill -9 before and after every deployment and every kept decision: the next worker goes on where it was, also
     when it is the 500th."""
     records = begin(folder, bad=bad)
-    argv = [sys.executable, "-m", "tests.rollout.crashing", str(folder), "v2-1"]
-    run = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
-    assert run.returncode == 0, run.stderr
-    ended, kills = run.stdout.split()
+    ended, kills = work(folder)
     assert ended == outcome
     assert int(kills) > 15
     attempts = (folder / "engine.log").read_text().splitlines()
@@ -124,3 +129,40 @@ def test_what_an_effect_or_a_full_disk_throws_does_not_end_a_rollout(folder: Pat
     assert not faults(records.journal())
     assert [e.kind for e in entries].count("revived") == 3
     assert any("No space left" in e.text for e in entries if e.kind == "retrying")
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before turn 1",
+        "after turn 2",
+        "before deploy v2-1:a.app:forward:1",
+        "after deploy v2-1:a.app:forward:1",
+        "before turn 3",
+        "reading",
+        "after turn 4",
+    ],
+)
+def test_a_rollout_that_was_forgotten_while_its_worker_was_dead_stays_over(folder: Path, point: str) -> None:
+    """Wherever the worker had come to: the next one deploys nothing for it, records nothing, and its workflows end."""
+    records = begin(folder, bad=False)
+    engine = folder / "engine.log"
+    engine.touch()
+    (folder / "deadly").write_text(point)
+    assert work(folder) == ["1"], "it died there"
+    did = engine.read_text()
+    assert records.forget_target(TARGET, "ann reset the sandbox", 5.0) == ("v2-1",)
+    (folder / "deadly").write_text("nowhere")
+    assert work(folder) == ["failed", "0"]
+    row = records.rollout("v2-1")
+    assert row is not None
+    assert (row.state.outcome, row.state.reason, row.state.ended_at) == (
+        "failed",
+        "ann reset the sandbox",
+        5.0,
+    )
+    assert engine.read_text() == did
+    assert (records.stacks(TARGET), records.leases(), records.unfinished(TARGET)) == ({}, {}, set())
+    entries = records.journal()
+    assert not faults(entries)
+    assert [(e.kind, e.text) for e in entries if e.rollout][-1] == ("failed", "ann reset the sandbox")

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from cellwave.deploy.attempt import Attempt, attempts_in, open_attempt
 from cellwave.rollout.gc import collect, litter
 from cellwave.rollout.journal import faults
-from cellwave.rollout.records import ABORTS, COMMANDS, Records, RolloutRow
+from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Commanded, Note, State, Turn, first_state
+from cellwave.rollout.tables import ABORTS, COMMANDS
 from tests.rollout.plans import plan
 
 

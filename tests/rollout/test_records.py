@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from cellwave.errors import Leased
 from cellwave.rollout.journal import faults
-from cellwave.rollout.records import JOURNAL, Records, RolloutRow, StackRow, metadata, process_owner
+from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded
 from cellwave.rollout.state import Commanded, Note, Ran, Turn, first_state
+from cellwave.rollout.tables import ABORTS, JOURNAL, metadata
 from tests.rollout.plans import NEW, plan
 
 
@@ -139,3 +140,73 @@ def test_what_a_stack_runs_is_replaced(records: Records) -> None:
         records.set_stack(StackRow("a.app", "t", release, {"url": "x"}, 1.0))
     assert records.stacks("t")["a.app"].release == "two"
     assert records.stacks("t")["a.app"].outputs == {"url": "x"}
+
+
+def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records) -> None:
+    """Its stacks, and all that its unfinished rollouts hold; ended ones, other backends, and `up` keep theirs."""
+    records.create_rollout(row("v1-1", ["a"]))
+    ended = row("v0-1", ["b"])
+    records.create_rollout(ended)
+    records.commit_turn(Turn(state=ended.state.model_copy(update={"outcome": "done", "turn": 1})), 2.0, "t")
+    records.create_rollout(row("v1-10", ["c"]).model_copy(update={"target": "elsewhere"}))
+    for target in ("t", "elsewhere"):
+        records.set_stack(StackRow("a.app", target, NEW, {}, 1.0))
+    up = process_owner("ann")
+    records.lease(["d"], up)
+    pause = Commanded(at=1.0, action="pause", actor="ann")
+    for name in ("v1-1", "v1-10"):
+        records.ask_abort(f"{name}:a.app:forward:1")
+        records.command(f"new-{name}", name, pause)
+        records.command(f"old-{name}", name, pause)
+        records.delivered(f"old-{name}")
+    assert records.targets() == {"t": "2 rollouts and 1 stack", "elsewhere": "1 rollout and 1 stack"}
+
+    assert records.forget_target("t", "ann reset the sandbox", 7.0) == ("v1-1",)
+    states = {r.id: (r.state.outcome, r.state.reason) for r in records.rollouts()}
+    assert states == {"v1-1": ("failed", "ann reset the sandbox"), "v0-1": ("done", ""), "v1-10": ("", "")}
+    assert (records.stacks("t"), set(records.stacks("elsewhere"))) == ({}, {"a.app"})
+    assert records.leases() == {"c": "v1-10", "d": up}
+    assert [(identity, name) for identity, name, _ in records.undelivered()] == [("new-v1-10", "v1-10")]
+    with records.engine.connect() as db:
+        assert [found.attempt for found in db.execute(ABORTS.select())] == ["v1-10:a.app:forward:1"]
+    said = [(e.kind, e.rollout, e.subject, e.text) for e in records.journal()]
+    assert said == [
+        ("forgotten", "", "a.app", f"ran release {NEW[:12]}: ann reset the sandbox"),
+        ("failed", "v1-1", "", "ann reset the sandbox"),
+    ]
+    assert not faults(records.journal())
+    assert records.forget_target("t", "again", 8.0) == ()
+    assert len(records.journal()) == 2
+
+
+def test_a_rollout_that_another_hand_ended_is_not_brought_back(records: Records) -> None:
+    """A decision that was pending meanwhile keeps nothing: no state, no journal line, no stack."""
+    made = row("v1-1", ["a"])
+    records.create_rollout(made)
+    records.forget_target("t", "gone", 7.0)
+    ran = Ran(deployment="a.storage", release=NEW)
+    for outcome in ("", "done"):
+        state = made.state.model_copy(update={"turn": 1, "outcome": outcome})
+        late = Turn(state=state, notes=(Note(kind="converged", text="x"),), ran=(ran,))
+        assert not records.commit_turn(late, 8.0, "t")
+    assert [e.kind for e in records.journal()] == ["failed"]
+    assert (records.stacks("t"), records.unfinished("t")) == ({}, set())
+    assert records.abort_asked("v1-1:a.storage:forward:1")
+    assert not records.abort_asked("v1-10:a.storage:forward:1")
+
+
+def test_the_last_decision_of_a_rollout_is_kept_twice_as_once(records: Records) -> None:
+    """A worker that died before it noted that it had kept it goes on with what follows."""
+    made = row("v1-1", ["a"])
+    records.create_rollout(made)
+    ended = Turn(state=made.state.model_copy(update={"outcome": "rolled_back", "turn": 1}))
+    assert [records.commit_turn(ended, 2.0, "t") for _ in range(2)] == [True, True]
+
+
+def test_a_database_is_only_looked_for(tmp_path: Path) -> None:
+    """Whoever asks what is recorded makes no file."""
+    url = f"sqlite:///{tmp_path / 'db'}"
+    assert recorded(url) is None
+    assert list(tmp_path.iterdir()) == []
+    Records(url)
+    assert recorded(url) is not None

@@ -19,7 +19,7 @@ from cellwave.releases.open import open_store
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
-from cellwave.target import backend_folder, canonical_target, file_url, makes_folder
+from cellwave.target import backend_folder, canonical_target, makes_folder
 from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
 
@@ -47,12 +47,11 @@ class Context:
         """The environment of deployments. Unavailable when there is no state backend, its folder is gone, or the
         variables are those of a sandbox that is no longer there."""
         url = self._variables["PULUMI_BACKEND_URL"]
-        sandbox = canonical_target(file_url(self.project.home / "sandbox" / "state"))
-        # The sandbox's state with other credentials would be taken for what runs in real accounts.
-        if self._variables.get("CELLWAVE_SANDBOX") or self.target == sandbox:
-            from cellwave.sandbox.server import require_current
+        from cellwave.sandbox import server
 
-            require_current(self.project, self._variables)
+        # The sandbox's state with other credentials would be taken for what runs in real accounts.
+        if self._variables.get("CELLWAVE_SANDBOX") or self.target == server.target(self.project):
+            server.require_current(self.project, self._variables)
         folder = backend_folder(url)
         if folder is None or makes_folder(url) or (folder.is_dir() and os.access(folder, os.W_OK)):
             return self._variables

@@ -14,9 +14,11 @@ import typer
 
 from cellwave.cli.context import Context, here, say
 from cellwave.cli.show import tell, tell_json
-from cellwave.errors import CellwaveError, Unavailable
+from cellwave.deploy.attempt import attempts_folder, call_off
+from cellwave.errors import BadInput, CellwaveError, Leased, Unavailable
+from cellwave.project import Project
+from cellwave.rollout.records import commands_at_work, database_files, recorded
 from cellwave.rollout.state import State
-from cellwave.target import canonical_target, file_url
 
 if TYPE_CHECKING:
     from cellwave.demo.customers import Customers
@@ -29,12 +31,13 @@ def demo(
 ) -> None:
     """Six cells, a good release, a bad one that undoes itself, a fixed one; customers' events flow meanwhile.
 
-    It begins with an empty sandbox: what this project's sandbox held, its rollouts and its releases are forgotten.
+    It begins with an empty sandbox: what this project's sandbox held, its rollouts and its releases are forgotten. A
+    project that works on anything else is refused, and nothing of it is touched.
 
     Example: [bold]cellwave demo[/]   or   [bold]cellwave demo --json | jq .rollouts[/]
     """
     # The demo is for the sandbox alone, whatever this shell otherwise works on.
-    for name in ("PULUMI_BACKEND_URL", "CELLWAVE_DATABASE_URL", "CELLWAVE_RELEASES"):
+    for name in ("PULUMI_BACKEND_URL", "CELLWAVE_RELEASES"):
         os.environ.pop(name, None)
     # Everything for people goes to standard error when only the JSON is wanted.
     shown = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
@@ -93,39 +96,62 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
 def fresh(context: Context) -> Path:
     """Stop what an earlier demo left, forget the sandbox and its rollouts, and start anew; the demo's folder.
 
-    Unavailable when this project has rollouts on another backend than its sandbox: those are not ours to forget.
+    Raises as `refuse_to_forget`, before anything else.
     """
     from cellwave.demo.customers import end_leftover
     from cellwave.rollout.worker import stop_worker
     from cellwave.sandbox import server
 
+    refuse_to_forget(context.project)
     home = context.project.home
-    sandbox = canonical_target(file_url(home / "sandbox" / "state"))
-    foreign = {row.target for row in context.records.rollouts()} - {sandbox}
-    if foreign:
-        raise Unavailable(
-            f"this project has rollouts on {', '.join(sorted(foreign))}; the demo would forget them",
-            hint="run the demo in a fresh clone",
-        )
+    context.project.make_home()
     folder = home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     end_leftover(folder)
     if not stop_worker(context.project):
         raise Unavailable("the worker does not leave", hint="end it, and run the demo again")
+    records = recorded(context.project.database_url)
+    if records and (left := call_off(home, records.unfinished(server.target(context.project)))):
+        raise Unavailable(f"an engine is still at work: {', '.join(left)}", hint="wait for its end")
     server.reset(context.project)
-    context.records.engine.dispose()
-    for name in ("cellwave.db", "cellwave.db-wal", "cellwave.db-shm"):
-        (home / name).unlink(missing_ok=True)
-    for name in ("releases", "deploy", "demo"):
-        shutil.rmtree(home / name, ignore_errors=True)
+    for file in database_files(context.project.database_url):
+        file.unlink(missing_ok=True)
+    for spent in (context.project.releases, attempts_folder(home), folder):
+        shutil.rmtree(spent, ignore_errors=True)
     folder.mkdir()
     server.up(context.project, say)
     return folder
 
 
+def refuse_to_forget(project: Project) -> None:
+    """BadInput, Unavailable or Leased, in words, unless this project has only ever worked on its own sandbox.
+
+    What the demo forgets are a real project's releases, rollouts, and the records of what runs.
+    """
+    from cellwave.rollout.worker import workers, works_elsewhere
+    from cellwave.sandbox import server
+
+    if project.database_url != project.own_database_url:
+        found = "it names another database than this project's own file, and the demo forgets all that is recorded"
+        raise BadInput("CELLWAVE_DATABASE_URL", found, "the demo in a fresh clone, with the variable unset")
+    elsewhere = "the demo in a fresh clone; this project is left as it is"
+    if records := recorded(project.database_url):
+        own = server.target(project)
+        if others := [f"{what} on {target}" for target, what in records.targets().items() if target != own]:
+            raise Unavailable(
+                f"the demo would forget what is recorded here: {'; '.join(others)}", hint=elsewhere
+            )
+        if busy := commands_at_work(records.leases()):
+            names = ", ".join(f"{cell} by {owner}" for cell, owner in busy.items())
+            raise Leased(f"cells are being changed: {names}", hint=f"wait for its end, or {elsewhere}")
+    if pids := [pid for pid in workers(project) if works_elsewhere(pid)]:
+        raise Unavailable(f"worker {pids[0]} of this project works on another backend", hint=elsewhere)
+
+
 def examine(context: Context, states: list[State], customers: Customers) -> dict[str, Any]:
     """Count what was lost, read by others, or orphaned."""
     from cellwave.demo.report import attempts, rollout_report
+    from cellwave.sandbox import server
     from cellwave.sandbox.orphans import orphans, read_states
 
     fleet, _ = context.configuration(states[0].forward.plan.release)
@@ -133,7 +159,7 @@ def examine(context: Context, states: list[State], customers: Customers) -> dict
     if not (verified.accepted and crossed.own):
         raise CellwaveError("the customers' traffic got nothing accepted, or nothing back: nothing is proven")
     with exported(context):
-        left = orphans(fleet, read_states(context.project.home / "sandbox" / "state"))
+        left = orphans(fleet, read_states(server.state_folder(context.project)))
     return {
         "rollouts": [rollout_report(state) for state in states],
         "cells": len(fleet.cells),

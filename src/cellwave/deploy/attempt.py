@@ -10,7 +10,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -19,6 +20,8 @@ from pydantic import ValidationError
 
 from cellwave.deploy.port import Job, Result
 
+CALLED_OFF_SECONDS = 45.0  # an interrupted engine finishes what it has begun
+POLL_SECONDS = 0.1
 LONGEST_NAME = 150  # characters; a file system takes 255 bytes
 
 
@@ -121,6 +124,14 @@ class Attempt:
         os.close(lock)
         return size
 
+    @property
+    def runs(self) -> bool:
+        """Whether any process of it (driver, engine) lives."""
+        lock = self.try_lock()
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
     def try_lock(self) -> int | None:
         """A descriptor that holds the attempt's lock, or None while another process holds it."""
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -134,9 +145,27 @@ class Attempt:
 
 def attempts_in(home: Path) -> Iterator[tuple[str, Attempt]]:
     """Every attempt that left a folder, by its name (one that was too long is cut)."""
-    folder = home / "deploy"
+    folder = attempts_folder(home)
     if folder.is_dir():
         yield from ((unquote(path.name), Attempt(path)) for path in folder.iterdir())
+
+
+def attempts_folder(home: Path) -> Path:
+    """The folder of all attempts' folders."""
+    return home / "deploy"
+
+
+def call_off(home: Path, rollouts: Collection[str], seconds: float = CALLED_OFF_SECONDS) -> list[str]:
+    """Interrupt the engines that these rollouts' workers left running, and wait for their end; those still running."""
+    attempts = [(name, attempt) for name, attempt in attempts_in(home) if name.split(":")[0] in rollouts]
+    deadline = time.monotonic() + seconds
+    while running := [(name, attempt) for name, attempt in attempts if attempt.runs]:
+        if time.monotonic() > deadline:
+            break
+        for _, attempt in running:
+            attempt.ask_abort()
+        time.sleep(POLL_SECONDS)
+    return [name for name, _ in running]
 
 
 def open_attempt(home: Path, name: str) -> Attempt:
@@ -144,6 +173,6 @@ def open_attempt(home: Path, name: str) -> Attempt:
     plain = quote(name, safe="-_+=@,")
     if len(plain) > LONGEST_NAME:
         plain = plain[:LONGEST_NAME] + hashlib.sha256(name.encode()).hexdigest()[:16]
-    folder = home / "deploy" / plain
+    folder = attempts_folder(home) / plain
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Attempt(folder)

@@ -11,7 +11,7 @@ from cellwave.releases.store import DirectoryStore, ReleaseStore
 
 def open_store(project: Project) -> ReleaseStore:
     """The project's store: `<home>/releases`, or what CELLWAVE_RELEASES names (`s3://bucket/prefix`)."""
-    local = project.home / "releases"
+    local = project.releases
     url = os.environ.get("CELLWAVE_RELEASES")
     if not url:
         return DirectoryStore(local)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,65 +23,9 @@ from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive
 from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.state import Commanded, Note, State, Turn
+from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
 
-metadata = sa.MetaData()
-
-ROLLOUTS = sa.Table(
-    "rollouts",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("target", sa.String, nullable=False),
-    sa.Column("ended", sa.Boolean, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-)
-LEASES = sa.Table(
-    "leases",
-    metadata,
-    sa.Column("cell", sa.String, primary_key=True),
-    sa.Column("owner", sa.String, nullable=False),
-    sa.Column("since", sa.Float, nullable=False),
-)
-STACKS = sa.Table(
-    "stacks",
-    metadata,
-    sa.Column("stack", sa.String, primary_key=True),
-    sa.Column("target", sa.String, primary_key=True),
-    sa.Column("release", sa.String, nullable=False),
-    sa.Column("outputs", sa.Text, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-)
-PROGRESS = sa.Table(
-    "progress",
-    metadata,
-    sa.Column("stack", sa.String, primary_key=True),
-    sa.Column("text", sa.String, nullable=False),
-    sa.Column("done", sa.Integer, nullable=False),
-)
-COMMANDS = sa.Table(
-    "commands",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("rollout", sa.String, nullable=False),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("delivered", sa.Boolean, nullable=False),
-)
-ABORTS = sa.Table("aborts", metadata, sa.Column("attempt", sa.String, primary_key=True))
-JOURNAL = sa.Table(
-    "journal",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("key", sa.String, unique=True, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("rollout", sa.String, nullable=False, index=True),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("subject", sa.String, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("text", sa.Text, nullable=False),
-    sa.Column("previous", sa.String, nullable=False),
-    sa.Column("hash", sa.String, nullable=False),
-)
+UP = "up:"  # how the owner of a lease begins that is a process
 
 
 class RolloutRow(Frozen):
@@ -102,6 +47,20 @@ class StackRow:
     release: str
     outputs: dict[str, str]
     at: float
+
+
+def recorded(url: str) -> Records | None:
+    """The database as far as there is one: None where only making the file would find it."""
+    files = database_files(url)
+    return Records(url) if not files or files[0].exists() else None
+
+
+def database_files(url: str) -> tuple[Path, ...]:
+    """A SQLite database's own file, then those that writers leave beside it, there or not; none of any other."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return ()
+    return tuple(Path(f"{parsed.database}{more}") for more in ("", "-wal", "-shm"))
 
 
 class Records:
@@ -172,15 +131,20 @@ class Records:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
             return _rollout(row) if row else None
 
-    def commit_turn(self, turn: Turn, at: float, target: str) -> None:
+    def commit_turn(self, turn: Turn, at: float, target: str) -> bool:
         """Keep a decision: the state, its journal lines, what each stack now runs; leases go when it has ended.
 
-        Doing it twice is the same as once: journal lines have a key made of the rollout and its turn.
+        Doing it twice is the same as once: journal lines have a key made of the rollout and its turn. False, and
+        nothing is kept, when the rollout was ended by another hand (`forget_target`): it stays as that left it.
         """
         state = turn.state
         with self._transaction() as db:
-            update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == state.rollout)
-            db.execute(update.values(state=state.model_dump_json(), ended=bool(state.outcome)))
+            mine = ROLLOUTS.c.id == state.rollout
+            known = db.execute(sa.select(ROLLOUTS.c.ended, ROLLOUTS.c.state).where(mine)).first()
+            if known is None or (known.ended and State.model_validate_json(known.state) != state):
+                return False
+            values = {"state": state.model_dump_json(), "ended": bool(state.outcome)}
+            db.execute(sa.update(ROLLOUTS).where(mine).values(values))
             for number, note in enumerate(turn.notes):
                 self._append(db, f"{state.rollout}/{state.turn}/{number}", at, state.rollout, note)
             for ran in turn.ran:
@@ -189,6 +153,45 @@ class Records:
                     self._set_stack(db, StackRow(ran.deployment, target, ran.release, ran.outputs, at))
             if state.outcome:
                 db.execute(sa.delete(LEASES).where(LEASES.c.owner == state.rollout))
+        return True
+
+    def forget_target(self, target: str, why: str, at: float) -> tuple[str, ...]:
+        """Forget what runs on a state backend that is emptied, in one transaction; `at` is epoch seconds.
+
+        Its stacks go. Its unfinished rollouts end as failed, and their leases, waiting commands and aborts go; returns
+        their names. The journal says of each stack and rollout why.
+        """
+        with self._transaction() as db:
+            stacks = db.execute(sa.select(STACKS).where(STACKS.c.target == target).order_by(STACKS.c.stack))
+            for stack in stacks.all():
+                note = Note(
+                    kind="forgotten", text=f"ran release {stack.release[:12]}: {why}", subject=stack.stack
+                )
+                self._append(db, f"forgotten/{target}/{stack.stack}/{at!r}", at, "", note)
+            db.execute(sa.delete(STACKS).where(STACKS.c.target == target))
+            alive = sa.select(ROLLOUTS).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
+            rollouts = [_rollout(row) for row in db.execute(alive.order_by(ROLLOUTS.c.created)).all()]
+            for row in rollouts:
+                over = row.state.model_copy(update={"outcome": "failed", "reason": why, "ended_at": at})
+                update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == row.id)
+                db.execute(update.values(state=over.model_dump_json(), ended=True))
+                db.execute(sa.delete(LEASES).where(LEASES.c.owner == row.id))
+                waiting = (COMMANDS.c.rollout == row.id, sa.not_(COMMANDS.c.delivered))
+                db.execute(sa.delete(COMMANDS).where(*waiting))
+                own = ABORTS.c.attempt.startswith(f"{row.id}:", autoescape=True)
+                db.execute(sa.delete(ABORTS).where(own))
+                self._append(db, f"{row.id}/forgotten", at, row.id, Note(kind="failed", text=why))
+        return tuple(row.id for row in rollouts)
+
+    def targets(self) -> dict[str, str]:
+        """The state backends of which anything is recorded, and what that is, in words."""
+        with self.engine.connect() as db:
+            found: dict[str, list[str]] = {}
+            for table, what in ((ROLLOUTS, "rollouts"), (STACKS, "stacks")):
+                query = sa.select(table.c.target, sa.func.count().label("n")).group_by(table.c.target)
+                for row in db.execute(query):
+                    found.setdefault(row.target, []).append(f"{row.n} {what if row.n > 1 else what[:-1]}")
+        return {target: " and ".join(parts) for target, parts in sorted(found.items())}
 
     def note(self, key: str, note: Note, rollout: str = "") -> None:
         """Append a journal line of something done outside a rollout; the same `key` is written once."""
@@ -277,9 +280,11 @@ class Records:
                 db.execute(sa.insert(ABORTS).values(attempt=attempt))
 
     def abort_asked(self, attempt: str) -> bool:
-        """Whether an attempt was asked to stop."""
+        """Whether an attempt was asked to stop, or its rollout is over: then nobody wants what it would bring."""
+        over = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == attempt.partition(":")[0], ROLLOUTS.c.ended)
+        asked = sa.select(ABORTS.c.attempt).where(ABORTS.c.attempt == attempt)
         with self.engine.connect() as db:
-            return db.execute(sa.select(ABORTS).where(ABORTS.c.attempt == attempt)).first() is not None
+            return db.execute(sa.union_all(asked, over)).first() is not None
 
     def over(self, keep: int) -> set[str]:
         """The names of the rollouts that have ended, without the newest `keep` of them."""
@@ -343,13 +348,18 @@ def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
         raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
 
 
+def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
+    """The cells that a command line (`up`, `down`) is changing at this moment, and which; `leases` as in Records."""
+    return {cell: owner for cell, owner in leases.items() if owner.startswith(UP) and not _is_dead(owner)}
+
+
 def process_owner(actor: str) -> str:
     """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
-    return f"up:{actor}:{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"{UP}{actor}:{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def _is_dead(owner: str) -> bool:
-    if not owner.startswith("up:"):
+    if not owner.startswith(UP):
         return False
     *_, host, pid, started = owner.split(":")
     # Of another host's processes nothing is known from here.

@@ -103,6 +103,15 @@ def revive(records: Records, target: str) -> None:
         DBOS.rewind_workflow(dead.workflow_id, start_step=at)
 
 
+def wake_forgotten(records: Records) -> None:
+    """Tell workflows whose rollout was ended by another hand, and that wait for their inbox: they see it, and end."""
+    over = records.over(keep=0)
+    for flow in DBOS.list_workflows(status="PENDING", name="rollout", load_input=False):
+        if flow.workflow_id in over:
+            tick = Ticked(at=time.time()).model_dump_json()
+            DBOS.send(flow.workflow_id, tick, topic=INBOX, idempotency_key=f"{flow.workflow_id}/over")
+
+
 def register(shell: Shell) -> Callable[[str], str]:
     """Register the workflows with DBOS (before its launch); returns the one that runs a rollout by name."""
 
@@ -126,7 +135,9 @@ def register(shell: Shell) -> Callable[[str], str]:
         while not state.outcome:
             event = events.popleft() if events else receive(state)
             turn = decide(state, event)
-            plain_step("commit", partial(commit, shell, turn, event.at))
+            # (A workflow that began with an earlier version remembers None for what it has kept.)
+            if plain_step("commit", partial(commit, shell, turn, event.at)) is False:
+                return "it was over"
             state = turn.state
             for effect in turn.effects:
                 events.extend(perform(shell, deployment, effect, state))
@@ -216,9 +227,9 @@ def actor(shell: Shell, name: str) -> str:
     return row.actor if row else ""
 
 
-def commit(shell: Shell, turn: Turn, at: float) -> None:
-    """Keep a decision."""
-    shell.records.commit_turn(turn, at, shell.target)
+def commit(shell: Shell, turn: Turn, at: float) -> bool:
+    """Keep a decision; False when the rollout was ended by another hand."""
+    return shell.records.commit_turn(turn, at, shell.target)
 
 
 def receive(state: State) -> Event:

@@ -18,7 +18,7 @@ from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.rollout.gc import KEPT, collect
 from cellwave.rollout.records import Records
-from cellwave.rollout.runner import launch, pump, revive
+from cellwave.rollout.runner import launch, pump, revive, wake_forgotten
 from cellwave.rollout.shell import Shell
 
 POLL_SECONDS = 0.1
@@ -83,6 +83,7 @@ def serve(
         now = time.monotonic()
         if now - revived_at > REVIVE_SECONDS:
             revive(records, target)
+            wake_forgotten(records)
             revived_at = now
         if pump(records, rollout, target):
             busy_at = now

@@ -22,6 +22,7 @@ from cellwave.project import Project
 
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 20
+LEAVES_WITHIN_S = 30.0
 READY = "ready"
 LOG_BYTES = 10 * 2**20  # a longer log makes room for a new one; the one before is kept
 
@@ -101,21 +102,33 @@ def last_words(said: Sequence[str]) -> str:
     return errors[-1] if errors else said[-1].strip() if said else "it said nothing"
 
 
-def stop_worker(project: Project, seconds: float = 30.0, *, only_of_sandbox: bool = False) -> bool:
+def workers(project: Project) -> list[int]:
+    """The process ids of the project's workers, on whatever backend; 0 for one that is just starting."""
+    pids = (worker_pid(file) for file in sorted(project.home.glob("worker-*.lock")))
+    return [pid for pid in pids if pid is not None]
+
+
+def works_elsewhere(pid: int) -> bool:
+    """Whether a worker is known to work on another backend than the sandbox's."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return pid != 0 and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ()
+    return False
+
+
+def stop_worker(project: Project, *, only_of_sandbox: bool = False) -> bool:
     """Ask every worker of the project to leave (or only the sandbox's), and wait; whether none is left."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + LEAVES_WITHIN_S
     asked = set()
-    files = sorted(project.home.glob("worker-*.lock"))
-    others = set()  # work on another backend, and may go on
-    while running := [pid for file in files if (pid := worker_pid(file)) is not None and pid not in others]:
+    others = set()  # may go on
+    while running := [pid for pid in workers(project) if pid not in others]:
         if time.monotonic() > deadline:
             return False
         for pid in filter(None, running):
-            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                if only_of_sandbox and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ():
-                    others.add(pid)
-                elif pid not in asked:
+            if only_of_sandbox and works_elsewhere(pid):
+                others.add(pid)
+            elif pid not in asked:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-                    asked.add(pid)
+                asked.add(pid)
         time.sleep(POLL_SECONDS)
     return True

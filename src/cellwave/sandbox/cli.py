@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Annotated
+import socket
+import time
+from collections.abc import Mapping
+from typing import Annotated, NoReturn
 
 import typer
 
-from cellwave.project import find_project
-from cellwave.rollout.worker import stop_worker
+from cellwave.cli.context import whoami
+from cellwave.deploy.attempt import call_off
+from cellwave.errors import Unavailable
+from cellwave.project import Project, find_project
+from cellwave.rollout.records import Records, commands_at_work, recorded, refuse_taken
+from cellwave.rollout.worker import lock_of, stop_worker, take_lock
 from cellwave.sandbox import server
 
 app = typer.Typer(
@@ -19,6 +26,39 @@ app = typer.Typer(
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _end_worker(project: Project) -> None:
+    if not stop_worker(project, only_of_sandbox=True):
+        _worker_stays()
+
+
+def _worker_stays() -> NoReturn:
+    raise Unavailable(
+        "the sandbox's worker does not leave", hint="end it (`cellwave rollout list` names its work)"
+    )
+
+
+def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
+    """Leased when a command line of this machine changes a cell: on which backend, nothing tells."""
+    refuse_taken(
+        {
+            cell: owner
+            for cell, owner in commands_at_work(leases).items()
+            if socket.gethostname() in owner.split(":")
+        },
+        leases,
+    )
+
+
+def _forget(project: Project, records: Records) -> tuple[str, ...]:
+    """Interrupt what the worker's engines are doing there, and forget what runs; the rollouts that this ended."""
+    target = server.target(project)
+    if left := call_off(project.home, records.unfinished(target)):
+        raise Unavailable(
+            f"an engine is still at work: {', '.join(left)}", hint="wait for its end, and try again"
+        )
+    return records.forget_target(target, f"{whoami()} reset the sandbox", time.time())
 
 
 @app.command()
@@ -37,20 +77,29 @@ def down() -> None:
     Example: cellwave sandbox down
     """
     project = find_project()
-    stop_worker(project, only_of_sandbox=True)
+    _end_worker(project)
     _say("the sandbox is down" if server.down(project) else "the sandbox was not running")
 
 
 @app.command()
 def reset() -> None:
-    """Stop it and forget all it held: emulated accounts and stack states.
+    """Stop it and forget all it held: emulated accounts, stack states, and the records of what ran there.
+
+    Rollouts on it that have not ended end as failed. Releases, the journal and other backends' records stay.
 
     Example: cellwave sandbox reset && cellwave sandbox up
     """
     project = find_project()
-    stop_worker(project, only_of_sandbox=True)
-    server.reset(project)
-    _say("the sandbox is empty")
+    project.make_home()
+    records = recorded(project.database_url)
+    if records:
+        _refuse_while_deployed(records.leases())
+    _end_worker(project)
+    with take_lock(lock_of(project, server.target(project))) or _worker_stays() as lock:
+        lock.truncate(0)  # nor does another begin meanwhile
+        ended = _forget(project, records) if records else ()
+        server.reset(project)
+    _say("the sandbox is empty" + (f"; ended as failed: {', '.join(ended)}" if ended else ""))
 
 
 @app.command()

@@ -21,7 +21,7 @@ from cellwave.errors import CellwaveError, Unavailable
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive, spawn, stop
 from cellwave.project import Project
-from cellwave.target import file_url
+from cellwave.target import canonical_target, file_url
 
 CONTROL_ACCOUNT = "200000000000"
 REGION = "us-east-1"
@@ -119,6 +119,16 @@ def environment(project: Project) -> dict[str, str]:
     return _environment(project, state)
 
 
+def state_folder(project: Project) -> Path:
+    """The folder that is the sandbox's state backend."""
+    return _folder(project) / "state"
+
+
+def target(project: Project) -> str:
+    """The one name of the sandbox's state backend: what its rollouts and stacks are recorded under."""
+    return canonical_target(_backend(project))
+
+
 def require_current(project: Project, variables: Mapping[str, str]) -> None:
     """Unavailable when variables that `sandbox env` once printed lead to a sandbox that is down, or no longer there."""
     anew = 'eval "$(cellwave sandbox env)"'
@@ -129,7 +139,9 @@ def require_current(project: Project, variables: Mapping[str, str]) -> None:
             f"this shell has the variables of a sandbox, but {down.message}",
             hint=f"cellwave sandbox up && {anew}",
         ) from None
-    if other := [name for name in OWN if variables.get(name) != now[name]]:
+    here = {**variables, "PULUMI_BACKEND_URL": canonical_target(variables.get("PULUMI_BACKEND_URL", ""))}
+    now["PULUMI_BACKEND_URL"] = target(project)
+    if other := [name for name in OWN if here.get(name) != now[name]]:
         raise Unavailable(
             f"this shell's variables are not those of the running sandbox ({', '.join(other)})",
             hint=anew,
@@ -148,7 +160,7 @@ def _environment(project: Project, state: SandboxState) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": state.secret,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        "PULUMI_BACKEND_URL": file_url(folder / "state"),
+        "PULUMI_BACKEND_URL": _backend(project),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(folder / "passphrase"),
         "PULUMI_HOME": str(project.home / "pulumi"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -164,6 +176,10 @@ def _environment(project: Project, state: SandboxState) -> dict[str, str]:
 
 def _folder(project: Project) -> Path:
     return project.home / "sandbox"
+
+
+def _backend(project: Project) -> str:
+    return file_url(state_folder(project))
 
 
 @contextlib.contextmanager
