@@ -28,32 +28,42 @@ class Ran:
 Run = Callable[..., Ran]
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of this project, with an empty state backend of its own."""
-    root = tmp_path / "project"
+def copy_of_this(folder: Path) -> Path:
+    """A copy of this project below a folder, with an empty state backend beside it."""
+    root = folder / "project"
     root.mkdir()
     for name in ("Pulumi.yaml", "waves.yaml", "requirements.lock"):
         shutil.copy(ROOT / name, root)
     for name in ("cells", "src"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    backend = tmp_path / "state"
-    backend.mkdir()
+    (folder / "state").mkdir()
     (root / ".cellwave").mkdir()
     (root / ".cellwave" / "bin").symlink_to(ROOT / ".cellwave" / "bin")
+    return root
+
+
+def work_in(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """A shell in that copy."""
     for name in [n for n in os.environ if n.startswith(("AWS_", "PULUMI_", "CELLWAVE_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("CELLWAVE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{backend}")
-    monkeypatch.setenv("CELLWAVE_ACTOR", "ann")
-    monkeypatch.setenv("COLUMNS", "200")
+        patch.delenv(name)
+    patch.chdir(root)
+    patch.setenv("CELLWAVE_HOME", str(root.parent / "home"))
+    patch.setenv("PULUMI_BACKEND_URL", f"file://{root.parent / 'state'}")
+    patch.setenv("CELLWAVE_ACTOR", "ann")
+    patch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of this project, with an empty state backend of its own, that the test's shell works in."""
+    root = copy_of_this(tmp_path)
+    work_in(root, monkeypatch)
     return root
 
 
 @pytest.fixture
-def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `cellwave` with arguments, in this process."""
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `cellwave` with arguments, in this process and wherever the test's shell works."""
 
     def call(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["cellwave", *arguments])
@@ -66,3 +76,9 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         return Ran(int(str(code or 0)), out, err)
 
     return call
+
+
+@pytest.fixture
+def run(project: Path, run_here: Run) -> Run:
+    """Runs `cellwave` with arguments, in this process and in `project`."""
+    return run_here

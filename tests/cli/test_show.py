@@ -14,11 +14,12 @@ import pytest
 from cellwave.cli.context import whoami
 from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
+from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Note, Turn, first_state
 from cellwave.text import visible
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
 from tests.rollout.plans import plan
 
@@ -43,6 +44,28 @@ def hostile_rollout(project: Path, name: str = "v1-1") -> None:
     records.commit_turn(
         Turn(state=state, notes=(Note(kind="held", text=HOSTILE, actor=HOSTILE),)), time.time(), target
     )
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose every text is hostile. The commands below read it or are refused, so one serves all."""
+    root = copy_of_this(tmp_path_factory.mktemp("hostile"))
+    label = json.dumps("[/x]\u202e")
+    for file in (root / "cells").glob("*.yaml"):
+        file.write_text(file.read_text().replace("ring: broad", f"ring: broad, hostile: {label}"))
+    fleet = root / "cells" / "fleet.yaml"
+    declared = f"\n    stateful: true\n    one_way: {json.dumps(HOSTILE)}\n"
+    fleet.write_text(fleet.read_text().replace("\n    stateful: true\n", declared))
+    waves = root / "waves.yaml"
+    waves.write_text(waves.read_text().replace("regions: [us, jp]", f"labels: {{hostile: {label}}}"))
+    with pytest.MonkeyPatch.context() as patch:
+        work_in(root, patch)
+        project = Project(root)
+        build_release(project, "v1", store := open_store(project))
+        store.hold(store.get("v1").digest, HOSTILE, HOSTILE)
+        hostile_rollout(root)
+        left(project.home, "v1-1:us-west-2.ingest:forward:1", 1000).log.write_text(HOSTILE)
+    return root
 
 
 @pytest.mark.parametrize(
@@ -79,23 +102,11 @@ def hostile_rollout(project: Path, name: str = "v1-1") -> None:
     ],
 )
 def test_no_command_lets_a_text_speak_to_the_terminal(
-    project: Path, run: Run, command: tuple[str, ...]
+    hostile: Path, run_here: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     """Whatever a reason, an actor, a label or an argument holds: no crash, no markup, no control character."""
-    label = json.dumps("[/x]\u202e")
-    for file in (project / "cells").glob("*.yaml"):
-        file.write_text(file.read_text().replace("ring: broad", f"ring: broad, hostile: {label}"))
-    fleet = project / "cells" / "fleet.yaml"
-    declared = f"\n    stateful: true\n    one_way: {json.dumps(HOSTILE)}\n"
-    fleet.write_text(fleet.read_text().replace("\n    stateful: true\n", declared))
-    waves = project / "waves.yaml"
-    waves.write_text(waves.read_text().replace("regions: [us, jp]", f"labels: {{hostile: {label}}}"))
-    assert run("release", "build", "--version", "v1").code == 0
-    store = open_store(Project(project))
-    store.hold(store.get("v1").digest, HOSTILE, HOSTILE)
-    hostile_rollout(project)
-    left(Project(project).home, "v1-1:us-west-2.ingest:forward:1", 1000).log.write_text(HOSTILE)
-    ran = run(*command)
+    work_in(hostile, monkeypatch)
+    ran = run_here(*command)
     assert ran.code in (0, 1, 2), ran.err
     assert "Traceback" not in ran.err
     assert not OBEYED & set(ran.out + ran.err)
@@ -140,14 +151,27 @@ def cellwave(
     return subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
 
 
+EVERY_COMMAND = """
+import sys
+from cellwave.cli.main import main
+for command in (["rollout", "status"], ["rollout", "list"], ["plan"], ["plan", "--json"], ["--help"]):
+    sys.argv = ["cellwave", *command]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, command
+"""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_an_output_without_unicode_loses_characters_not_the_command(project: Path, encoding: str) -> None:
     """What the output can't show is replaced."""
     hostile_rollout(project)
-    for command in (("rollout", "status"), ("rollout", "list"), ("plan",), ("plan", "--json"), ("--help",)):
-        ran = cellwave(project, *command, PYTHONIOENCODING=encoding)
-        assert ran.returncode == 0, ran.stderr
-        ran.stdout.decode(encoding)
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", EVERY_COMMAND]
+    ran = subprocess.run(command, cwd=project, env=env, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "Usage" in ran.stdout.decode(encoding)
 
 
 def test_what_is_no_utf8_is_refused(project: Path) -> None:
