@@ -88,4 +88,4 @@ def test_the_sandboxs_backend_is_known_under_every_form_of_its_url(project: Path
     url = variables["PULUMI_BACKEND_URL"]
     server.require_current(Project(project), {**variables, "PULUMI_BACKEND_URL": form.format(url)})
     with pytest.raises(Unavailable, match="PULUMI_BACKEND_URL"):
-        server.require_current(Project(project), {**variables, "PULUMI_BACKEND_URL": form.format(url + "2")})
+        server.require_current(Project(project), {**variables, "PULUMI_BACKEND_URL": f"{url}2"})
