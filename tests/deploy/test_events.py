@@ -48,6 +48,18 @@ def test_only_physical_resources_count_as_destroyed() -> None:
     assert story.destroyed == [("replace", URN)]
 
 
+def test_what_a_language_host_printed_is_the_error_where_there_is_no_other() -> None:
+    """Each of its errors, whole, without warnings before it; errors of the engine itself say more."""
+    lines = ["Warning: old\n", "Error: no such property\n", "  on Pulumi.yaml line 7:\n", "Error: and more\n"]
+    printed = [{"diagnosticEvent": {"severity": "info#err", "message": line}} for line in lines]
+    assert [error.message for error in tell(printed).errors] == [
+        "no such property\n  on Pulumi.yaml line 7:\n",
+        "and more\n",
+    ]
+    reported = {"diagnosticEvent": {"severity": "error", "message": "m"}}
+    assert [error.message for error in tell([*printed, reported]).errors] == ["m"]
+
+
 def test_a_torn_log_tells_what_it_can(tmp_path: Path) -> None:
     """The half line of a killed engine is passed over; an absent log is an unfinished story."""
     log = tmp_path / "events.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ HIDDEN = "[secret]"
 DESTRUCTIVE = frozenset(
     {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 )
+ERROR_LINE = re.compile(r"^error: ", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,13 @@ def read_story(path: Path) -> Story:
 
 def tell(events: Iterable[Event]) -> Story:
     """The story of a run's events."""
-    story = Story()
+    story, said = Story(), []
     for event in events:
         if summary := event.get("summaryEvent"):
             story.changes = {k: v for k, v in (summary.get("resourceChanges") or {}).items() if v}
             story.finished = True
         elif found := event.get("diagnosticEvent"):
-            if found.get("severity") == "error":
-                story.errors.append(Diagnostic(found.get("urn", ""), found.get("message", "")))
+            said.append(found)
         elif begun := event.get("resourcePreEvent"):
             step = begun["metadata"]
             if step["op"] in DESTRUCTIVE and _is_physical(step):
@@ -110,7 +111,19 @@ def tell(events: Iterable[Event]) -> Story:
             step = ended["metadata"]
             if step["type"] == STACK_TYPE and step.get("new"):
                 story.outputs = plain_outputs(step["new"].get("outputs") or {})
+    story.errors = _errors(said)
     return story
+
+
+def _errors(said: list[Event]) -> list[Diagnostic]:
+    """The errors among diagnostics, else those that a language host printed: YAML's does no more than that."""
+    errors = [
+        Diagnostic(found.get("urn", ""), found.get("message", ""))
+        for found in said
+        if found.get("severity") == "error"
+    ]
+    printed = "".join(found.get("message", "") for found in said if found.get("severity") == "info#err")
+    return errors or [Diagnostic("", text) for text in ERROR_LINE.split(printed)[1:]]
 
 
 def plain_outputs(outputs: dict[str, Any]) -> dict[str, str]:
