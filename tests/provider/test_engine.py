@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,12 @@ for name, queue in queues.items():
     pulumi.export(name, queue.arn)
 pulumi.export("version", alias.function_version)
 pulumi.export("caller", aws.get_caller_identity().account_id)
+"""
+RELATIVE = """
+import pulumi, pulumi_aws as aws
+bucket = aws.s3.Bucket("bucket", bucket="relative")
+aws.s3.BucketObjectv2("note", bucket=bucket.id, key="note", source=pulumi.FileAsset("./note.txt"))
+aws.s3.BucketObjectv2("zip", bucket=bucket.id, key="zip", source=pulumi.FileArchive("code"))
 """
 
 
@@ -133,3 +141,20 @@ def test_a_stack_lives_from_up_to_destroy(stack: Stack, tmp_path: Path) -> None:
     assert any("engine" in text for text in states)
     assert not any(SECRET in text for text in states)
     assert stack.change("destroy") == {"delete": 10}
+
+
+def test_relative_paths_are_meant_from_the_program_s_folder(stack: Stack) -> None:
+    """As with a plugin that the engine starts there: `main` below the project, whatever folder the shell is in."""
+    app = stack.folder / "app"
+    (app / "code").mkdir(parents=True)
+    (app / "note.txt").write_text("from a file")
+    (app / "code" / "app.py").write_text("from a folder")
+    (app / "__main__.py").write_text(RELATIVE)
+    (stack.folder / "Pulumi.yaml").write_text("name: engine\nruntime: python\nmain: app\n")
+    assert stack.change("up") == {"create": 4}
+    assert stack.change("up") == {"same": 4}
+    s3 = boto3.client("s3", "us-east-1")
+    assert s3.get_object(Bucket="relative", Key="note")["Body"].read() == b"from a file"
+    packed = zipfile.ZipFile(io.BytesIO(s3.get_object(Bucket="relative", Key="zip")["Body"].read()))
+    assert packed.read("app.py") == b"from a folder"
+    assert stack.change("destroy") == {"delete": 4}

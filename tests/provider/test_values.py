@@ -18,6 +18,7 @@ from cellwave.sandbox.provider.aws import from_api, to_api
 from cellwave.sandbox.provider.config import decoded
 from cellwave.sandbox.provider.diff import Change, changes, in_place_of_itself
 from cellwave.sandbox.provider.kinds import TYPES
+from cellwave.sandbox.provider.relative import located
 from cellwave.sandbox.provider.values import ARCHIVE, ASSET, SIGNATURE, from_struct, same, settle, to_struct
 
 QUEUE = TYPES["aws:sqs/queue:Queue"]
@@ -147,7 +148,6 @@ def test_an_archive_is_packed_the_same_way_every_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("archive", "reason"),
     [
-        ({"path": "code"}, "a relative path"),
         ({"path": "/nowhere/code"}, "no such file"),
         ({"path": __file__}, "expected a zip file or a folder"),
         ({"uri": "https://example.com/code.zip"}, "remote"),
@@ -157,6 +157,15 @@ def test_an_unreadable_archive_says_why(archive: dict[str, Any], reason: str) ->
     """What can't be read from here is refused in words."""
     with pytest.raises(Unreadable, match=reason):
         archive_zip({SIGNATURE: ARCHIVE, **archive})
+
+
+def test_a_relative_path_needs_the_engine_that_meant_it() -> None:
+    """It is from the folder of that engine's program; whoever calls and is no engine gives an absolute one."""
+    there = {"key": "k", "source": {SIGNATURE: ASSET, "path": "/note.txt"}}
+    assert located(there, "ipv4:127.0.0.1:1") == there
+    inside = {SIGNATURE: ARCHIVE, "assets": {"a": {SIGNATURE: ASSET, "path": "note.txt"}}}
+    with pytest.raises(Unreadable, match=r"note\.txt: a relative path"):
+        located({"code": inside}, "ipv4:127.0.0.1:1")
 
 
 def test_an_asset_is_a_text_or_a_file(tmp_path: Path) -> None:

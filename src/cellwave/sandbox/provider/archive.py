@@ -66,10 +66,7 @@ def _zip_file(file: Path) -> bytes:
 
 
 def _local(path: str) -> Path:
-    """The engine tells a path as the program wrote it, and it does not tell this server the program's folder."""
     file = Path(path)
-    if not file.is_absolute():
-        raise Unreadable(f"{path}: a relative path can't be found from here; give an absolute one")
     if not file.exists():
         raise Unreadable(f"{path}: there is no such file or folder")
     return file

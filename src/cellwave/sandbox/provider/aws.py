@@ -61,12 +61,13 @@ def gone(error: ClientError) -> bool:
 
 @dataclass(frozen=True)
 class Aws:
-    """One account and region, as a provider was configured for it."""
+    """One account and region, as a provider was configured for it by the engine that calls from `peer`."""
 
     region: str
     account: str
     credentials: Credentials = Credentials()
     default_tags: tuple[tuple[str, str], ...] = ()
+    peer: str = ""
 
     def at(self, region: str | None) -> Aws:
         """The same account in another region (a resource's own `region`)."""

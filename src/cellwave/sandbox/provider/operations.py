@@ -12,6 +12,7 @@ from pulumi._types import is_input_type
 from cellwave.sandbox.provider.aws import Aws, gone
 from cellwave.sandbox.provider.diff import Change, changes, expected
 from cellwave.sandbox.provider.model import ResourceType, as_json
+from cellwave.sandbox.provider.relative import located
 from cellwave.sandbox.provider.schema import Failure, alternatives, arguments, check
 from cellwave.sandbox.provider.values import UNKNOWN, Props, has_unknown, settle
 
@@ -141,8 +142,9 @@ def _all_tags(aws: Aws, inputs: Mapping[str, Any]) -> Any:
 
 
 def _scoped(kind: ResourceType, aws: Aws, inputs: Props) -> tuple[Aws, Props]:
-    """The region that the inputs name, and the inputs with AWS's defaults and the provider's default tags."""
-    new = kind.effective(inputs)
+    """The region that the inputs name, and the inputs with AWS's defaults, the provider's default tags, and files
+    where they can be read."""
+    new = located(kind.effective(inputs), aws.peer)
     if "tagsAll" in kind.computed:
         new["tags"] = _all_tags(aws, inputs)
     return aws.at(inputs.get("region")), new

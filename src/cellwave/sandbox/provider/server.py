@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -94,7 +95,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         with _errors(context, "configuring the AWS provider"):
-            self._configured[context.peer()] = config.configure(from_struct(request.args))
+            aws = config.configure(from_struct(request.args))
+            self._configured[context.peer()] = replace(aws, peer=context.peer())
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, context: Any) -> Any:

@@ -10,7 +10,7 @@ from cellwave.sandbox.provider import tags
 from cellwave.sandbox.provider.archive import archive_zip
 from cellwave.sandbox.provider.aws import Aws
 from cellwave.sandbox.provider.model import ResourceType
-from cellwave.sandbox.provider.values import Props
+from cellwave.sandbox.provider.values import Props, same
 
 _NAMES = {
     "name": "FunctionName",
@@ -50,7 +50,7 @@ def _update(aws: Aws, name: str, new: Props, old: Props) -> None:
 
 def _update_function(aws: Aws, name: str, new: Props, old: Props) -> None:
     """Settings first, then code, then one version of both."""
-    changed = {key for key in new.keys() | old.keys() if new.get(key) != old.get(key)}
+    changed = {key for key in new.keys() | old.keys() if not same(new.get(key), old.get(key))}
     if changed - _CODE - _ASIDE:
         kept = {key: value for key, value in new.items() if key not in _CODE}
         aws.call("lambda", "update_function_configuration", _emptied(kept, old), _NAMES)
