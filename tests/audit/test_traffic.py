@@ -6,9 +6,11 @@ import asyncio
 import base64
 import json
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -17,13 +19,14 @@ import pytest
 
 from audit.traffic.crossing import cross_tenant_reads
 from audit.traffic.customers import invent
-from audit.traffic.load import IN_FLIGHT, Traffic
+from audit.traffic.load import IN_FLIGHT, Traffic, ordinary_queries
 from audit.traffic.model import Accepted, Config, Customer, Ledger, read_ledger
 from audit.traffic.verify import verify
 from cellwave.fleet.homing import home_cell, identity_of
 from cellwave.fleet.model import Cell, Fleet, Region, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
+from cellwave.waves.parse import parse_strategy
 from tests.sandbox.aws import http_api, session
 
 ACCOUNT, REGION = "200000000921", "eu-west-1"
@@ -208,6 +211,64 @@ def test_only_what_was_accepted_is_in_the_ledger(tmp_path: Path) -> None:
     assert {event.how for event in written} == {"direct", "upload"}
     assert traffic.answers["post", 503] > 0
     assert traffic.answers["post", 0] > 0
+
+
+def paths_in_order(tmp_path: Path, application: str, *, enough: int) -> list[tuple[str, str]]:
+    """Service and path (a query by its parameters' names) of each request of a customer, none of which is refused."""
+    asked: list[tuple[str, str]] = []
+
+    def api(request: httpx.Request) -> httpx.Response:
+        service = request.url.path.split("/")[1]
+        if request.url.path.endswith("/applications/session"):
+            asked.append((service, "session"))
+            return httpx.Response(200, json={"uploadUrl": "http://edge/s3/landing", "form": {"policy": "p"}})
+        if request.method == "GET":
+            asked.append((service, ",".join(sorted(request.url.params))))
+            return httpx.Response(200, json={"events": [], "cursor": "next"})
+        if service == "s3":
+            asked.append((service, "form"))
+            return httpx.Response(204)
+        body = json.loads(request.content)
+        asked.append((service, "many" if len(body.get("events", [])) > 1 else "one"))
+        return httpx.Response(202, json={})
+
+    customer = customers("host")[0].model_copy(
+        update={"application": application, "events_host": "events", "query_host": "query"}
+    )
+    config = Config(edge_url="http://edge", rate=20_000, customers=(customer,))
+    client = httpx.AsyncClient(transport=httpx.MockTransport(api))
+    run_traffic(config, tmp_path / "ledger.jsonl", client, lambda _: len(asked) >= enough)
+    return asked[:enough]
+
+
+@pytest.mark.parametrize("application", ["us-shop-1", "eu-shop-2", "jp-shop-3"])
+def test_what_a_bake_calls_enough_traffic_has_been_everywhere(tmp_path: Path, application: str) -> None:
+    """Wherever a customer is in its round, as many requests of a service as a bake wants go every way it has."""
+    project = find_project(Path(__file__).parent)
+    strategy = parse_strategy(project.waves_file(), parse_fleet(project.config_files()))
+    bakes = [wave.bake or strategy.bake for wave in strategy.waves]
+    wanted = min(bake.samples for bake in bakes)
+    asked = paths_in_order(tmp_path, application, enough=200)
+    kinds = {",".join(sorted(q)) for q in ordinary_queries(datetime.now(UTC), random.Random(0))}
+    ways = {
+        "query": kinds | {"cursor,limit"},
+        "events": {"one", "many", "session"},
+        "s3": {"form"},
+    }
+    assert {service for service, _ in asked} == ways.keys()
+    for service, every in ways.items():
+        paths = [path for at, path in asked if at == service]
+        assert set(paths) == every
+        for start in range(len(paths) - wanted):
+            assert set(paths[start : start + wanted]) == every
+
+
+def test_a_customer_does_the_same_whenever_it_is_let_loose(tmp_path: Path) -> None:
+    """Its name is the seed: the same round from the same place, and others begin elsewhere."""
+    first, again = (paths_in_order(tmp_path, "us-shop-1", enough=60) for _ in range(2))
+    assert first == again
+    firsts = {tuple(paths_in_order(tmp_path, f"shop-{n}", enough=3)) for n in range(12)}
+    assert len(firsts) > 3
 
 
 def test_a_slow_service_makes_only_its_own_customers_wait(tmp_path: Path) -> None:

@@ -1,17 +1,23 @@
-"""Steady traffic: direct posts, uploads through POST policies, and ordinary queries."""
+"""Steady traffic: direct posts, uploads through POST policies, and ordinary queries.
+
+A customer goes round and round through all of them, so that however little traffic there is, what a bake calls enough
+of it has been everywhere.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,10 +27,14 @@ from audit.traffic.model import Accepted, Config, Customer, Ledger
 # Requests of one customer at a time: a slow service makes its customers wait, and nobody else's.
 IN_FLIGHT = 2
 ANSWER_WITHIN_S = 35.0
-SESSION_UPLOADS = 2  # few, so that sessions are asked for in every bake
+SESSION_UPLOADS = 2  # as many as a round has, so that each asks for a session
 NAMES = ("user.login", "user.logout", "document.read", "document.share", "key.rotate")
 ACTORS = tuple(f"user-{n}" for n in range(8))
 RESOURCES = tuple(f"document-{n}" for n in range(20))
+QUERIES = 9
+PAGED = 1  # the kind of them whose second page is read
+
+Action = Callable[[], Awaitable[int]]
 
 
 @dataclass
@@ -44,38 +54,48 @@ class Traffic:
         self._ledger = ledger
         self._client = client
         self._sessions: dict[str, Session] = {}
-        self._actions: tuple[Callable[[Customer], Awaitable[int]], ...] = (self.post, self.upload, self.query)
         self.answers: Counter[tuple[str, int]] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Make traffic until `stop`, then wait for what is in flight."""
         lanes = IN_FLIGHT * len(self._config.customers)
         async with asyncio.TaskGroup() as group:
-            for number, customer in enumerate(self._config.customers * IN_FLIGHT):
+            rounds = [self._round(customer) for customer in self._config.customers]
+            for number, todo in enumerate(rounds * IN_FLIGHT):
                 group.create_task(
-                    self._live(customer, stop, number / self._config.rate, lanes / self._config.rate)
+                    self._live(todo, stop, number / self._config.rate, lanes / self._config.rate)
                 )
 
-    async def _live(self, customer: Customer, stop: asyncio.Event, after_s: float, every_s: float) -> None:
+    def _round(self, customer: Customer) -> Iterator[tuple[str, Action]]:
+        """All that a customer does, in turn and for ever. Its name alone says where it begins, and what it asks for."""
+        chance = random.Random(customer.application)
+        posts = [("post", partial(self.post, customer, chance, most)) for most in (1, 5, 1, 5, 1, 5, 1)]
+        upload = ("upload", partial(self.upload, customer, chance))
+        queries = [("query", partial(self.query, customer, chance, kind)) for kind in range(QUERIES)]
+        writes = [upload, *posts[:4], upload, *posts[4:]]
+        todo: list[tuple[str, Action]] = [one for both in zip(writes, queries, strict=True) for one in both]
+        return itertools.islice(itertools.cycle(todo), chance.randrange(len(todo)), None)
+
+    async def _live(
+        self, todo: Iterator[tuple[str, Action]], stop: asyncio.Event, after_s: float, every_s: float
+    ) -> None:
         """One request after the other, at most one every so many seconds, none before the last one's answer."""
         due = time.monotonic() + after_s
         while not await _set_within(stop, due - time.monotonic()):
-            await self._act(customer)
+            await self._act(*next(todo))
             due = max(due + every_s, time.monotonic())
 
-    async def _act(self, customer: Customer) -> None:
-        action = random.choices(self._actions, weights=(4, 1, 5))[0]
+    async def _act(self, name: str, action: Action) -> None:
         try:
-            status = await action(customer)
+            status = await action()
         except (httpx.HTTPError, ValueError, KeyError):  # no answer, or none that the API promises
             status = 0
-        self.answers[action.__name__, status] += 1
+        self.answers[name, status] += 1
 
-    async def post(self, customer: Customer) -> int:
-        """POST /v1/events with a few events."""
-        events = [
-            _event(tenant) for tenant in random.choices(tuple(customer.tenants), k=random.randint(1, 5))
-        ]
+    async def post(self, customer: Customer, chance: random.Random, most: int) -> int:
+        """POST /v1/events with one event, or with a few."""
+        tenants = chance.choices(tuple(customer.tenants), k=chance.randint(min(2, most), most))
+        events = [_event(tenant, chance) for tenant in tenants]
         answer = await self._client.post(
             f"{self._config.edge_url}/{customer.events_host}/v1/events",
             json={"events": events} if len(events) > 1 else events[0],
@@ -85,7 +105,7 @@ class Traffic:
             self._ledger.add(_accepted(customer, event, "direct") for event in events)
         return answer.status_code
 
-    async def upload(self, customer: Customer) -> int:
+    async def upload(self, customer: Customer, chance: random.Random) -> int:
         """Upload a file of events through the customer's upload session."""
         session = self._sessions.get(customer.application)
         if session is None or session.left <= 0:
@@ -98,8 +118,8 @@ class Traffic:
             session = Session(answer.json()["uploadUrl"], answer.json()["form"])
             self._sessions[customer.application] = session
         session.left -= 1
-        tenants = random.choices(tuple(customer.tenants), k=random.randint(5, 20))
-        events = [_event(tenant) for tenant in tenants]
+        tenants = chance.choices(tuple(customer.tenants), k=chance.randint(5, 20))
+        events = [_event(tenant, chance) for tenant in tenants]
         answer = await self._client.post(
             session.url,
             data={**session.form, "key": f"{customer.application}/{uuid.uuid4()}.jsonl"},
@@ -111,12 +131,13 @@ class Traffic:
             self._sessions.pop(customer.application, None)
         return answer.status_code
 
-    async def query(self, customer: Customer) -> int:
-        """GET /v1/events with one of the ordinary filters, and the next page when there is one."""
-        key = random.choice(tuple(customer.tenants.values()))
-        parameters = random.choice(ordinary_queries(datetime.now(UTC)))
+    async def query(self, customer: Customer, chance: random.Random, kind: int) -> int:
+        """GET /v1/events with one of the ordinary filters; of the smallest answer, the next page when there is one."""
+        key = chance.choice(tuple(customer.tenants.values()))
+        parameters = ordinary_queries(datetime.now(UTC), chance)[kind]
         answer = await self._get(customer, key, parameters)
-        if answer.status_code == 200 and (cursor := answer.json()["cursor"]):
+        cursor = answer.json()["cursor"] if answer.status_code == 200 else None
+        if cursor and kind == PAGED:
             answer = await self._get(customer, key, {**parameters, "cursor": cursor})
         return answer.status_code
 
@@ -125,29 +146,30 @@ class Traffic:
         return await self._client.get(url, params=parameters, headers=_bearer(key))
 
 
-def ordinary_queries(now: datetime) -> list[dict[str, str]]:
-    """What a tenant asks for on any day."""
+def ordinary_queries(now: datetime, chance: random.Random) -> list[dict[str, str]]:
+    """What a tenant asks for on any day: QUERIES kinds, with other values each time."""
+    name, actor, resource = chance.choice(NAMES), chance.choice(ACTORS), chance.choice(RESOURCES)
     lately = {"from": _text(now - timedelta(minutes=10)), "to": _text(now)}
     return [
         {},
         {"limit": "5"},
-        {"eventName": random.choice(NAMES)},
-        {"actorId": random.choice(ACTORS)},
-        {"resourceId": random.choice(RESOURCES)},
-        {"eventName": random.choice(NAMES), "actorId": random.choice(ACTORS), "limit": "20"},
+        {"eventName": name},
+        {"actorId": actor},
+        {"resourceId": resource},
+        {"eventName": name, "actorId": actor, "limit": "20"},
         lately,
-        {**lately, "eventName": random.choice(NAMES)},
+        {**lately, "eventName": name},
         {"from": lately["from"], "limit": "10"},
     ]
 
 
-def _event(tenant: str) -> dict[str, Any]:
+def _event(tenant: str, chance: random.Random) -> dict[str, Any]:
     return {
         "tenantId": tenant,
         "eventTime": _text(datetime.now(UTC)),
-        "eventName": random.choice(NAMES),
-        "actor": {"id": random.choice(ACTORS), "details": {"role": "member"}},
-        "resources": [{"id": random.choice(RESOURCES)}],
+        "eventName": chance.choice(NAMES),
+        "actor": {"id": chance.choice(ACTORS), "details": {"role": "member"}},
+        "resources": [{"id": chance.choice(RESOURCES)}],
         "context": {"sourceIpAddress": "192.0.2.7", "userAgent": "traffic/1"},
         "eventDetails": {"id": str(uuid.uuid4())},
         "tags": {"origin": "traffic"},
