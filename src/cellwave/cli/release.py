@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.context import here, whoami
-from cellwave.cli.show import console, row, table, tell, tell_json
+from cellwave.cli.show import console, row, say, table, tell, tell_json
 from cellwave.errors import CellwaveError
 from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
@@ -33,7 +33,7 @@ def build(
 
     context = here()
     left_out: dict[str, str] = {}
-    made = build_release(context.project, version, left_out=left_out.__setitem__)
+    made = build_release(context.project, version, left_out=left_out.__setitem__, report=say)
     context.records.note(
         f"build/{version}/{made.digest}",
         Note(kind="built", text=made.digest, actor=whoami(), subject=version),

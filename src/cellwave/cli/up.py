@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.context import Context, here, whoami
-from cellwave.cli.show import console, tell, text
+from cellwave.cli.show import console, say, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Place, Service
@@ -31,7 +31,7 @@ def up(
     from cellwave.releases.build import build_release
 
     context = here()
-    release = context.store.get(wanted) if wanted else build_release(context.project, None)
+    release = context.store.get(wanted) if wanted else build_release(context.project, None, report=say)
     deploy_cell(context, cell, release.digest)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellwave.deploy.attempt import Attempt
-from cellwave.toolchain.program import ProgramServer, serve
+from cellwave.toolchain.language_host import ProgramServer, serve
 
 POLL = 0.1  # seconds between two looks at whether an abort was asked for
 GRACE = 20.0  # seconds that an interrupted engine gets for the operations it has begun

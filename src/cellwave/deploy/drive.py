@@ -15,7 +15,9 @@ from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
+from cellwave.deploy.environments import ensure_environment
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.packages import find_packages
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
@@ -32,6 +34,7 @@ from cellwave.deploy.state import (
     locks_in,
     made_since,
 )
+from cellwave.errors import Unavailable
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.verify import verify_release
 from cellwave.toolchain.hosts import PYTHON
@@ -54,13 +57,15 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What a driver is told: the job, the engine's path and environment, the attempt's folder and held lock."""
+    """What a driver is told: the job, the engine's path and environment, the attempt's folder and held lock, and the
+    folder of cellwave's own files."""
 
     job: Job
     engine: str
     environment: Mapping[str, str]
     attempt: Attempt
     lock: int
+    home: Path
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ def drive(task: Task) -> Result:
         result = _run(_prepare(task))
     except OSError as error:
         result = Result(outcome="failed", reason=trouble_of(error))
+    except Unavailable as error:
+        result = Result(outcome="failed", reason=redact(str(error)), transient=True)
     except (Refused, YAMLError, ValueError, RuntimeError) as error:
         result = Result(outcome="failed", reason=redact(str(error)))
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
@@ -91,7 +98,7 @@ def drive(task: Task) -> Result:
 def _prepare(task: Task) -> Drive:
     task.attempt.begin(task.job)
     job = _private(task.job, task.attempt.work)
-    project, program = prepare_work(job, task.attempt.work)
+    project, program = prepare_work(job, task.attempt.work, task.home)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
     if "PULUMI_DEBUG_PROVIDERS" in environment:
         # The provider runs already: looking for its plugin to download would take seconds.
@@ -116,9 +123,9 @@ def _private(job: Job, work: Path) -> Job:
     return job.model_copy(update={"source": str(copy), "program": str(program)})
 
 
-def prepare_work(job: Job, work: Path) -> tuple[str, Path | None]:
-    """Give the engine a Pulumi.yaml (and the stack's settings) of its own; returns the project's name and the program
-    (None: it is of a language that the engine runs by its own host)."""
+def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None]:
+    """Give the engine a Pulumi.yaml (and the stack's settings) of its own, and the program its packages; returns the
+    project's name and the program (None: it is of a language that the engine runs by its own host)."""
     source = Path(job.program)
     project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
@@ -126,12 +133,25 @@ def prepare_work(job: Job, work: Path) -> tuple[str, Path | None]:
     project.pop("stackConfigDir", None)
     if isinstance(project.get("config"), str):  # the older name of that
         del project["config"]
+    if job.operation != "destroy":
+        _provide_packages(project, source, home)
     # As YAML, not JSON: a program in YAML may hold dates.
     YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
     own = configured(settings)
     if whole := _configuration(job, own.get("config") or {}, settings.name):
         (work / f"Pulumi.{job.stack}.yaml").write_text(json.dumps({**own, "config": whole}))
     return project["name"], program if runtime_of(project) == PYTHON else None
+
+
+def _provide_packages(project: dict[str, Any], source: Path, home: Path) -> None:
+    """Have the program run with the packages of its lock, or with cellwave's own when it has none."""
+    packages = find_packages(source, project)
+    environment = ensure_environment(home, packages, lambda line: None) if packages else None
+    if runtime_of(project) == PYTHON:
+        options = {"virtualenv": str(environment)} if environment else {}
+        project["runtime"] = {"name": PYTHON, "options": options}
+    elif packages and environment and not (modules := packages.folder / "node_modules").exists():
+        modules.symlink_to(environment / "node_modules")
 
 
 def _configuration(job: Job, own: dict[str, Any], file: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class PulumiDeployer:
         # Language hosts of the project's own are found by the engine on PATH.
         path = f"{environment.get('PATH', os.defpath)}:{project.bin}"
         self._environment = {**environment, "PATH": path}
-        self._warm = WarmProcess(project.home / "pycache")
+        self._warm = WarmProcess(project.home)
         self._warm.start()
 
     def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:

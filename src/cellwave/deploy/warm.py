@@ -36,8 +36,8 @@ LINE = 1 << 20
 class WarmProcess:
     """The worker's side: starts the process when there is none, and hands it jobs."""
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -82,7 +82,7 @@ class WarmProcess:
             mine, theirs = socket.socketpair()
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "cellwave.deploy.warm", str(self._cache)],
+                    [sys.executable, "-P", "-m", "cellwave.deploy.warm", str(self._home)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
@@ -105,7 +105,7 @@ def main() -> None:
         # Pulumi's packages load at the first use of an attribute.
         hasattr(import_module(name), "__all__")
     # Compiled programs are kept apart: a release's folder holds what was released and nothing else.
-    sys.pycache_prefix, sys.dont_write_bytecode = sys.argv[1], False
+    sys.pycache_prefix, sys.dont_write_bytecode = str(Path(sys.argv[1], "pycache")), False
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=0)
@@ -140,7 +140,7 @@ def _be_driver(order: dict[str, object], control: socket.socket, connection: int
         environment = dict(order["environment"])  # type: ignore[call-overload]
         os.environ.clear()
         os.environ.update(environment)
-        result = drive(Task(job, str(order["engine"]), environment, attempt, lock))
+        result = drive(Task(job, str(order["engine"]), environment, attempt, lock, Path(sys.argv[1])))
         with contextlib.suppress(OSError):  # a full disk: the result still reaches whoever waits
             attempt.finish(result)
         with contextlib.suppress(OSError):

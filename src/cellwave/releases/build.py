@@ -17,6 +17,7 @@ from cellwave.fleet.yamlfile import read
 from cellwave.project import Project
 from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
+from cellwave.releases.locks import lock_packages
 from cellwave.releases.model import Release
 from cellwave.releases.open import open_store
 from cellwave.releases.programs import check_programs_here
@@ -33,11 +34,12 @@ def build_release(
     store: ReleaseStore | None = None,
     *,
     left_out: Callable[[str, str], None] = lambda path, why: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Release:
     """Freeze what every service includes, with cells/ and waves.yaml, and put it into the project's store.
 
     Without a version it is named by its content, `tree-<digest>`. `left_out` is told each path below what the
-    services include that is not of the release, and why.
+    services include that is not of the release, and why; `report`, what takes long.
 
     Building again is idempotent. BadInput: a fleet or strategy that doesn't hold, a path that isn't there, or
     a version that names other content already. Unavailable: no disk space. Nothing is changed then.
@@ -53,6 +55,8 @@ def build_release(
     paths = {*texts, "waves.yaml"}.union(*(_collect(selection, service, places) for service in services))
     check_programs_here(project, project.root, services)
     paths |= _settings(project.root, fleet)
+    for program in dict.fromkeys(service.program for service in services):
+        paths |= lock_packages(project, program, selection, report)
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}

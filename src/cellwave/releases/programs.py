@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from cellwave.deploy.packages import NoLock, find_packages
 from cellwave.deploy.settings import project_file, runtime_of
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
@@ -46,6 +47,10 @@ def _check(root: Path, program: str, has_host: HasHost) -> None:
     name = runtime_of(project)
     if not isinstance(name, str) or not name:
         raise bad("runtime", "it names no runtime", "runtime: python, or another language's")
+    try:
+        find_packages(folder, project)
+    except NoLock as error:
+        raise bad("runtime", error.found, error.expected) from None
     if name != PYTHON:
         if not has_host(name):
             found = f"a {name} program, but there is no {PREFIX}{name} here"
