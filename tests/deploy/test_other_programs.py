@@ -82,6 +82,15 @@ def queues(where: tuple[str, str], stack: str) -> list[str]:
     return sorted(url.rsplit("/", 1)[-1] for url in urls if name in url)
 
 
+def stand_in(folder: Path, language: str) -> Path:
+    """A folder for PATH with a host for a language that has none here: it runs the __main__.py beside Pulumi.yaml."""
+    host = folder / "bin" / f"pulumi-language-{language}"
+    host.parent.mkdir()
+    host.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cellwave.toolchain.language_host "$@"\n')
+    host.chmod(0o755)
+    return host.parent
+
+
 @pytest.fixture
 def deployer(engine_world: RealWorld) -> Deployer:
     """The engine's."""
@@ -166,11 +175,7 @@ def test_settings_of_the_stack_that_contradict_the_cell_are_refused(
 
 def test_a_language_that_has_a_host_is_run_by_it(engine_world: RealWorld, tmp_path: Path) -> None:
     """The engine starts `pulumi-language-go` from PATH with the program's folder; here a stand-in takes its place."""
-    host = tmp_path / "bin" / "pulumi-language-go"
-    host.parent.mkdir()
-    host.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m cellwave.toolchain.language_host "$@"\n')
-    host.chmod(0o755)
-    deployer = engine_world.restarted(PATH=f"{host.parent}:{os.environ['PATH']}")
+    deployer = engine_world.restarted(PATH=f"{stand_in(tmp_path, 'go')}:{os.environ['PATH']}")
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text("name: other\nruntime: go\n")

@@ -18,7 +18,8 @@ def gc(
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Remove what ended rollouts leave behind: folders of attempts with their logs, and rows of the database.
+    """Remove what ended rollouts leave behind: folders of attempts with their logs, and rows of the database; and
+    environments of programs that no deployment has used for 30 days.
 
     The journal, the list of rollouts and what runs stay. A worker does the same by itself, and keeps 20.
 
@@ -28,7 +29,10 @@ def gc(
 
     context = here()
     gone = collect(context.project.home, context.records, context.project.database_url, keep)
-    removed = f"{gone.attempts} attempts ({gone.bytes / 2**20:.1f} MiB), {gone.workflows} workflows, {gone.rows} rows"
+    removed = (
+        f"{gone.attempts} attempts ({gone.bytes / 2**20:.1f} MiB), {gone.environments} environments, "
+        f"{gone.workflows} workflows, {gone.rows} rows"
+    )
     context.records.note(str(uuid.uuid4()), Note(kind="collected", text=removed, actor=whoami()))
     context.records.compact()
     if as_json:

@@ -29,7 +29,8 @@ KILL_AFTER = 10.0  # seconds after the second interrupt
 class Launch:
     """What a command needs: the engine, its environment, the attempt's folder and the program to serve.
 
-    `program` is None when the engine runs it by a language host of its own.
+    `program` is None when the engine runs it by a language host of its own, `virtualenv` when it has no packages of
+    its own.
     """
 
     engine: str
@@ -37,6 +38,7 @@ class Launch:
     attempt: Attempt
     lock: int
     program: Path | None
+    virtualenv: Path | None
     source: Path
 
 
@@ -148,7 +150,8 @@ def _be_host(launch: Launch, program: Path, gone: int, tell: int) -> None:
     os.dup2(output, 2)
     folder = program if program.is_dir() else program.parent
     os.chdir(folder)
-    _server, port = serve(ProgramServer(root=launch.source, program=program))
+    host = ProgramServer(root=launch.source, program=program, virtualenv=launch.virtualenv)
+    _server, port = serve(host)
     os.write(tell, str(port).encode())
     os.close(tell)
     # Nobody writes: the end of the file means that the engine and its plugins are gone.

@@ -98,12 +98,12 @@ def drive(task: Task) -> Result:
 def _prepare(task: Task) -> Drive:
     task.attempt.begin(task.job)
     job = _private(task.job, task.attempt.work)
-    project, program = prepare_work(job, task.attempt.work, task.home)
+    project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
     if "PULUMI_DEBUG_PROVIDERS" in environment:
         # The provider runs already: looking for its plugin to download would take seconds.
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    launch = Launch(task.engine, environment, task.attempt, task.lock, program, Path(job.source))
+    launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, Path(job.source))
     return Drive(job, launch, directory_of(environment, project, job.stack))
 
 
@@ -123,35 +123,31 @@ def _private(job: Job, work: Path) -> Job:
     return job.model_copy(update={"source": str(copy), "program": str(program)})
 
 
-def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None]:
-    """Give the engine a Pulumi.yaml (and the stack's settings) of its own, and the program its packages; returns the
-    project's name and the program (None: it is of a language that the engine runs by its own host)."""
+def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None, Path | None]:
+    """Give the engine a Pulumi.yaml (and the stack's settings) of its own, and the program its packages.
+
+    Returns the project's name, the program (None: it is of a language that the engine runs by its own host), and the
+    virtual environment to run it by (None: cellwave's own).
+    """
     source = Path(job.program)
     project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
     settings = settings_file(source, job.stack)
+    packages = find_packages(source, project) if job.operation != "destroy" else None
+    made = ensure_environment(home, packages, lambda line: None) if packages else None
     project.pop("stackConfigDir", None)
     if isinstance(project.get("config"), str):  # the older name of that
         del project["config"]
-    if job.operation != "destroy":
-        _provide_packages(project, source, home)
     # As YAML, not JSON: a program in YAML may hold dates.
     YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
     own = configured(settings)
     if whole := _configuration(job, own.get("config") or {}, settings.name):
         (work / f"Pulumi.{job.stack}.yaml").write_text(json.dumps({**own, "config": whole}))
-    return project["name"], program if runtime_of(project) == PYTHON else None
-
-
-def _provide_packages(project: dict[str, Any], source: Path, home: Path) -> None:
-    """Have the program run with the packages of its lock, or with cellwave's own when it has none."""
-    packages = find_packages(source, project)
-    environment = ensure_environment(home, packages, lambda line: None) if packages else None
     if runtime_of(project) == PYTHON:
-        options = {"virtualenv": str(environment)} if environment else {}
-        project["runtime"] = {"name": PYTHON, "options": options}
-    elif packages and environment and not (modules := packages.folder / "node_modules").exists():
-        modules.symlink_to(environment / "node_modules")
+        return project["name"], program, made
+    if packages and made and not (modules := packages.folder / "node_modules").exists():
+        modules.symlink_to(made / "node_modules")
+    return project["name"], None, None
 
 
 def _configuration(job: Job, own: dict[str, Any], file: str) -> dict[str, Any]:

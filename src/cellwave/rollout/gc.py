@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from dbos import DBOSClient
 
 from cellwave.deploy.attempt import attempts_in
+from cellwave.deploy.environments import sweep
 from cellwave.frozen import Frozen
 from cellwave.rollout.records import Records
 
@@ -20,10 +22,12 @@ AT_ONCE = 500  # a database takes so many values in one statement
 
 
 class Collected(Frozen):
-    """What was removed: folders of attempts, their bytes, rows of our own tables, workflows of DBOS."""
+    """What was removed: folders of attempts, their bytes, programs' environments that nobody used for long, rows of our
+    own tables, workflows of DBOS."""
 
     attempts: int
     bytes: int
+    environments: int
     rows: int
     workflows: int
 
@@ -35,7 +39,11 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
     dead = litter({name: attempt.touched_at for name, attempt in folders.items()}, over, keep)
     sizes = [size for name in dead if (size := folders[name].remove()) is not None]
     return Collected(
-        attempts=len(sizes), bytes=sum(sizes), rows=records.sweep(over), workflows=_forget(records, url, over)
+        attempts=len(sizes),
+        bytes=sum(sizes),
+        environments=sweep(home, time.time()),
+        rows=records.sweep(over),
+        workflows=_forget(records, url, over),
     )
 
 

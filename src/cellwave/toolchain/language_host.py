@@ -43,15 +43,22 @@ class ProgramServer(LanguageServer):
     `engine_address` is what the engine handed over as an argument (None: it comes with each Run request).
     `root` is the folder whose `src` programs import from (None: the one with the request's Pulumi.yaml).
     `program` is the folder or file to run (None: what the request names).
+    `virtualenv` is the environment that runs it (None: the one that the request's Pulumi.yaml names, or this one).
     """
 
     def __init__(
-        self, engine_address: str | None = None, *, root: Path | None = None, program: Path | None = None
+        self,
+        engine_address: str | None = None,
+        *,
+        root: Path | None = None,
+        program: Path | None = None,
+        virtualenv: Path | None = None,
     ) -> None:
         super().__init__(lambda: None)
         self._engine_address = engine_address
         self._root = root
         self._program = program
+        self._virtualenv = virtualenv
 
     def Handshake(
         self, request: language_pb2.LanguageHandshakeRequest, context: grpc.ServicerContext
@@ -73,10 +80,10 @@ class ProgramServer(LanguageServer):
         if self._engine_address:
             del request.args[:]
             request.args.append(self._engine_address)
-        environment = _environment(root, dict(request.info.options))
-        if environment is None or environment.resolve() == Path(sys.prefix).resolve():
+        virtualenv = self._virtualenv or _virtualenv(root, dict(request.info.options))
+        if virtualenv is None or virtualenv.resolve() == Path(sys.prefix).resolve():
             return run_here(request, program, root)
-        return _run_elsewhere(environment, request, program, root)
+        return _run_elsewhere(virtualenv, request, program, root)
 
 
 def run_here(request: language_pb2.RunRequest, program: Path, root: Path) -> language_pb2.RunResponse:
@@ -89,19 +96,19 @@ def run_here(request: language_pb2.RunRequest, program: Path, root: Path) -> lan
     return response
 
 
-def _environment(root: Path, options: dict[str, object]) -> Path | None:
+def _virtualenv(root: Path, options: dict[str, object]) -> Path | None:
     """The virtual environment that Pulumi.yaml names, or its toolchain makes; None when there is no word of one."""
     name = options.get("virtualenv") or (".venv" if options.get("toolchain") == "uv" else "")
     return root / str(name) if name else None
 
 
 def _run_elsewhere(
-    environment: Path, request: language_pb2.RunRequest, program: Path, root: Path
+    virtualenv: Path, request: language_pb2.RunRequest, program: Path, root: Path
 ) -> language_pb2.RunResponse:
     """Run a program by another environment's Python, a child of this process."""
-    python = environment / "bin" / "python"
+    python = virtualenv / "bin" / "python"
     if not python.exists():
-        error = f"Pulumi.yaml names the virtual environment {environment}, and there is no bin/python in it"
+        error = f"Pulumi.yaml names the virtual environment {virtualenv}, and there is no bin/python in it"
         return language_pb2.RunResponse(error=error)
     command = [str(python), "-c", ELSEWHERE, __file__, RUN, str(program), str(root)]
     ended = subprocess.run(command, input=request.SerializeToString(), check=False).returncode
