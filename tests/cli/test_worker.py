@@ -123,7 +123,7 @@ def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run
         (open_attempt(Project(project).home, f"{name}:c.app:forward:1").folder / "engine.log").write_text("x")
     gone = json.loads(run("gc", "--json").out)
     assert gone == {"attempts": 1, "bytes": 1, "environments": 0, "rows": 0, "workflows": 0}
-    assert run("gc").out == "removed: 0 attempts (0.0 MiB), 0 workflows, 0 rows\n"
+    assert run("gc").out == "removed: 0 attempts (0.0 MiB), 0 environments, 0 workflows, 0 rows\n"
     assert run("gc", "--keep", "0").code == 2
     assert len(records.rollouts()) == 2
     assert [(e.kind, e.actor) for e in records.journal()] == [("collected", "ann")] * 2
