@@ -97,6 +97,6 @@ def test_a_deployment_has_what_a_literal_up_would_read(
     write(source / file, PROJECT | said)
     write(settings_file(source, STACK), {"config": {"jobs:colour": "green"}})
     job = Job(attempt="a", stack=STACK, operation="up", program=str(source), source=str(source))
-    assert prepare_work(job, work) == ("jobs", None)
+    assert prepare_work(job, work, tmp_path) == ("jobs", None, None)
     assert project_of(work) == PROJECT | {"main": str(source)}
     assert configured(settings_file(work, STACK)) == {"config": {"jobs:colour": "green"}}
