@@ -27,6 +27,17 @@ text = "hello"
 greeting = aws.ssm.Parameter("greeting", name=f"/{cell}/greeting", type="String", value=text)
 pulumi.export("greeting", greeting.value)
 '''
+YAML = """name: hello
+runtime: yaml
+variables:
+  parts: {fn::split: [".", "${pulumi.stack}"]}
+resources:
+  greeting:
+    type: aws:ssm:Parameter
+    properties: {name: "/${parts[0]}/greeting", type: String, value: hello}
+outputs:
+  greeting: ${greeting.value}
+"""
 CELLS = {"one": ("300000000001", "eu-west-1"), "two": ("300000000002", "us-west-2")}
 FILES = {
     "hello/Pulumi.yaml": "name: hello\nruntime: python\n",
@@ -94,19 +105,20 @@ def greeting(story: Story, cell: str) -> str:
     return str(client.get_parameter(Name=f"/{cell}/greeting")["Parameter"]["Value"])
 
 
+def literal_up(story: Story) -> None:
+    """Deploy the service into cell two by Pulumi's own command line."""
+    story.run("config", "write", "two")
+    folder = str(story.project.root / "hello")
+    pulumi = [str(story.project.bin / "pulumi"), "--non-interactive", "--cwd", folder]
+    for arguments in (["stack", "init", "two.hello"], ["up", "--yes", "--stack", "two.hello"]):
+        environment = {**story.environment, **server.environment(story.project)}
+        subprocess.run([*pulumi, *arguments], env=environment, check=True, capture_output=True)
+    assert greeting(story, "two") == "hello"
+
+
 def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Story) -> None:
     """`config write` gives Pulumi's own command line the cell's place; `down` leaves nothing, and says so twice."""
-    hello.run("config", "write", "two")
-    pulumi = [
-        str(hello.project.bin / "pulumi"),
-        "--non-interactive",
-        "--cwd",
-        str(hello.project.root / "hello"),
-    ]
-    for arguments in (["stack", "init", "two.hello"], ["up", "--yes", "--stack", "two.hello"]):
-        environment = {**hello.environment, **server.environment(hello.project)}
-        subprocess.run([*pulumi, *arguments], env=environment, check=True, capture_output=True)
-    assert greeting(hello, "two") == "hello"
+    literal_up(hello)
     program = hello.project.root / "hello" / "__main__.py"
     bad = 'if cell == "two":\n    aws.ssm.Parameter("bad", name="", type="String", value=text)\n'
     program.write_text(PROGRAM + bad)
@@ -164,6 +176,36 @@ def test_another_teams_service_is_planned_rolled_out_and_rolled_back(hello: Stor
     assert "broken on purpose" in out
     assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
     assert "rollback" in hello.run("journal", "show", "v2-1")
+
+
+@pytest.mark.usefixtures("yaml_host")
+def test_a_service_in_yaml_is_deployed_in_every_way(hello: Story) -> None:
+    """By a literal `pulumi up`, by `cellwave up`, and by rollouts, of which one is taken back and one undoes itself."""
+    root = hello.project.root
+    program, waves = root / "hello" / "Pulumi.yaml", root / "waves.yaml"
+    (root / "hello" / "__main__.py").unlink()
+    program.write_text(YAML)
+    literal_up(hello)
+    assert "one.hello" in hello.run("up", "one")
+    assert greeting(hello, "one") == "hello"
+
+    hello.run("release", "build", "--version", "v1")
+    hello.run("rollout", "start", "v1")
+    edit(waves, "cells: [two]", "cells: [two], approve: true")
+    edit(program, "value: hello", "value: good day")
+    hello.run("release", "build", "--version", "v2")
+    hello.run("rollout", "start", "v2", code=4)
+    assert (greeting(hello, "one"), greeting(hello, "two")) == ("good day", "hello")
+    hello.run("rollout", "rollback", "-m", "too formal", code=3)
+    assert greeting(hello, "one") == "hello"
+
+    edit(program, "value: good day", "valeu: good evening")
+    hello.run("release", "build", "--version", "v3")
+    out = hello.run("rollout", "start", "v3", code=3)
+    assert "Property valeu does not exist" in out
+    assert "Pulumi.yaml line 8" in out
+    assert versions(hello) == {"one": "v1", "two": "v1"}
+    assert "2 deleted" in hello.run("down", "two", "--yes")
 
 
 def versions(story: Story) -> dict[str, str | None]:
