@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellwave.deploy.events import Diagnostic
-from cellwave.deploy.reasons import is_transient, reason_of, redact
+from cellwave.deploy.reasons import is_transient, may_pass, reason_of, redact
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
@@ -95,6 +95,47 @@ def test_secrets_are_not_told(text: str) -> None:
 def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
     """Throttling, credentials that ran out, quotas and broken connections are worth one more try."""
     assert is_transient(reason) is expected
+
+
+TRACE = (
+    'Traceback (most recent call last):\n  File "timed out.py", line 1\n    raise E("timed out")\n    ^^^^\n'
+)
+FILLER = "https response error, " * 100
+
+
+@pytest.mark.parametrize(
+    ("errors", "log"),
+    [
+        ([f"creating: {FILLER} ThrottlingException: Rate exceeded {FILLER}"], ""),
+        (["cause 1", "cause 2", "cause 3", "cause 4", "ExpiredToken: the token is expired"], ""),
+        (
+            [f"{TRACE}Error: {FILLER}\nSlowDown"],
+            "",
+        ),
+        ([], f"error: {FILLER} connection reset by peer {FILLER}"),
+        ([], f"error: could not list bucket: it failed\n  {FILLER} SlowDown"),
+        (["write x: no space left on device"], ""),
+    ],
+)
+def test_all_that_was_said_decides_whether_one_more_try_may_help(errors: list[str], log: str) -> None:
+    """Not what is left of it in the reason, where only so many causes and characters have room."""
+    assert may_pass([Diagnostic("", text) for text in errors], log)
+
+
+@pytest.mark.parametrize(
+    ("errors", "log"),
+    [
+        (["AccessDenied: not allowed"], "warning: a look at the newest version timed out"),
+        (
+            [f"{TRACE}E: no such cell"],
+            "",
+        ),
+        (["update failed"], "error: something new"),
+    ],
+)
+def test_what_is_no_part_of_an_error_helps_no_try(errors: list[str], log: str) -> None:
+    """The engine's warnings beside it, the lines of code that a traceback quotes."""
+    assert not may_pass([Diagnostic("", text) for text in errors], log)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
+from unittest.mock import Mock
 
 import boto3
+import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from cellwave.fleet.model import AlarmSignal, HttpProof, ParameterProof, ProbeSignal
+from cellwave.health.aws import Clients
 from cellwave.health.http import HttpSource, Observer
 from cellwave.health.model import ProbeReading, Unreadable
 from cellwave.health.ports import Scope
@@ -90,10 +97,75 @@ def test_any_other_answer_proves_nothing(web: Web, status: int, body: str, why: 
     assert why in seen.reason
 
 
+class Lost(httpx.BaseTransport):
+    """A machine whose requests end like this."""
+
+    def __init__(self, error: Exception, cause: Exception | None = None) -> None:
+        self._error, self._cause = error, cause
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Fail."""
+        raise self._error from self._cause
+
+
+CONNECT = httpx.ConnectError("no")
+
+
+@pytest.mark.parametrize(
+    ("transport", "cause"),
+    [
+        (Lost(CONNECT, socket.gaierror(-2, "Name or service not known")), "way"),
+        (Lost(CONNECT, OSError(errno.ENETUNREACH, "Network is unreachable")), "way"),
+        (Lost(httpx.ProxyError("407")), "way"),
+        (Lost(CONNECT, ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")), "silence"),
+        (Lost(CONNECT, OSError(errno.EHOSTUNREACH, "No route to host")), "silence"),
+        (Lost(httpx.ConnectTimeout("timed out")), "silence"),
+        (Lost(httpx.ReadTimeout("timed out")), "silence"),
+        (Lost(httpx.RemoteProtocolError("what is this")), "silence"),
+    ],
+)
+def test_who_could_not_be_asked_is_told_from_who_did_not_answer(transport: Lost, cause: str) -> None:
+    """Without a name, a network or a proxy no request has gone as far as to the deployment."""
+    seen = Observer(client=httpx.Client(transport=transport)).digest(HttpProof(http="http://x/"), SCOPE)
+    assert isinstance(seen, Unreadable)
+    assert seen.cause == cause
+
+
+def refusing(error: Exception) -> Clients:
+    """Clients whose SSM gives this error."""
+
+    class Refusing(Clients):
+        def ssm(self, scope: Scope) -> Any:
+            return Mock(get_parameter=Mock(side_effect=error))
+
+    return Refusing()
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ClientError({"Error": {"Code": "ParameterNotFound"}}, "GetParameter"), "signal"),
+        (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "GetParameter"), "way"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameter"), "way"),
+        (NoCredentialsError(), "way"),
+        (EndpointConnectionError(endpoint_url="https://ssm"), "way"),
+        (ParamValidationError(report="Name"), "signal"),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_told_from_one_that_can_not_be_asked_for(
+    error: Exception, cause: str
+) -> None:
+    """Credentials, throttling and connections are not the release's."""
+    seen = Observer(clients=refusing(error)).digest(ParameterProof(parameter="/x"), SCOPE)
+    assert isinstance(seen, Unreadable)
+    assert seen.cause == cause
+
+
 def test_a_deployment_that_does_not_answer_proves_nothing() -> None:
     """A refused connection is unreadable, and so is a stack without the output."""
     seen = Observer().digest(HttpProof(http="http://127.0.0.1:9/healthz"), SCOPE)
     assert isinstance(seen, Unreadable)
+    assert seen.cause == "silence"
     assert isinstance(Observer().digest(HttpProof(http="{outputs[url]}"), SCOPE), Unreadable)
 
 

@@ -69,7 +69,7 @@ class World:
         """Deployments asked for."""
         return [effect for effect in self.take(Deploy) if isinstance(effect, Deploy)]
 
-    def end(self, deploy: Deploy, *, ok: bool = True, transient: bool = False) -> None:
+    def end(self, deploy: Deploy, *, ok: bool = True, transient: bool = False, refused: bool = False) -> None:
         """Let a deployment end."""
         self.now += 1
         self.feed(
@@ -80,6 +80,7 @@ class World:
                 back=deploy.back,
                 converged=ok,
                 transient=transient,
+                refused=refused,
                 reason="" if ok else "AccessDenied: no",
             )
         )
@@ -433,6 +434,22 @@ def test_a_rollback_is_never_rolled_back_and_names_what_is_stuck() -> None:
             tried += bad
             world.end(deploy, ok=not bad)
     assert tried == BACK_ATTEMPTS
+    assert world.state.outcome == "failed"
+    assert "a.query" in world.state.reason
+
+
+def test_what_is_refused_on_the_way_back_is_not_tried_again() -> None:
+    """A removal that would take data along, or what was there before, is refused however often it is asked for."""
+    world = World(plan([["a"], ["b"]], previous=None))
+    world.passed_check()
+    world.run_all()
+    world.order("rollback")
+    tried = []
+    while deploys := world.deploys():
+        for deploy in deploys:
+            tried.append(deploy.step.deployment)
+            world.end(deploy, ok=deploy.step.deployment != "a.query", refused=True)
+    assert tried.count("a.query") == 1
     assert world.state.outcome == "failed"
     assert "a.query" in world.state.reason
 

@@ -8,6 +8,7 @@ import typer
 
 from cellwave.cli.context import here
 from cellwave.cli.show import console, row, table, tell_json
+from cellwave.releases.store import versions_of
 
 
 def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -18,7 +19,10 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     context = here()
     fleet, _ = context.configuration()
     releases = context.store.list()
-    versions = {r.digest: r.version + (" (held)" if context.store.held(r.digest) else "") for r in releases}
+    versions = {
+        digest: " = ".join(versions_of(digest, releases)) + (" (held)" if context.store.held(digest) else "")
+        for digest in {release.digest for release in releases}
+    }
     running, leases = context.stacks(), context.records.leases()
     rows: list[dict[str, Any]] = []
     for cell in fleet.every_cell:

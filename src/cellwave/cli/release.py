@@ -10,7 +10,7 @@ from cellwave.cli.context import here, whoami
 from cellwave.cli.show import console, row, say, table, tell, tell_json
 from cellwave.errors import CellwaveError
 from cellwave.releases.model import Release
-from cellwave.releases.store import ReleaseStore
+from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note
 
@@ -61,7 +61,7 @@ def build(
 
 def _same(store: ReleaseStore, release: Release) -> list[str]:
     """The other versions that name the same content."""
-    return [r.version for r in store.list() if r.digest == release.digest and r.version != release.version]
+    return [version for version in versions_of(release.digest, store.list()) if version != release.version]
 
 
 @app.command("list")
@@ -76,14 +76,19 @@ def list_releases(as_json: Json = False) -> None:
     if as_json:
         tell_json(
             [
-                {"version": r.version, "digest": r.digest, "held": held.reason if held else None}
+                {
+                    "version": r.version,
+                    "digest": r.digest,
+                    "same_as": [v for v in versions_of(r.digest, known) if v != r.version],
+                    "held": held.reason if held else None,
+                }
                 for r, held in rows
             ]
         )
         return
     shown = table("release", "digest", "same content as", "held")
     for item, held in rows:
-        same = [r.version for r in known if r.digest == item.digest and r.version != item.version]
+        same = [version for version in versions_of(item.digest, known) if version != item.version]
         text = f"by {held.by}: {held.reason}" if held else ""
         row(shown, item.version, item.digest[:12], ", ".join(same), text)
     console().print(shown)
@@ -116,5 +121,10 @@ def unhold(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
         tell(f"{', '.join(same)}: the same content, held no more either")
     context.records.note(
         f"unhold/{release.digest}/{len(context.records.journal())}",
-        Note(kind="unheld", text=release.digest, actor=whoami(), subject=release.version),
+        Note(
+            kind="unheld",
+            text=f"{release.digest}: {', '.join(versions_of(release.digest, context.store.list()))}",
+            actor=whoami(),
+            subject=release.version,
+        ),
     )

@@ -19,6 +19,7 @@ from cellwave.cli.plan import plan_for, table_of
 from cellwave.cli.show import console, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
 from cellwave.errors import BadInput, CellwaveError, Unavailable
+from cellwave.releases.store import versions_of
 from cellwave.rollout.records import RolloutRow, refuse_taken
 from cellwave.rollout.state import Action, Commanded, first_state, remains, reverse_state
 from cellwave.rollout.worker import ensure_worker
@@ -62,9 +63,11 @@ def begin(context: Context, wanted: str, cells: Collection[str] | None = None) -
     context.ready()
     release = context.store.get(wanted)
     if held := context.store.held(release.digest):
+        others = [v for v in versions_of(release.digest, context.store.list()) if v != release.version]
+        same = f", as {', '.join(others)} is: the same content" if others else ""
         raise BadInput(
             f"release {release.version}",
-            f"it is held by {held.by}: {held.reason}",
+            f"it is held by {held.by}{same}: {held.reason}",
             f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
         )
     plan = plan_for(context, release, cells)

@@ -20,7 +20,7 @@ from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, re
 from cellwave.deploy.packages import find_packages
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.reasons import clean, is_transient, reason_of, redact, trouble_of
+from cellwave.deploy.reasons import clean, is_transient, may_pass, reason_of, redact, trouble_of
 from cellwave.deploy.repair import Refused, mend
 from cellwave.deploy.settings import configured, project_of, runtime_of, settings_file
 from cellwave.deploy.state import (
@@ -87,11 +87,12 @@ def drive(task: Task) -> Result:
     try:
         result = _run(_prepare(task))
     except OSError as error:
-        result = Result(outcome="failed", reason=trouble_of(error))
+        result = Result(outcome="failed", reason=trouble_of(error), transient=True)
     except Unavailable as error:
         result = Result(outcome="failed", reason=redact(str(error)), transient=True)
     except (Refused, YAMLError, ValueError, RuntimeError) as error:
-        result = Result(outcome="failed", reason=redact(str(error)))
+        said = str(error)
+        result = Result(outcome="failed", reason=redact(said), transient=is_transient(said))
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
 
 
@@ -344,7 +345,7 @@ def _check(at: Drive, ended: Ended) -> None:
     story = read_story(at.launch.attempt.events)
     outcome: Outcome = "aborted" if ended.aborted else "failed"
     reason = "interrupted on request" if ended.aborted else reason_of(story.errors, log)
-    transient = outcome == "failed" and is_transient(reason)
+    transient = outcome == "failed" and may_pass(story.errors, log)
     raise _Stopped(
         Result(
             outcome=outcome,

@@ -69,9 +69,8 @@ class PulumiDeployer:
                 if found.outcome == "succeeded":
                     attempt.tidy()
                 return found
-        return Result(
-            outcome="failed", reason="the process that runs the deployment was killed again and again"
-        )
+        reason = "the process that runs the deployment was killed again and again"
+        return Result(outcome="failed", reason=reason, transient=True)
 
 
 class _Watch:

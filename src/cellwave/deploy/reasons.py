@@ -11,17 +11,17 @@ from cellwave.deploy.events import Diagnostic, name_of
 
 LONGEST = 600  # characters of one cause
 
-# Worth one more try: throttling, credentials that ran out, a quota, a connection that broke.
+FULL_DISK = "no space left on device"
+# Worth one more try: throttling, credentials that ran out, a quota, a connection that broke, this machine's full disk.
 TRANSIENT = re.compile(
     r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ProvisionedThroughputExceeded|Rate exceeded"
     r"|ExpiredToken|RequestExpired|InvalidClientTokenId|UnrecognizedClient|AssumeRole"
     r"|(?:expired|invalid|no valid|unable to locate) credentials"
     r"|LimitExceeded|QuotaExceeded|ServiceUnavailable|InternalFailure|InternalError"
     r"|connection re(?:fused|set)|Connection(?:Reset|Refused|Closed)Error|EndpointConnectionError"
-    r"|timed out|i/o timeout|TimeoutError|RequestTimeout|temporarily unavailable",
+    rf"|timed out|i/o timeout|TimeoutError|RequestTimeout|temporarily unavailable|{FULL_DISK}",
     re.IGNORECASE,
 )
-FULL_DISK = "no space left on device"
 ENGINE_TROUBLE = (
     (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong"),
     (FULL_DISK, "the disk is full"),
@@ -32,6 +32,9 @@ ENGINE_TROUBLE = (
         "the state backend can't be used",
     ),
 )
+FRAME = re.compile(
+    r'^ +File "[^\n]*(?:\n +[^\n]*)*', re.MULTILINE
+)  # of a Python traceback, with its line of code
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
 SECRET = re.compile(
@@ -59,9 +62,18 @@ def trouble_of(error: OSError) -> str:
     return f"the disk is full: {error}" if full else f"{type(error).__name__}: {error}"
 
 
-def is_transient(reason: str) -> bool:
+def is_transient(text: str) -> bool:
     """Whether one more try may help."""
-    return TRANSIENT.search(reason) is not None
+    return TRANSIENT.search(text) is not None
+
+
+def may_pass(errors: Sequence[Diagnostic], log: str) -> bool:
+    """Whether one more try may help a run that told this: judged by all of it, not by what is left of it in a reason.
+
+    The lines of code that a traceback quotes are none of it.
+    """
+    said = [text for error in errors if (text := _message(error))]
+    return any(is_transient(FRAME.sub("", text)) for text in said or [clean(log)])
 
 
 def redact(text: str) -> str:
@@ -74,14 +86,19 @@ def clean(text: str) -> str:
     return ANSI.sub("", text)
 
 
-def _sentence(error: Diagnostic) -> str:
+def _message(error: Diagnostic) -> str:
+    """All that an error says, without what is told of it anyway; empty when that is nothing."""
     message = clean(error.message).strip()
     message = re.sub(r"^error: ", "", message)
-    message = re.sub(r"^\S+ resource '[^']*': ", "", message)  # the name is told already
-    if NOISE.match(message):
-        return ""
-    message = _last_of_traceback(message)
+    message = re.sub(r"^\S+ resource '[^']*': ", "", message)
+    return "" if NOISE.match(message) else message
+
+
+def _sentence(error: Diagnostic) -> str:
+    message = _last_of_traceback(_message(error))
     message = _short(redact(re.sub(r"\s+", " ", message)))
+    if not message:
+        return ""
     about = name_of(error.urn) if error.urn and "pulumi:pulumi:Stack" not in error.urn else ""
     return f"{about}: {message}" if about else message
 

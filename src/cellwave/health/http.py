@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from functools import cache
-from typing import assert_never
+from typing import Literal, assert_never
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from cellwave.deploy.reasons import is_transient
 from cellwave.errors import BadInput
 from cellwave.fleet.model import (
     HttpProof,
@@ -89,7 +92,8 @@ def _from_http(proof: HttpProof, client: httpx.Client) -> str | Unreadable:
     try:
         answer = client.get(proof.http)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Unreadable(reason=f"{proof.http} did not answer: {error or type(error).__name__}")
+        told = f"{proof.http} did not answer: {error or type(error).__name__}"
+        return Unreadable(reason=told, cause=_cause(error))
     if answer.status_code != 200:
         return Unreadable(reason=f"{proof.http} answers {answer.status_code}")
     try:
@@ -102,8 +106,21 @@ def _from_http(proof: HttpProof, client: httpx.Client) -> str | Unreadable:
     return digest
 
 
+def _cause(error: Exception) -> Literal["silence", "way"]:
+    """Whether a request never went as far as to the deployment: no name, no network, a proxy of this shell's."""
+    chain: BaseException | None = error
+    while chain is not None:
+        lost = isinstance(chain, OSError) and chain.errno in (errno.ENETUNREACH, errno.ENETDOWN)
+        if lost or isinstance(chain, (socket.gaierror, httpx.ProxyError)):
+            return "way"
+        chain = chain.__cause__ or chain.__context__
+    return "silence"
+
+
 def _from_parameter(proof: ParameterProof, scope: Scope, clients: Clients) -> str | Unreadable:
     try:
         return clients.ssm(scope).get_parameter(Name=proof.parameter)["Parameter"]["Value"]
     except (BotoCoreError, ClientError) as error:
-        return Unreadable(reason=f"parameter {proof.parameter} of {scope.cell}: {error}")
+        ours = not isinstance(error, (ClientError, ParamValidationError)) or is_transient(str(error))
+        told = f"parameter {proof.parameter} of {scope.cell}: {error}"
+        return Unreadable(reason=told, cause="way" if ours else "signal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from cellwave.frozen import Frozen
 
@@ -84,9 +85,11 @@ class ProbeReading(Frozen):
 
 
 class Unreadable(Frozen):
-    """The signal could not be read."""
+    """The signal could not be read: what was read is none ("signal"), whoever was asked gave no answer ("silence"), or
+    they could not even be asked, for want of a name, a way or a credential ("way")."""
 
     reason: str
+    cause: Literal["signal", "silence", "way"] = "signal"
 
 
 Reading = AlarmReading | SeriesReading | ProbeReading | Unreadable

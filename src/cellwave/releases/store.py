@@ -76,6 +76,11 @@ def choose(name: str, releases: Iterable[Release]) -> Release:
     return next(iter(matching.values()))
 
 
+def versions_of(digest: str, releases: Iterable[Release]) -> tuple[str, ...]:
+    """The versions that name this content: what is said or done to one of them, is to all. Pure."""
+    return tuple(release.version for release in releases if release.digest == digest)
+
+
 def refuse_other(old: Release, new: Release) -> None:
     """BadInput, saying what differs, unless both are the same content. Pure."""
     if old.digest == new.digest:

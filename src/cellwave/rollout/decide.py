@@ -82,6 +82,8 @@ def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
         text = f"{changes_in_words(event.changes, event.changed_outputs)} in {event.seconds:.1f} s"
         return turn.note("converged", text, subject=event.deployment)
     allowed = BACK_ATTEMPTS - 1 if event.back else leg.plan.retries if event.transient else 0
+    if event.refused:
+        allowed = 0
     if event.attempt <= allowed and (event.back or not state.condemned):
         turn = set_track(turn, event.deployment, "pending", event.at, reason=event.reason)
         return turn.note("retrying", event.reason, subject=event.deployment)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from cellwave.deploy.reasons import redact
 from cellwave.errors import CellwaveError
 from cellwave.frozen import Frozen, digest_of
 from cellwave.health.model import GateResult, Verdict
+from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records
 from cellwave.rollout.shell import Order, Shell, ended
@@ -168,11 +170,22 @@ def hold(shell: Shell, effect: Hold, rollout: str) -> None:
     """Hold a release, as far as the store can be reached: the way back does not wait for it."""
     try:
         shell.store.hold(effect.release, effect.reason, rollout)
-        note = Note(kind="held", text=effect.release)
+        note = Note(kind="held", text=f"{effect.release}{named(shell.store, effect.release)}")
     except (CellwaveError, OSError) as error:
         log.exception("a release could not be held", release=effect.release)
         note = Note(kind="not_held", text=f"{effect.release}: {error}")
     shell.records.note(f"{rollout}/hold", note, rollout=rollout)
+
+
+def named(store: ReleaseStore, digest: str) -> str:
+    """The versions whose content is held, as far as the store tells: a hold on one holds all."""
+    versions: tuple[str, ...] = ()
+    with suppress(CellwaveError, OSError):
+        versions = versions_of(digest, store.list())
+    if not versions:
+        return ""
+    first, *others = versions
+    return f": {first}" + (f", and {', '.join(others)}: the same content" if others else "")
 
 
 def step(name: str, kind: type[V], call: Callable[[], V], otherwise: Callable[[str], V]) -> V:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
@@ -14,7 +14,6 @@ from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.frozen import Frozen
 from cellwave.health.http import observe_digest
-from cellwave.health.model import Unreadable
 from cellwave.health.ports import Scope, SignalSource
 from cellwave.health.read import Watched, open_alarms, read_gates
 from cellwave.project import Project
@@ -22,14 +21,12 @@ from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
+from cellwave.rollout.proof import prove
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
 from cellwave.rollout.state import Checked, Deployed, Observed, State
 from cellwave.waves.model import Step
 
-PROOF_SECONDS = 45.0
-PROOF_LOOKS = 15  # a slow machine gets as many looks as a quick one gets seconds for,
-PROOF_LONGEST_SECONDS = 300.0  # within reason
 PROGRESS_EVERY = 0.3
 LOCKED_SECONDS = 60.0
 LOCK_POLL_SECONDS = 2.0
@@ -56,6 +53,7 @@ def ended(order: Order, result: Result) -> Deployed:
         converged=result.outcome == "succeeded",
         reason=result.reason or (result.outcome if result.outcome != "succeeded" else ""),
         transient=result.transient or result.outcome == "locked",
+        refused=result.outcome == "refused",
         outputs=result.outputs,
         changes=result.changes,
         changed_outputs=result.changed_outputs,
@@ -126,7 +124,7 @@ class Shell:
         return result
 
     def prove(self, order: Order, result: Result) -> Deployed:
-        """Look from outside until the expected digest is seen, for PROOF_SECONDS and PROOF_LOOKS at the most."""
+        """Look from outside until the expected digest is seen, as long as `proof` says."""
         step, event = order.step, ended(order, result)
         service = self.fleet(step.release).service(step.cell, step.service)
         if not event.converged or service.proof is None or step.removes:
@@ -135,17 +133,15 @@ class Shell:
         manifest = self.store.path(step.release) / MANIFEST
         expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
         self.records.set_progress(step.deployment, "proving that it converged", 0)
-        began, looks, scope = time.monotonic(), 1, self.scope(step, result.outputs)
-        while (seen := observe_digest(service.proof, scope)) != expected:
-            waited = time.monotonic() - began
-            over = waited > (PROOF_SECONDS if looks >= PROOF_LOOKS else PROOF_LONGEST_SECONDS)
-            if over or self.records.abort_asked(order.name):
-                saw = seen.reason if isinstance(seen, Unreadable) else f"it runs {seen[:12]}"
-                why = f"did not converge in {waited:.0f} s: expected {expected[:12]}, {saw}"
-                return event.model_copy(update={"converged": False, "reason": why, "at": time.time()})
-            time.sleep(0.1)
-            looks += 1
-        return event.model_copy(update={"at": time.time()})
+        missing = prove(
+            expected,
+            partial(observe_digest, service.proof, self.scope(step, result.outputs)),
+            aborted=lambda: self.records.abort_asked(order.name),
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
+        why = {"converged": False, **missing.model_dump()} if missing else {}
+        return event.model_copy(update={**why, "at": time.time()})
 
     def check(self, state: State) -> Checked:
         """What speaks against starting the current wave: a red alarm, a full disk."""

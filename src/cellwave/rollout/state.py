@@ -167,7 +167,10 @@ class Started(Frozen):
 
 
 class Deployed(Frozen):
-    """A deployment's attempt has ended; `converged` means the expected digest was seen from outside."""
+    """A deployment's attempt has ended; `converged` means the expected digest was seen from outside.
+
+    `refused`: nothing was changed, by a rule (data, what was there before, another place) that another try meets too.
+    """
 
     kind: Literal["deployed"] = "deployed"
     at: float
@@ -177,6 +180,7 @@ class Deployed(Frozen):
     converged: bool
     reason: str = ""
     transient: bool = False
+    refused: bool = False
     outputs: dict[str, str] = {}
     changes: dict[str, int] = {}
     changed_outputs: int = 0
