@@ -16,6 +16,7 @@ import pytest
 
 from audit.handlers.common import aws
 from audit.stacks import directory
+from cellwave.fleet.model import AlarmSignal
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
 
@@ -41,6 +42,10 @@ CALLED = {
     },
     "query-api": {"config": {"s3:GetObject"}, "index": {"dynamodb:Query"}, "index key": {"kms:Decrypt"}},
 }
+
+
+# What a queue holds outlasts the minutes of trouble: another's trouble in those minutes excuses it no more.
+WITHOUT_REFERENCE = {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}
 
 
 @dataclass(frozen=True)
@@ -178,3 +183,14 @@ def test_a_cell_of_any_partition_names_nothing_of_another(region: str, partition
     assert {arn.split(":")[1] for arn in own} == {partition}
     hosts = set(re.findall(rf"{region}\.([a-z.]+)", texts))
     assert hosts == {suffix}
+
+
+def test_every_alarm_says_what_shows_the_platforms_own_trouble(resources: Resources) -> None:
+    """Each metric that a service's alarm watches has a reference in cells/fleet.yaml, but for what queues hold."""
+    watched: dict[str, set[str]] = {}
+    for alarm in resources.of("aws:cloudwatch/metricAlarm:MetricAlarm").values():
+        service = alarm["name"].removeprefix(f"{CELL.name}-").split("-")[0]
+        watched.setdefault(service, set()).add(alarm["metricName"])
+    for declared in FLEET.services:
+        (signal,) = (signal for signal in declared.signals.values() if isinstance(signal, AlarmSignal))
+        assert watched[declared.name] - WITHOUT_REFERENCE <= signal.references.keys(), declared.name

@@ -15,7 +15,6 @@ from cellwave.deploy.environments import sweep
 from cellwave.frozen import Frozen
 from cellwave.rollout.records import Records
 
-KEPT = 20  # the newest ended rollouts, and of `up` and `down` the newest attempts a stack, whose litter a worker leaves
 OWN = ("up", "down")  # attempts that belong to a command, not to a rollout
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 AT_ONCE = 500  # a database takes so many values in one statement

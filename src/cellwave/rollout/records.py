@@ -25,6 +25,7 @@ from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.state import Commanded, Note, State, Turn
 from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
 
+KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
 UP = "up:"  # how the owner of a lease begins that is a process
 
 

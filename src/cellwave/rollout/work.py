@@ -16,8 +16,8 @@ from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.open import open_store
-from cellwave.rollout.gc import KEPT, collect
-from cellwave.rollout.records import Records
+from cellwave.rollout.gc import collect
+from cellwave.rollout.records import KEPT, Records
 from cellwave.rollout.runner import launch, pump, revive, wake_forgotten
 from cellwave.rollout.shell import Shell
 
