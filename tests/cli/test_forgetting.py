@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cellwave.cli.context import here
+from cellwave.cli.demo import fresh
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
 from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded
@@ -116,6 +117,23 @@ def test_the_demo_leaves_a_shared_database_alone(
     assert (ran.code, "CELLWAVE_DATABASE_URL" in ran.err, "hunter2" in ran.err) == (2, True, False), ran.err
     assert untouched(home)
     assert not (home.home / "shared.db").exists()
+
+
+def test_the_demo_begins_anew_where_only_the_sandbox_was_worked_on(
+    home: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records, releases, attempts and the sandbox of the demo before go, also while a rollout of it has not ended."""
+    begun: list[bool] = []
+    monkeypatch.setattr(server, "up", lambda project, _report: begun.append(untouched(project)))
+    records = Records(home.database_url)
+    records.create_rollout(rollout("v1-1", server.target(home), "us-west-2"))
+    records.set_stack(StackRow("us-west-2.storage", server.target(home), NEW, {}, 1.0))
+    attempt = open_attempt(home.home, "v1-1:us-west-2.storage:forward:1")
+    assert list(fresh(here()).iterdir()) == []
+    assert begun == [False], "a new sandbox is up, after the old one was forgotten"
+    assert recorded(home.database_url) is None
+    assert not home.releases.exists()
+    assert not attempt.folder.exists()
 
 
 def test_a_reset_forgets_what_ran_on_the_sandbox_and_nothing_else(home: Project, run: Run) -> None:

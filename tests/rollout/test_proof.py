@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
+from pathlib import Path
+from typing import cast
 
 import pytest
 
+from cellwave.deploy.port import Deployer, Result
 from cellwave.health.model import Unreadable
+from cellwave.health.ports import SignalSource
+from cellwave.releases.files import MANIFEST
+from cellwave.releases.model import Release
+from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove
+from cellwave.rollout.records import Records
+from cellwave.rollout.shell import Order, Shell
+from cellwave.waves.model import Step
+from tests.rollout.plans import NEW
 
 WANTED, OTHER = "w" * 64, "o" * 64
 WRONG = Unreadable(reason="http://x answers 503")
@@ -132,3 +143,56 @@ def test_a_name_that_resolves_again_is_judged_by_what_answers() -> None:
     missing = World(chain(repeat(NO_WAY, 20), repeat(WRONG))).prove()
     assert missing is not None
     assert not missing.transient
+
+
+FLEET = 'services: {app: {program: app, code: [app], proof: {http: "{outputs[url]}"}}}\n'
+REGION = """
+region: one
+endpoint: one.example
+residency: here
+cells: [{name: a, account: "100000000001", aws_region: us-east-1}]
+"""
+STEP = Step(cell="a", service="app", release=NEW, previous=None)
+ORDER = Order(name="v2-1:a.app:forward:1", rollout="v2-1", step=STEP, attempt=1, back=False)
+
+
+class OneRelease(DirectoryStore):
+    """Holds the test's release, whichever is asked for."""
+
+    def path(self, digest: str) -> Path:
+        """See ReleaseStore."""
+        return self._root
+
+
+@pytest.mark.parametrize(
+    ("seen", "converged", "transient", "said"),
+    [
+        (WANTED, True, False, ""),
+        (OTHER, False, False, f"it runs {OTHER[:12]}"),
+        (SILENT, False, False, "nothing ever answered"),
+        (NO_WAY, False, True, "says nothing of the release"),
+    ],
+)
+def test_a_rollout_hears_what_the_proof_came_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    seen: Seen,
+    converged: bool,
+    transient: bool,
+    said: str,
+) -> None:
+    """What a deployment ended with decides whether it is tried again, waits for a person, or goes back."""
+    for name, text in {"cells/fleet.yaml": FLEET, "cells/one.yaml": REGION}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / MANIFEST).write_text(Release(version="v2", files={}, code={"app": WANTED}).model_dump_json())
+    records = Records(f"sqlite:///{tmp_path / 'db'}")
+    records.ask_abort(ORDER.name)  # so that one look decides
+    monkeypatch.setattr("cellwave.rollout.shell.observe_digest", lambda _proof, _scope: seen)
+    ports = (cast(Deployer, None), cast(SignalSource, None))
+    event = Shell(tmp_path, "t", records, OneRelease(tmp_path), *ports).prove(
+        ORDER, Result(outcome="succeeded")
+    )
+    assert (event.converged, event.transient) == (converged, transient)
+    assert said in event.reason
