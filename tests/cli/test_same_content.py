@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from cellwave.cli.context import here
-from cellwave.rollout.records import StackRow
+from cellwave.cli.plan import plan_for
+from cellwave.cli.rollout import begin_again
+from cellwave.rollout.records import RolloutRow, StackRow
+from cellwave.rollout.state import first_state
 from tests.cli.conftest import Run
 
 
@@ -31,3 +36,19 @@ def test_what_is_said_of_one_version_names_the_other(project: Path, run: Run) ->
     assert "v1b: the same content" in run("release", "unhold", "v1").out
     [line] = [e.text for e in context.records.journal() if e.kind == "unheld"]
     assert line == f"{digest}: v1, v1b"
+
+
+def test_what_is_gone_on_with_keeps_its_name(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollout of v1 is continued as v1, whatever else the same content is called."""
+    assert project.exists()
+    for version in ("v1", "v1b"):
+        assert run("release", "build", "--version", version).code == 0
+    begun: list[str] = []
+    monkeypatch.setattr("cellwave.cli.rollout.begin", lambda _context, wanted, _cells: begun.append(wanted))
+    context = here()
+    made = plan_for(context, context.store.get("v1"))
+    state = first_state("v1-1", made).model_copy(update={"outcome": "failed"})
+    begin_again(context, RolloutRow(id="v1-1", created=1.0, actor="ann", target=context.target, state=state))
+    assert begun == ["v1"]

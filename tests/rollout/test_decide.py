@@ -27,6 +27,7 @@ from cellwave.rollout.state import (
     Started,
     State,
     Ticked,
+    cut_off,
     first_state,
     remains,
     reverse_state,
@@ -452,6 +453,27 @@ def test_what_is_refused_on_the_way_back_is_not_tried_again() -> None:
     assert tried.count("a.query") == 1
     assert world.state.outcome == "failed"
     assert "a.query" in world.state.reason
+
+
+@pytest.mark.parametrize("on_its_way_back", [False, True])
+def test_what_is_cut_off_has_nothing_running_any_more(on_its_way_back: bool) -> None:
+    """What was at work has failed, what had ended stays as it was; later events change nothing."""
+    world = World(plan([["a"], ["b"]]))
+    world.passed_check()
+    first = world.deploys()[0]
+    world.end(first)
+    if on_its_way_back:
+        world.order("rollback")
+        for deploy in world.deploys():
+            world.end(deploy)
+    over = cut_off(world.state, "the sandbox was reset", 500.0)
+    assert (over.outcome, over.reason, over.ended_at) == ("failed", "the sandbox was reset", 500.0)
+    assert world.state.leg.running
+    assert not over.forward.running
+    assert not over.leg.running
+    assert {track.reason for track in over.leg.tracks.values() if track.phase == "failed"} == {over.reason}
+    assert over.forward.track("a.storage").phase == "converged"
+    assert decide(over, Ticked(at=600.0)).state == over
 
 
 def reversed_(ended: State, running: dict[str, str]) -> tuple[World, list[str]]:

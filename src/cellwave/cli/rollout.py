@@ -172,7 +172,7 @@ def begin_again(context: Context, ended: RolloutRow) -> str:
     if not missing:
         found = f"it is done: every stack of it runs {plan.version}"
         raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
-    return begin(context, plan.release, missing)
+    return begin(context, plan.version, missing)  # its digest may have other names too
 
 
 @app.command()

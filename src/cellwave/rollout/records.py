@@ -22,7 +22,7 @@ from cellwave.errors import Leased, Unavailable
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive
 from cellwave.rollout.journal import Entry, seal
-from cellwave.rollout.state import Commanded, Note, State, Turn
+from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
 from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
 
 KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
@@ -173,7 +173,7 @@ class Records:
             alive = sa.select(ROLLOUTS).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
             rollouts = [_rollout(row) for row in db.execute(alive.order_by(ROLLOUTS.c.created)).all()]
             for row in rollouts:
-                over = row.state.model_copy(update={"outcome": "failed", "reason": why, "ended_at": at})
+                over = cut_off(row.state, why, at)
                 update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == row.id)
                 db.execute(update.values(state=over.model_dump_json(), ended=True))
                 db.execute(sa.delete(LEASES).where(LEASES.c.owner == row.id))

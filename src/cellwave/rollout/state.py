@@ -132,6 +132,22 @@ def reverse_state(rollout: str, ended: State, only: Collection[str], why: str, a
     return State(rollout=rollout, forward=forward, condemned=why, condemned_at=at, began_at=ended.undo_since)
 
 
+def cut_off(state: State, why: str, at: float) -> State:
+    """The state of a rollout that is over because what it works on is gone since `at` (epoch seconds)."""
+
+    def ended(leg: Leg) -> Leg:
+        failed = {"phase": "failed", "reason": why, "at": at}
+        running = {step.deployment for step in leg.running}
+        tracks = {
+            name: track.model_copy(update=failed) if name in running else track
+            for name, track in leg.tracks.items()
+        }
+        return leg.model_copy(update={"tracks": tracks})
+
+    legs = {"forward": ended(state.forward), "back": ended(state.back) if state.back else None}
+    return state.model_copy(update={**legs, "outcome": "failed", "reason": why, "ended_at": at})
+
+
 class Remains(Frozen):
     """What is left of an ended rollout: deployments to take back, and those that have moved on, in words."""
 
