@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
 from cellwave.sandbox.provider.kinds import TYPES
 from cellwave.sandbox.provider.package import package
+from cellwave.sandbox.provider.sources import SOURCES
+from cellwave.sandbox.provider.values import from_struct
+from tests.provider.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,14 @@ def test_nested_types_and_unions_are_told(schema: Any) -> None:
     assert {"type": "string"} in policy["oneOf"]
     code = resources["aws:lambda/function:Function"]["inputProperties"]["code"]
     assert code == {"$ref": "pulumi.json#/Archive"}
+
+
+@pytest.mark.parametrize("token", SOURCES)
+def test_a_data_source_gives_what_the_schema_says(schema: Any, engine: Engine, token: str) -> None:
+    """Every output, and no other."""
+    answer = engine.stub.Invoke(provider_pb2.InvokeRequest(tok=token))
+    outputs = schema["functions"][token]["outputs"]
+    assert from_struct(getattr(answer, "return")).keys() == outputs["properties"].keys()
 
 
 def test_the_provider_s_own_settings_are_told(schema: Any) -> None:

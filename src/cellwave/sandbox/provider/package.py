@@ -14,15 +14,12 @@ from pulumi_aws.provider import ProviderArgs
 from cellwave.sandbox.provider.kinds import TYPES
 from cellwave.sandbox.provider.model import ResourceType
 from cellwave.sandbox.provider.schema import alternatives, arguments, element
+from cellwave.sandbox.provider.sources import SOURCES, Source
 
 Spec = dict[str, Any]
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _TEXT = {"type": "string"}
-_FUNCTIONS = {
-    "aws:index/getCallerIdentity:getCallerIdentity": "id accountId arn userId",
-    "aws:index/getRegion:getRegion": "id name region description endpoint",
-}
 
 
 @cache
@@ -36,7 +33,7 @@ def package(version: str) -> Spec:
         "config": {"variables": settings["properties"]},
         "provider": {"inputProperties": settings["properties"], "requiredInputs": settings["required"]},
         "resources": {token: _resource(kind, types) for token, kind in TYPES.items()},
-        "functions": {token: _function(outputs) for token, outputs in _FUNCTIONS.items()},
+        "functions": {token: _function(source) for token, source in SOURCES.items()},
         "types": types,
     }
 
@@ -51,8 +48,8 @@ def _resource(kind: ResourceType, types: dict[str, Spec]) -> Spec:
     }
 
 
-def _function(outputs: str) -> Spec:
-    names = outputs.split()
+def _function(source: Source) -> Spec:
+    names = source.outputs.split()
     return {
         "inputs": {"type": "object", "properties": {"region": _TEXT}},
         "outputs": {"type": "object", "properties": dict.fromkeys(names, _TEXT), "required": sorted(names)},

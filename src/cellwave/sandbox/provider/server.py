@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +24,7 @@ from cellwave.sandbox.provider.kinds import TYPES
 from cellwave.sandbox.provider.model import ResourceType
 from cellwave.sandbox.provider.package import package
 from cellwave.sandbox.provider.schema import Failure
+from cellwave.sandbox.provider.sources import SOURCES
 from cellwave.sandbox.provider.values import Props, from_struct, to_struct
 
 VERSION = version("pulumi_aws")
@@ -165,7 +166,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        source = _SOURCES.get(request.tok)
+        source = SOURCES.get(request.tok)
         if source is None:
             _abort(
                 context,
@@ -174,7 +175,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
         aws = self._aws(context)
         with _errors(context, f"reading {request.tok}", aws):
-            found = source(aws.at(from_struct(request.args).get("region")))
+            found = source.read(aws.at(from_struct(request.args).get("region")))
         return provider_pb2.InvokeResponse(**{"return": to_struct(found)})
 
     def _aws(self, context: Any) -> Aws:
@@ -183,32 +184,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             text = "this connection was never configured (was the sandbox's provider restarted meanwhile?)"
             _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
         return found
-
-
-def _caller(aws: Aws) -> Props:
-    found = aws.call("sts", "get_caller_identity")
-    return {
-        "id": found["Account"],
-        "accountId": found["Account"],
-        "arn": found["Arn"],
-        "userId": found["UserId"],
-    }
-
-
-def _region(aws: Aws) -> Props:
-    return {
-        "id": aws.region,
-        "name": aws.region,
-        "region": aws.region,
-        "description": aws.region,
-        "endpoint": "",
-    }
-
-
-_SOURCES: dict[str, Callable[[Aws], Props]] = {
-    "aws:index/getCallerIdentity:getCallerIdentity": _caller,
-    "aws:index/getRegion:getRegion": _region,
-}
 
 
 def _kind(request: Any, context: Any) -> ResourceType:
