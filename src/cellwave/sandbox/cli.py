@@ -34,21 +34,14 @@ def _end_worker(project: Project) -> None:
 
 
 def _worker_stays() -> NoReturn:
-    raise Unavailable(
-        "the sandbox's worker does not leave", hint="end it (`cellwave rollout list` names its work)"
-    )
+    raise Unavailable("the sandbox's worker does not leave", hint="end it, and try again")
 
 
 def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
     """Leased when a command line of this machine changes a cell: on which backend, nothing tells."""
-    refuse_taken(
-        {
-            cell: owner
-            for cell, owner in commands_at_work(leases).items()
-            if socket.gethostname() in owner.split(":")
-        },
-        leases,
-    )
+    here = socket.gethostname()
+    busy = {cell: owner for cell, owner in commands_at_work(leases).items() if here in owner.split(":")}
+    refuse_taken(busy, busy)
 
 
 def _forget(project: Project, records: Records) -> tuple[str, ...]:
