@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,14 @@ def test_what_no_index_has_can_not_be_locked(tmp_path: Path, wanted: str) -> Non
     assert not (tmp_path / "app" / LOCK).exists()
 
 
+def test_requirements_without_pulumi_are_not_locked(tmp_path: Path) -> None:
+    """Refused, and nothing is written."""
+    for text in ("", "iniconfig\n"):
+        with pytest.raises(NoLock, match=r"requirements.txt has no pulumi"):
+            renew_lock(own(tmp_path, text))
+        assert not (tmp_path / LOCK).exists()
+
+
 def test_requirements_that_nothing_meets_are_told_in_uv_s_words(tmp_path: Path) -> None:
     """Which package, and why not."""
     with pytest.raises(Unavailable, match=r"requirements.txt can't be had:\n(?s:.)*iniconfig"):
@@ -203,12 +212,96 @@ def test_a_poetry_lock_is_read_as_requirements(tmp_path: Path) -> None:
         ('lock-version = "2.1"', 'lock-version = "2.0"', "of an old format"),
         ('version = "0.4.6"', 'version = "0.4.6"\nsource = {type = "git"}', "colorama of a git"),
         ('name = "pulumi"', 'name = "pulumi-aws"', "poetry.lock has no pulumi"),
+        ('version = "0.4.6"\n', "", "poetry.lock can't be read: 'version'; expected: what `poetry lock`"),
+        ("[metadata]", "<<<<<<< HEAD", r"poetry.lock can't be read: .*line 25"),
+        ("[[package]]\n", "package = 1\n", "poetry.lock can't be read"),
     ],
 )
 def test_a_poetry_lock_that_does_not_serve_is_refused(tmp_path: Path, old: str, new: str, error: str) -> None:
     """In words."""
     with pytest.raises(NoLock, match=error):
         lock_of(own(tmp_path, POETRY.replace(old, new), "poetry.lock"))
+
+
+def test_a_poetry_lock_names_the_indexes_that_it_needs(tmp_path: Path) -> None:
+    """Those of its packages, once each."""
+    source = 'source = {type = "legacy", url = "https://index.example/simple", reference = "ours"}'
+    text = POETRY.replace("optional = false", f"optional = false\n{source}")
+    lock = lock_of(own(tmp_path, text, "poetry.lock"))
+    assert lock.startswith("--extra-index-url https://index.example/simple\npulumi==3.1.0 ")
+    assert lock.count("index-url") == 1
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", LOCK, ".python-version"])
+def test_a_file_that_is_not_in_utf_8_is_named(tmp_path: Path, name: str) -> None:
+    """As PowerShell writes one; a byte-order mark alone is fine."""
+    packages = own(tmp_path, f"{PULUMI}\n")
+    (tmp_path / name).write_bytes(f"{PULUMI}\n".encode("utf-16"))
+    with pytest.raises(NoLock, match=f"{name} is not in UTF-8"):
+        renew_lock(packages)
+    with pytest.raises(NoLock, match=f"{name} is not in UTF-8"):
+        python_of(packages) if name == ".python-version" else lock_of(packages)
+    (tmp_path / name).write_text(f"\ufeff{PULUMI} --hash=sha256:aa\n")
+    if name == "requirements.txt":
+        assert not renew_lock(packages)
+
+
+@pytest.mark.parametrize("line", ["<<<<<<< HEAD", "=======", "pulumi>=3", "no package["])
+def test_a_cellwave_lock_that_somebody_worked_on_is_refused(tmp_path: Path, line: str) -> None:
+    """By line, and it stays as it is: a merge is for a person to end."""
+    packages = own(tmp_path, f"{PULUMI}\n")
+    assert renew_lock(packages)
+    text = packages.folder / LOCK
+    text.write_text(f"{text.read_text()}{line}\n")
+    before, error = text.read_bytes(), rf"cellwave.lock:[0-9]+ is {re.escape(repr(line))}"
+    with pytest.raises(NoLock, match=error):
+        lock_of(packages)
+    for requirements in (f"{PULUMI}\n", f"{PULUMI}\niniconfig\n"):
+        packages.source.write_text(requirements)
+        with pytest.raises(NoLock, match=error):
+            renew_lock(packages)
+    assert text.read_bytes() == before
+
+
+SECRET = "hunter2" * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", f"--index-url https://user:{SECRET}@index.example/simple\n{PULUMI}\n"),
+        ("requirements.txt", f"{PULUMI}\n--extra-index-url=http://{SECRET}@index.example/simple\n"),
+        ("requirements.txt", f"{PULUMI}\nother @ git+https://me:{SECRET}@git.example/other\n"),
+        ("base.txt", f"-f https://{SECRET}:@index.example/simple\n"),
+        ("poetry.lock", POETRY.replace("optional", f'source.url = "https://a:{SECRET}@b.example"\noptional')),
+        ("uv.lock", f'source = {{ registry = "https://me:{SECRET}@index.example/simple" }}\n'),
+    ],
+)
+def test_credentials_are_not_for_a_release(tmp_path: Path, name: str, text: str) -> None:
+    """Whoever reads releases would have them. Where they stand is said, without them; nothing is written."""
+    if name == "base.txt":
+        (tmp_path / name).write_text(text)
+    packages = own(
+        tmp_path,
+        f"{PULUMI}\n-r base.txt\n" if name == "base.txt" else text,
+        name.replace("base", "requirements"),
+    )
+    with pytest.raises(NoLock, match=rf"{name}:\d+ holds a password or token") as error:
+        renew_lock(packages)
+    assert SECRET not in str(error.value)
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("user", ["user:${TOKEN}", "${TOKEN}", "oauth2accesstoken"])
+def test_credentials_of_the_environment_are_told_by_name(tmp_path: Path, user: str) -> None:
+    """As pip reads them; the lock holds the name. A nested file's indexes are the lock's too."""
+    (tmp_path / "base.txt").write_text(f"--extra-index-url https://{user}@pypi.org/simple\n")
+    packages = own(tmp_path, f"-r base.txt\n{PULUMI}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKEN", SECRET)
+        assert renew_lock(packages)
+    assert lock_of(packages).splitlines()[1] == f"--extra-index-url https://{user}@pypi.org/simple"
+    assert SECRET not in lock_of(packages)
 
 
 def test_an_environment_is_made_once_for_each_lock(tmp_path: Path) -> None:
@@ -250,8 +343,13 @@ def test_the_python_that_a_program_asks_for_runs_it(tmp_path: Path) -> None:
     """By `.python-version`; one that is not here is said, and none is downloaded."""
     packages = own(tmp_path, f"{PULUMI}\n")
     assert python_of(packages) == sys.executable
-    (tmp_path / ".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-    assert Path(python_of(packages)).exists()
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for text in (f"{ours}\n", f"# ours\n\n{ours}\n3.99\n", f"\ufeff{ours}\r\n"):
+        (tmp_path / ".python-version").write_text(text)
+        said = subprocess.run([python_of(packages), "-V"], capture_output=True, text=True, check=True).stdout
+        assert said.startswith(f"Python {ours}.")
+    (tmp_path / ".python-version").write_text("\n")
+    assert python_of(packages) == sys.executable
     (tmp_path / ".python-version").write_text("3.99\n")
     with pytest.raises(Unavailable, match=r"3\.99"):
         python_of(packages)

@@ -20,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cellwave.deploy.reasons import redact
 from cellwave.deploy.settings import runtime_of
 from cellwave.errors import Unavailable
 
@@ -47,6 +49,10 @@ _WRITES = {"uv": "uv lock", "poetry": "poetry lock", "npm": "npm install"}
 _INDEX = re.compile(r"\s*(-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)\b")
 _NESTED = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[ =]*(\S+)", re.MULTILINE)
 _LOCKED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w,. -]+\])?==|#|--hash=|$")
+# A user with a password, or a token alone: not `${NAME}`, nor the fixed user's name that some registries have.
+_CREDENTIALS = re.compile(
+    r"https?://(?:[^/\s:@\"']+:(?!\$\{\w+\}@)[^/\s\"']*|(?!\$\{\w+\}@)[^/\s:@\"']{20,})@"
+)
 _PULUMI = re.compile(r"^pulumi(\[[\w,. -]+\])?==", re.MULTILINE)
 
 
@@ -116,52 +122,90 @@ def _folders(root: Path, main: str) -> list[Path]:
 
 def renew_lock(packages: Packages) -> bool:
     """Write `cellwave.lock` when a requirements.txt needs one and it is missing or of other requirements; whether it
-    was written. Versions that still fit stay. NoLock: requirements of no index. Unavailable: there is no solution, or a
-    uv.lock is not of its pyproject.toml any more."""
+    was written. Versions that still fit stay.
+
+    NoLock: requirements of no index or without Pulumi, a file that is none, or one with credentials in it. Unavailable:
+    there is no solution, or a uv.lock is not of its pyproject.toml any more.
+    """
+    named = _with_nested(packages.source) if packages.kind == "pip" else []
+    for file in dict.fromkeys((*packages.files, *named)):
+        _refuse_credentials(file)
     if packages.kind == "uv":
         uv(packages, "lock", "--check")
-    if packages.kind != "pip" or _has_hashes(text := packages.source.read_text("utf-8")):
+    if packages.kind != "pip" or _has_hashes(text_of(packages.source)):
         return False
     lock = packages.folder / LOCK
-    head = f"# of {packages.source.name}, sha256:{_digest(packages.source)}\n"
-    if lock.is_file() and lock.read_text("utf-8").startswith(head):
+    head = f"# of {packages.source.name}, sha256:{_digest(named)}\n"
+    if lock.is_file() and _of_cellwave(lock).startswith(head):
         return False
-    head += "".join(line + "\n" for line in text.splitlines() if _INDEX.match(line))
+    lines = [line for file in named for line in text_of(file).splitlines()]
+    head += "".join(line + "\n" for line in lines if _INDEX.match(line))
     with tempfile.TemporaryDirectory(prefix=".cellwave-", dir=packages.folder) as scratch:
         fresh = Path(scratch, LOCK)
         if lock.is_file():
             shutil.copyfile(lock, fresh)
         uv(packages, "pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header",
            "--python", python_of(packages), packages.source.name, "-o", str(fresh))  # fmt: skip
-        fresh.write_text(head + _of_indexes(packages, fresh.read_text("utf-8")), "utf-8")
+        locked = _with_pulumi(packages, _of_indexes(packages, fresh.read_text("utf-8")))
+        fresh.write_text(head + locked, "utf-8")
         fresh.replace(lock)
     return True
+
+
+def _refuse_credentials(file: Path) -> None:
+    """NoLock for credentials in a file that a release holds, and so whoever reads releases."""
+    for number, line in enumerate(text_of(file).splitlines(), 1):
+        if _CREDENTIALS.search(line):
+            right = "${NAME} of the environment in its place in requirements.txt, or ~/.netrc"
+            raise NoLock(f"{file.name}:{number} holds a password or token for {redact(line.strip())}", right)
+
+
+def text_of(file: Path) -> str:
+    """A file's text without a byte-order mark; NoLock when it is not UTF-8."""
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise NoLock(f"{file.name} is not in UTF-8", "UTF-8") from None
 
 
 def _of_indexes(packages: Packages, text: str) -> str:
     """Requirements that each have a version and hashes; NoLock for a folder, a repository or an address."""
     for line in text.splitlines():
         if not _LOCKED.match(line.strip()):
-            raise NoLock(f"{packages.source.name} asks for {line.strip()!r}", "a package of an index")
+            raise NoLock(f"{packages.source.name} asks for {redact(line.strip())!r}", "a package of an index")
     return text
 
 
 def lock_of(packages: Packages) -> str:
     """The lock: requirements with versions and hashes, or what npm wrote. NoLock when there is none, or no Pulumi."""
     text = {"pip": _of_pip, "uv": _of_uv, "poetry": _of_poetry, "npm": _of_npm}[packages.kind](packages)
-    if packages.kind != "npm" and not _PULUMI.search(text):
+    return text if packages.kind == "npm" else _with_pulumi(packages, text)
+
+
+def _with_pulumi(packages: Packages, text: str) -> str:
+    if not _PULUMI.search(text):
         raise NoLock(f"{packages.source.name} has no pulumi", "pulumi among the packages of a program")
     return text
 
 
 def _of_pip(packages: Packages) -> str:
-    text = packages.source.read_text("utf-8")
+    text = text_of(packages.source)
     if _has_hashes(text):
         return text
     lock = packages.folder / LOCK
     if not lock.is_file():
         raise NoLock(f"{packages.source.name} has no hashes, and there is no {LOCK}", "one of them")
-    return lock.read_text("utf-8")
+    return _of_cellwave(lock)
+
+
+def _of_cellwave(lock: Path) -> str:
+    """What cellwave has written; NoLock when somebody has worked on it since, or a merge has."""
+    text = text_of(lock)
+    for number, line in enumerate(text.splitlines(), 1):
+        if not (_LOCKED.match(line.strip()) or _INDEX.match(line)):
+            right = "the file as it was made; without it, the next `cellwave release build` makes it"
+            raise NoLock(f"{LOCK}:{number} is {redact(line.strip())!r}", right)
+    return text
 
 
 def _of_uv(packages: Packages) -> str:
@@ -170,27 +214,33 @@ def _of_uv(packages: Packages) -> str:
 
 
 def _of_poetry(packages: Packages) -> str:
-    lock = tomllib.loads(packages.source.read_text("utf-8"))
-    if str(lock.get("metadata", {}).get("lock-version", "0")).split(".") < ["2", "1"]:
-        raise NoLock("poetry.lock is of an old format", "the one that `poetry lock` of Poetry 2 writes")
-    lines = []
-    for package in lock.get("package", []):
-        if "main" not in package["groups"] or package.get("optional"):
-            continue
-        if (source := package.get("source", {}).get("type", "legacy")) != "legacy":
-            raise NoLock(f"poetry.lock has {package['name']} of a {source}", "packages of an index")
+    try:
+        lock = tomllib.loads(text_of(packages.source))
+        if str(lock["metadata"]["lock-version"]).split(".") < ["2", "1"]:
+            raise NoLock("poetry.lock is of an old format", "the one that `poetry lock` of Poetry 2 writes")
+        return "".join(_poetry_lines(lock.get("package", [])))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise NoLock(f"poetry.lock can't be read: {error}", "what `poetry lock` of Poetry 2 writes") from None
+
+
+def _poetry_lines(found: list[dict[str, Any]]) -> Iterator[str]:
+    """The requirements of the main group, behind the indexes that are not PyPI."""
+    wanted = [one for one in found if "main" in one["groups"] and not one.get("optional")]
+    sources = [one.get("source", {"type": "legacy"}) for one in wanted]
+    yield from dict.fromkeys(f"--extra-index-url {source['url']}\n" for source in sources if "url" in source)
+    for package, source in zip(wanted, sources, strict=True):
+        if source["type"] != "legacy":
+            raise NoLock(f"poetry.lock has {package['name']} of a {source['type']}", "packages of an index")
         markers = package.get("markers", "")
         markers = markers.get("main", "") if isinstance(markers, dict) else markers
         hashes = " ".join(f"--hash={file['hash']}" for file in package["files"])
-        lines.append(f"{package['name']}=={package['version']}{' ; ' * bool(markers)}{markers} {hashes}\n")
-    return "".join(lines)
+        yield f"{package['name']}=={package['version']}{' ; ' * bool(markers)}{markers} {hashes}\n"
 
 
 def _of_npm(packages: Packages) -> str:
-    lock = packages.source.read_text("utf-8")
-    if '"link": true' in lock:
+    if '"link": true' in text_of(packages.source):
         raise NoLock("package-lock.json links a folder", "packages of a registry")
-    return "\n".join(file.read_text("utf-8") for file in packages.files)
+    return "\n".join(text_of(file) for file in packages.files)
 
 
 def _has_hashes(text: str) -> bool:
@@ -200,28 +250,37 @@ def _has_hashes(text: str) -> bool:
     return bool(wanted) and all("--hash=" in line for line in wanted)
 
 
-def _digest(file: Path) -> str:
-    """Of requirements with all that they name."""
-    found, ahead = [], [file]
+def _with_nested(file: Path) -> list[Path]:
+    """A file of requirements with all that it names."""
+    found: list[Path] = []
+    ahead = [file]
     while ahead:
         file = ahead.pop()
         if file not in found and file.is_file():
             found.append(file)
-            ahead += [file.parent / name for name in _NESTED.findall(file.read_text("utf-8"))]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in found)).hexdigest()
+            ahead += [file.parent / name for name in _NESTED.findall(text_of(file))]
+    return found
+
+
+def _digest(files: list[Path]) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def python_of(packages: Packages) -> str:
     """The Python that runs the program: the one that `.python-version` asks for, else cellwave's own."""
-    asked = packages.folder / ".python-version"
-    if not asked.is_file():
+    file = packages.folder / ".python-version"
+    lines = [line.strip() for line in text_of(file).splitlines()] if file.is_file() else []
+    asked = next((line for line in lines if line and not line.startswith("#")), None)
+    if asked is None:
         return sys.executable
-    return uv(packages, "python", "find", "--no-project", asked.read_text("utf-8").split()[0]).strip()
+    # Not the one of a virtual environment beside the program, which may go.
+    return uv(packages, "python", "find", "--no-project", "--system", asked).strip()
 
 
 def uv(packages: Packages, *arguments: str) -> str:
     """Run uv beside the program; what it printed. Unavailable, in its own words, when it can't."""
-    return run([sys.executable, "-m", "uv", "-q", *arguments], packages, UV_PYTHON_DOWNLOADS="never")
+    quiet = () if arguments[0] == "python" else ("-q",)  # it would say nothing at all
+    return run([sys.executable, "-m", "uv", *quiet, *arguments], packages, UV_PYTHON_DOWNLOADS="never")
 
 
 def run(command: list[str], packages: Packages, **variables: str) -> str:
@@ -235,6 +294,6 @@ def run(command: list[str], packages: Packages, **variables: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"the packages of {packages.source} can't be had: {error}") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
+        said = redact((done.stderr or done.stdout).strip())
         raise Unavailable(f"the packages of {packages.source} can't be had:\n{said[:2000]}")
     return done.stdout
