@@ -123,10 +123,7 @@ def _official(staging: Path, version: str, report: Report) -> str:
 @contextmanager
 def _staged(project: Project) -> Iterator[Path]:
     """An empty folder whose `bin` is moved into the project's when the block ends well; call it `_alone`."""
-    home = project.bin.parent
-    for leftover in home.glob("engine-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(prefix="engine-", dir=home))
+    staging = Path(tempfile.mkdtemp(prefix="engine-", dir=project.bin.parent))
     try:
         yield staging
         _place(staging / "bin", project.bin)
@@ -143,7 +140,7 @@ def _place(built: Path, into: Path) -> None:
 
 @contextmanager
 def _alone(project: Project, report: Report) -> Iterator[None]:
-    """Hold the project's lock; waits for whoever holds it."""
+    """Hold the project's lock, what killed installers left cleared away; waits for whoever holds it."""
     home = project.bin.parent
     home.mkdir(parents=True, exist_ok=True)
     with (home / "engine.lock").open("w") as held:
@@ -152,4 +149,7 @@ def _alone(project: Project, report: Report) -> Iterator[None]:
         except BlockingIOError:
             report("another process is installing Pulumi's programs; waiting for it")
             fcntl.flock(held, fcntl.LOCK_EX)
+        # Every time: a compiler that outlived its installer may have written after the next one had cleared up.
+        for leftover in home.glob("engine-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield
