@@ -12,7 +12,8 @@ from audit.handlers.common import directory, events, http, index
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest import archive, processor, session
-from audit.handlers.ingest.rehearsal import play_api, play_processor
+from audit.handlers.ingest.processor_rehearsal import play_processor
+from audit.handlers.ingest.rehearsal import play_api
 from audit.handlers.query import api
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import Search

@@ -22,7 +22,7 @@ from audit.handlers.common.metrics import publish
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import is_post, registration
 from audit.handlers.ingest.archive import archive
-from audit.handlers.ingest.rehearsal import play_processor
+from audit.handlers.ingest.processor_rehearsal import play_processor
 
 # Behind application, tenant and day; a second object of that name gets a digest more.
 LONGEST_NAME = 600
