@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
 from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
-from cellwave.cli.show import fail, say, show_anything
+from cellwave.cli.show import fail, let_go, say, show_anything
 from cellwave.deploy.reasons import redact
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.sandbox.cli import app as sandbox
@@ -60,29 +60,38 @@ def _root(
 def main() -> None:
     """Run the command line; every expected error becomes two readable lines and its exit code."""
     show_anything()
+    # Whatever the shell's mask is, its owner can use what is made.
+    os.umask(os.umask(0o077) & 0o077)
+    code = _run()
+    let_go()
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         refuse_unreadable(sys.argv[1:], os.environ)
         code = app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except CellwaveError as error:
         fail(
             error.message,
             error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint,
         )
-        sys.exit(error.exit_code)
+        return error.exit_code
     except typer.TyperException as misuse:
         usage(misuse)
-        sys.exit(misuse.exit_code)
+        return misuse.exit_code
     except typer.Abort:
         say("nothing was done")
-        sys.exit(1)
+        return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except (OSError, SQLAlchemyError) as error:
         # This machine's troubles: a full disk, a database that is gone.
         fail(redact(f"{type(error).__name__}: {error}"), "")
-        sys.exit(1)
-    sys.exit(code or 0)
+        return 1
+    return code or 0
 
 
 def usage(misuse: typer.TyperException) -> None:
@@ -93,10 +102,17 @@ def usage(misuse: typer.TyperException) -> None:
 
 
 def refuse_unreadable(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """BadInput when what is to be recorded, or leads to it, is no UTF-8: it could be neither kept nor shown."""
+    """BadInput when what is to be recorded, or leads to it, is no UTF-8: it could be neither kept nor shown.
+
+    And when the working directory is gone, from which all else is found.
+    """
+    try:
+        folder = os.getcwd()
+    except OSError as error:
+        raise BadInput("the working directory", f"{error.strerror}", "a folder that is there") from None
     named = {f"argument {place}": text for place, text in enumerate(arguments, 1)}
     named |= {k: v for k, v in environment.items() if k.startswith(("CELLWAVE_", "PULUMI_", "AWS_"))}
-    for name, text in {**named, "the working directory": os.getcwd()}.items():
+    for name, text in {**named, "the working directory": folder}.items():
         if any("\ud800" <= char <= "\udfff" for char in text):
             raise BadInput(name, f"{os.fsencode(text)!r} is not UTF-8", "text in UTF-8")
 

@@ -7,17 +7,23 @@ engine's message) is ever taken for markup or for a control sequence.
 from __future__ import annotations
 
 import codecs
+import contextlib
+import io
 import json
+import os
+import shutil
 import sys
 from datetime import datetime
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cellwave.text import visible
 
+# Columns. In a narrower window the terminal breaks the lines; tables would leave columns out.
+NARROWEST = 80
 PLAINER = str.maketrans(
     {"·": ".", "◐": "~", "●": "+", "✗": "x", "◑": "<", "↺": "=", "…": "...", "→": "->", "–": "-", "—": "-"}
 )
@@ -31,7 +37,9 @@ def text(value: str, style: str = "") -> Text:
 def table(*headers: str, title: str | None = None, show_lines: bool = False) -> Table:
     """An empty table; fill it with `row`."""
     shown = text(title, "italic") if title is not None else None
-    return Table(*headers, title=shown, title_justify="left", show_lines=show_lines)
+    # A long word is broken, never cut off.
+    columns = [Column(header, overflow="fold") for header in headers]
+    return Table(*columns, title=shown, title_justify="left", show_lines=show_lines)
 
 
 def row(into: Table, *values: str) -> None:
@@ -62,10 +70,16 @@ def say(line: str) -> None:
 
 def fail(what: str, hint: str) -> None:
     """Print an error; further lines of it are indented, so that none looks like a command's own."""
-    out = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    shown = io.StringIO()
+    styled = console(stderr=True).is_terminal
+    out = Console(
+        file=shown, force_terminal=styled, markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
     out.print(Text.assemble(("error:", "bold red"), " ", _indented(what)))
     if hint:
         out.print(Text("  " + _indented(hint), style="dim"))
+    with contextlib.suppress(OSError):  # nobody may be there to read it; the exit code still says it
+        print(shown.getvalue(), end="", file=sys.stderr, flush=True)
 
 
 def when(at: float, *, dated: bool = True) -> str:
@@ -75,10 +89,31 @@ def when(at: float, *, dated: bool = True) -> str:
 
 
 def show_anything() -> None:
-    """Let no output fail for a character that the stream's encoding doesn't have (or that is none)."""
+    """Let no output fail for a character that the stream doesn't have, nor lose what a window has no room for.
+
+    A standard stream that is closed becomes /dev/null: no file or socket of ours is to take its number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    columns = shutil.get_terminal_size().columns
+    if "COLUMNS" in os.environ or columns < NARROWEST:  # it may say anything
+        os.environ["COLUMNS"] = str(max(columns, NARROWEST))
     codecs.register_error("cellwave", _plainer)
     for stream in (sys.stdout, sys.stderr):
         _replacing(stream)
+
+
+def let_go() -> None:
+    """Leave nothing for the interpreter to write when it ends: it would complain in its own words if it can't."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _replacing(stream: TextIO | None) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from cellwave.errors import Leased, Unavailable
+from cellwave.errors import BadInput, Leased, Unavailable
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive
 from cellwave.rollout.journal import Entry, seal
@@ -26,6 +26,7 @@ from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
 from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
 
 KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
+DATABASES = "postgresql+<driver>://… with a driver that is installed, sqlite:///…, or none: then it is a file"
 UP = "up:"  # how the owner of a lease begins that is a process
 
 
@@ -58,22 +59,35 @@ def recorded(url: str) -> Records | None:
 
 def database_files(url: str) -> tuple[Path, ...]:
     """A SQLite database's own file, then those that writers leave beside it, there or not; none of any other."""
-    parsed = sa.make_url(url)
+    parsed = _url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return ()
     return tuple(Path(f"{parsed.database}{more}") for more in ("", "-wal", "-shm"))
 
 
+def _url(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):  # the text may hold a password
+        raise BadInput("CELLWAVE_DATABASE_URL", "no URL of a database", DATABASES) from None
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise BadInput("CELLWAVE_DATABASE_URL", f"a database of {url.get_backend_name()!r}", DATABASES)
+    return url
+
+
 class Records:
-    """The database. `url` is SQLAlchemy's; a SQLite file is made when it is not there."""
+    """The database. `url` is SQLAlchemy's; a SQLite file is made when it is not there. BadInput for another URL."""
 
     def __init__(self, url: str) -> None:
-        if url.startswith("sqlite"):
+        if _url(url).get_backend_name() == "sqlite":
             # A file is opened in well under a millisecond; a pool would only keep it open.
             self.engine = sa.create_engine(url, connect_args={"timeout": 30}, poolclass=sa.pool.NullPool)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
         else:
-            self.engine = sa.create_engine(url)
+            try:
+                self.engine = sa.create_engine(url)
+            except (sa.exc.ArgumentError, ImportError) as error:
+                raise BadInput("CELLWAVE_DATABASE_URL", f"no such driver: {error}", DATABASES) from None
         try:
             metadata.create_all(self.engine)
         except sa.exc.OperationalError as error:
