@@ -47,6 +47,7 @@ config:
 variables:
   account: {fn::invoke: {function: aws:getCallerIdentity, return: accountId}}
   here: {fn::invoke: {function: aws:getRegion}}
+  partition: {fn::invoke: {function: aws:getPartition, return: partition}}
 resources:
   bucket: {type: aws:s3:Bucket, properties: {tags: {stack: "${pulumi.stack}"}}}
   policy:
@@ -58,12 +59,13 @@ resources:
           Version: 2012-10-17
           Statement:
             - Effect: Allow
-              Principal: {AWS: "arn:aws:iam::${account}:root"}
+              Principal: {AWS: "arn:${partition}:iam::${account}:root"}
               Action: ["s3:GetObject"]
               Resource: ["${bucket.arn}/*"]
   text:
     type: aws:s3:BucketObjectv2
     properties: {bucket: "${bucket.id}", key: text, source: {fn::stringAsset: "it is ${colour}"}}
+  seen: {type: aws:s3:Bucket, get: {id: "${bucket.id}"}}
   note:
     type: aws:s3:BucketObjectv2
     properties: {bucket: "${bucket.id}", key: note, source: {fn::fileAsset: ./note.txt}}
@@ -93,7 +95,7 @@ resources:
   password: {type: aws:ssm:Parameter, properties: {type: SecureString, value: {fn::secret: hidden}}}
 outputs:
   place: ${account} ${here.region}
-  bucket: ${bucket.id}
+  bucket: ${seen.bucket}
   attribute: ${table.attributes[1].name}
   function: ${function.name}
   password: ${password.value}

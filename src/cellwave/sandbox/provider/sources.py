@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cellwave.fleet.partitions import dns_suffix_of, partition_of
 from cellwave.sandbox.provider.aws import Aws
 from cellwave.sandbox.provider.values import Props
 
@@ -37,7 +38,14 @@ def _region(aws: Aws) -> Props:
     }
 
 
+def _partition(aws: Aws) -> Props:
+    name, suffix = partition_of(aws.region), dns_suffix_of(aws.region)
+    reverse = ".".join(reversed(suffix.split(".")))
+    return {"id": name, "partition": name, "dnsSuffix": suffix, "reverseDnsPrefix": reverse}
+
+
 SOURCES = {
     "aws:index/getCallerIdentity:getCallerIdentity": Source("id accountId arn userId", _caller),
     "aws:index/getRegion:getRegion": Source("id name region description endpoint", _region),
+    "aws:index/getPartition:getPartition": Source("id partition dnsSuffix reverseDnsPrefix", _partition),
 }
