@@ -105,4 +105,7 @@ def release_folder(folder: Path) -> None:
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
         elif name != "cells":
             shutil.copy(ROOT / name, target)
+    # Pulumi.yaml names it, and the language host takes a program's word.
+    (folder / ".cellwave").mkdir()
+    (folder / ".cellwave" / "venv").symlink_to(ROOT / ".cellwave" / "venv")
     (folder / "release.json").write_text('{"version": "test", "files": {}, "code": {}}')

@@ -92,7 +92,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     (root / "demo" / "demo.yaml").write_text(slower)
     (root / "waves.yaml").write_text(WAVES)
     (root / ".cellwave").mkdir()
-    (root / ".cellwave" / "bin").symlink_to(ROOT / ".cellwave" / "bin")
+    for name in ("bin", "venv"):  # the engine, and the virtual environment that Pulumi.yaml names
+        (root / ".cellwave" / name).symlink_to(ROOT / ".cellwave" / name)
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CELLWAVE_HOME", raising=False)
