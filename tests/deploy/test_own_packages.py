@@ -27,7 +27,8 @@ pytestmark = pytest.mark.engine
 
 REQUIREMENTS = f"pulumi=={version('pulumi')}\npulumi-aws=={version('pulumi-aws')}\niniconfig\n"
 PROGRAM = f"""{QUEUE}
-import importlib.util, sys, iniconfig
+import importlib.util, subprocess, sys, iniconfig
+subprocess.run(["python", "-I", "-c", "import iniconfig"], check=True)
 from cells import words
 pulumi.export("prefix", sys.prefix)
 pulumi.export("sees_cellwave", str(importlib.util.find_spec("scipy") is not None))
@@ -45,6 +46,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "requirements.txt").write_text(REQUIREMENTS)
     (folder / "__main__.py").write_text(PROGRAM)
     (folder / "cells.py").write_text("words = 'its own module'\n")
+    for name in ("types.py", "platform.py", "uv.py", "runpy.py"):  # as tools may meet them too early
+        (folder / name).write_text("raise SystemExit(f'{__name__} is not what was asked for')\n")
     packages = find_packages(folder, project_of(folder))
     assert packages
     renew_lock(packages)
@@ -61,7 +64,10 @@ def deployer(engine_world: RealWorld) -> Deployer:
 def test_a_program_runs_with_the_packages_of_its_lock(
     deployer: Deployer, app: Path, where: tuple[str, str]
 ) -> None:
-    """In its cell, by the Python of an environment that is made once, without anything of cellwave's."""
+    """In its cell, by the Python of an environment that is made once, without anything of cellwave's.
+
+    It is as in a shell where the environment is active; modules called like Python's own are not in the way.
+    """
     result = deploy(deployer, app, f"own-{uuid.uuid4().hex[:8]}.app", where)
     assert result.outcome == "succeeded", result.reason
     home = find_project(Path(__file__)).home

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -322,6 +325,8 @@ def test_an_environment_is_made_once_for_each_lock(tmp_path: Path) -> None:
     code = "import sys, iniconfig, pulumi; print(sys.prefix)"
     run = [str(made[0] / "bin" / "python"), "-c", code]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == str(made[0])
+    (packages.folder / LOCK).write_text("# of other words\n" + lock_of(packages).partition("\n")[2])
+    assert ensure_environment(tmp_path, packages, said.append) == made[0]
     (made[0] / STAMP).unlink()
     shutil.rmtree(made[0] / "bin")
     assert ensure_environment(tmp_path, packages, said.append) == made[0]
@@ -329,6 +334,36 @@ def test_an_environment_is_made_once_for_each_lock(tmp_path: Path) -> None:
     (packages.folder / "requirements.txt").write_text(f"{PULUMI}\niniconfig>2\n")
     renew_lock(packages)
     assert ensure_environment(tmp_path, packages, said.append) != made[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a tool is found in /proc")
+def test_an_installation_goes_on_without_its_killed_cellwave_and_the_next_waits(tmp_path: Path) -> None:
+    """Two at once in one folder would spoil it: the tool of a killed process holds the environment's lock."""
+    own(tmp_path / "app", f"{PULUMI} --hash=sha256:aa\n")
+    tool = "import time; time.sleep(60)"
+    (tmp_path / "killed.py").write_text(
+        "import os, sys\nfrom pathlib import Path\nfrom cellwave.deploy import environments, packages\n"
+        "def sync(packages, *arguments, held=None):\n"
+        f"    environments.run([sys.executable, '-c', {tool!r}, *arguments], packages, held=held)\n"
+        "environments.uv = sync\n"
+        "found = packages.find_packages(Path(sys.argv[1], 'app'), {'name': 'app', 'runtime': 'python'})\n"
+        "environments.ensure_environment(Path(sys.argv[1]), found, lambda line: print(line, flush=True))\n"
+    )
+    run = [sys.executable, str(tmp_path / "killed.py"), str(tmp_path)]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True, start_new_session=True) as killed:
+        assert killed.stdout
+        assert "installing the packages" in killed.stdout.readline()
+        (lock,) = (tmp_path / "envs").glob("*.lock")
+        while not (children := Path(f"/proc/{killed.pid}/task/{killed.pid}/children").read_text().split()):
+            pass
+        while b"time.sleep" not in Path(f"/proc/{children[0]}/cmdline").read_bytes():
+            pass
+        killed.kill()
+    with lock.open() as waiting:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(int(children[0]), signal.SIGKILL)
+        fcntl.flock(waiting, fcntl.LOCK_EX)
 
 
 def test_a_changed_package_is_not_installed(tmp_path: Path) -> None:

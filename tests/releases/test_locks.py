@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cellwave.deploy.packages import LOCK
 from cellwave.errors import BadInput, Unavailable
 from cellwave.project import Project
 from cellwave.releases.build import build_release
@@ -34,6 +35,16 @@ def test_a_release_holds_the_lock_and_the_machine_the_packages(project: Project)
     assert len(list((project.home / "envs").glob("*/pyvenv.cfg"))) == 1
     size = sum(f.stat().st_size for f in open_store(project).path(release.digest).rglob("*") if f.is_file())
     assert size < 200_000  # bytes; the environment has tens of megabytes
+
+
+def test_what_a_killed_build_left_beside_a_program_is_of_no_release(project: Project) -> None:
+    """The lock is written aside first."""
+    deploy = project.root / "deploy"
+    (deploy / "requirements.txt").write_text(PULUMI)
+    (deploy / f"{LOCK}.4711~").write_text("half a lo")
+    files = build_release(project, "v1").files
+    assert [path for path in files if LOCK in path] == [f"deploy/{LOCK}"]
+    assert {file.name for file in deploy.iterdir() if LOCK in file.name} == {LOCK, f"{LOCK}.4711~"}
 
 
 def test_a_virtual_environment_that_no_file_tells_is_refused(project: Project) -> None:

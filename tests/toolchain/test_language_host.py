@@ -13,6 +13,7 @@ import pytest
 
 from cellwave.project import find_project
 from cellwave.toolchain.engine import require_engine
+from cellwave.toolchain.language_host import forget_packages
 
 pytestmark = pytest.mark.engine
 
@@ -165,3 +166,11 @@ def test_a_host_leaves_with_its_engine() -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the host is still there")
+
+
+def test_an_older_python_forgets_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """This file is run by programs' own Pythons too, and 3.9 does not tell its standard library."""
+    (tmp_path / "json.py").touch()
+    monkeypatch.delattr(sys, "stdlib_module_names")
+    forget_packages([str(tmp_path)])
+    assert "json" in sys.modules

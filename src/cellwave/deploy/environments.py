@@ -7,6 +7,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from cellwave.deploy.packages import Packages, lock_of, python_of, run, uv
 
@@ -23,8 +24,9 @@ def ensure_environment(home: Path, packages: Packages, report: Callable[[str], N
     """
     lock = lock_of(packages)
     python = "" if packages.kind == "npm" else python_of(packages)
-    said = run(["node", "--version"] if packages.kind == "npm" else [python, "-c", IDENTITY], packages)
-    folder = home / "envs" / hashlib.sha256(f"{lock}\0{said}".encode()).hexdigest()[:32]
+    said = run(["node", "--version"] if packages.kind == "npm" else [python, "-I", "-c", IDENTITY], packages)
+    told = "\n".join(line for line in lock.splitlines() if not line.startswith("#"))
+    folder = home / "envs" / hashlib.sha256(f"{told}\0{said}".encode()).hexdigest()[:32]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -32,34 +34,27 @@ def ensure_environment(home: Path, packages: Packages, report: Callable[[str], N
             report(f"installing the packages of {packages.source}")
             shutil.rmtree(folder, ignore_errors=True)
             if packages.kind == "npm":
-                _install_node(folder, packages)
+                _install_node(folder, packages, held)
             else:
-                _install_python(folder, packages, lock, python)
+                _install_python(folder, packages, lock, python, held)
         (folder / STAMP).touch()
     return folder
 
 
-def _install_python(folder: Path, packages: Packages, lock: str, python: str) -> None:
-    uv(packages, "venv", "--no-project", "--python", python, str(folder))
+def _install_python(folder: Path, packages: Packages, lock: str, python: str, held: IO[str]) -> None:
+    uv(packages, "venv", "--no-project", "--python", python, str(folder), held=held)
     requirements = folder / "requirements.txt"
     requirements.write_text(lock, "utf-8")
-    uv(
-        packages,
-        "pip",
-        "sync",
-        "--python",
-        str(folder / "bin" / "python"),
-        "--require-hashes",
-        str(requirements),
-    )
+    into = ("--python", str(folder / "bin" / "python"), "--require-hashes")
+    uv(packages, "pip", "sync", *into, str(requirements), held=held)
 
 
-def _install_node(folder: Path, packages: Packages) -> None:
+def _install_node(folder: Path, packages: Packages, held: IO[str]) -> None:
     folder.mkdir()
     for file in (*packages.files, packages.folder / ".npmrc"):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
-    run(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(folder)], packages)
+    run(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(folder)], packages, held)
 
 
 def sweep(home: Path, now: float) -> int:

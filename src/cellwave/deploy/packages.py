@@ -23,7 +23,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from cellwave.deploy.reasons import redact
 from cellwave.deploy.settings import runtime_of
@@ -140,15 +140,20 @@ def renew_lock(packages: Packages) -> bool:
         return False
     lines = [line for file in named for line in text_of(file).splitlines()]
     head += "".join(line + "\n" for line in lines if _INDEX.match(line))
-    with tempfile.TemporaryDirectory(prefix=".cellwave-", dir=packages.folder) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch, LOCK)
         if lock.is_file():
             shutil.copyfile(lock, fresh)
         uv(packages, "pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header",
            "--python", python_of(packages), packages.source.name, "-o", str(fresh))  # fmt: skip
         locked = _with_pulumi(packages, _of_indexes(packages, fresh.read_text("utf-8")))
-        fresh.write_text(head + locked, "utf-8")
-        fresh.replace(lock)
+    # Of no release, should this be killed here.
+    partial = packages.folder / f"{LOCK}.{os.getpid()}~"
+    try:
+        partial.write_text(head + locked, "utf-8")
+        partial.replace(lock)
+    finally:
+        partial.unlink(missing_ok=True)
     return True
 
 
@@ -277,19 +282,24 @@ def python_of(packages: Packages) -> str:
     return uv(packages, "python", "find", "--no-project", "--system", asked).strip()
 
 
-def uv(packages: Packages, *arguments: str) -> str:
-    """Run uv beside the program; what it printed. Unavailable, in its own words, when it can't."""
+def uv(packages: Packages, *arguments: str, held: IO[str] | None = None) -> str:
+    """Run uv beside the program; what it printed. `held` as for `run`. Unavailable, in its own words, when it can't."""
     quiet = () if arguments[0] == "python" else ("-q",)  # it would say nothing at all
-    return run([sys.executable, "-m", "uv", *quiet, *arguments], packages, UV_PYTHON_DOWNLOADS="never")
+    # -P: a program may have a types.py, and a uv.py of its own is not uv.
+    command = [sys.executable, "-P", "-m", "uv", *quiet, *arguments]
+    return run(command, packages, held=held, UV_PYTHON_DOWNLOADS="never")
 
 
-def run(command: list[str], packages: Packages, **variables: str) -> str:
-    """Run a tool in the program's folder; what it printed. Unavailable, in its own words, when it can't."""
+def run(command: list[str], packages: Packages, held: IO[str] | None = None, **variables: str) -> str:
+    """Run a tool in the program's folder; what it printed. Unavailable, in its own words, when it can't.
+
+    `held` is a locked file that the tool holds too: when this process is killed, the tool goes on.
+    """
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")} | variables
     try:
         done = subprocess.run(
             command, cwd=packages.folder, env=environment, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL, timeout=TIMEOUT, pass_fds=[held.fileno()] if held else (),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"the packages of {packages.source} can't be had: {error}") from error

@@ -32,9 +32,12 @@ LOGGED = 32  # exit code of a program whose error the engine has been told
 MESSAGE = (
     400 * 1024 * 1024
 )  # bytes: the engine's own limit, a stack's whole configuration comes in one message
-# Another Python runs this file without importing from its folder.
+# Another Python runs this file without importing from its folder, nor from the program's before Pulumi is there.
 RUN = "--run-elsewhere"
-ELSEWHERE = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+ELSEWHERE = (
+    "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[0]; "
+    "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 class ProgramServer(LanguageServer):
@@ -111,7 +114,15 @@ def _run_elsewhere(
         error = f"Pulumi.yaml names the virtual environment {virtualenv}, and there is no bin/python in it"
         return language_pb2.RunResponse(error=error)
     command = [str(python), "-c", ELSEWHERE, __file__, RUN, str(program), str(root)]
-    ended = subprocess.run(command, input=request.SerializeToString(), check=False).returncode
+    environment = {
+        **os.environ,
+        "VIRTUAL_ENV": str(virtualenv),  # as in a shell where it is active: a program may start `python`
+        "PATH": os.pathsep.join([str(virtualenv / "bin"), os.environ.get("PATH", os.defpath)]),
+    }
+    environment.pop("PYTHONHOME", None)
+    ended = subprocess.run(
+        command, input=request.SerializeToString(), env=environment, check=False
+    ).returncode
     if ended in (0, LOGGED):
         return language_pb2.RunResponse(bail=ended == LOGGED)
     return language_pb2.RunResponse(error=f"{python} ended with {ended}; its output says why")
@@ -162,7 +173,7 @@ def forget_packages(folders: Iterable[str]) -> None:
     it may be of another version than this process. The standard library stays."""
     entries = [entry for folder in folders for entry in Path(folder).iterdir()]
     own = {e.stem for e in entries if e.suffix == ".py" or (e / "__init__.py").is_file()}
-    own -= set(sys.stdlib_module_names)
+    own -= set(getattr(sys, "stdlib_module_names", own))  # Python 3.9 can't tell, and runs one program alone
     for module in [m for m in sys.modules if m.partition(".")[0] in own]:
         del sys.modules[module]
 
