@@ -10,6 +10,7 @@ import pytest
 from cellwave.cli.context import here
 from cellwave.cli.plan import plan_for
 from cellwave.cli.rollout import begin_again
+from cellwave.releases.build import build_release
 from cellwave.rollout.records import RolloutRow, StackRow
 from cellwave.rollout.state import first_state
 from tests.cli.conftest import Run
@@ -29,13 +30,14 @@ def test_what_is_said_of_one_version_names_the_other(project: Path, run: Run) ->
         r["version"]: (r["same_as"], r["held"]) for r in json.loads(run("release", "list", "--json").out)
     }
     assert known == {"v1": (["v1b"], "it lost events"), "v1b": (["v1"], "it lost events")}
+    tree = build_release(context.project, None).version  # as `up` does: it is named, but nobody calls it so
     cells = {c["cell"]: c["services"] for c in json.loads(run("cells", "--json").out)}
     assert cells["us-west-2"]["storage"] == "v1 = v1b (held)"
     started = run("rollout", "start", "v1b")
-    assert (started.code, "as v1 is: the same content" in started.err) == (2, True), started.err
-    assert "v1b: the same content" in run("release", "unhold", "v1").out
+    assert (started.code, f"as v1, {tree} is: the same content" in started.err) == (2, True), started.err
+    assert f"v1b, {tree}: the same content" in run("release", "unhold", "v1").out
     [line] = [e.text for e in context.records.journal() if e.kind == "unheld"]
-    assert line == f"{digest}: v1, v1b"
+    assert line == f"{digest}: v1, v1b, {tree}"
 
 
 def test_what_is_gone_on_with_keeps_its_name(

@@ -19,8 +19,10 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     context = here()
     fleet, _ = context.configuration()
     releases = context.store.list()
+    given = [release for release in releases if release.version != release.tree_name]
     versions = {
-        digest: " = ".join(versions_of(digest, releases)) + (" (held)" if context.store.held(digest) else "")
+        digest: " = ".join(versions_of(digest, given) or versions_of(digest, releases))
+        + (" (held)" if context.store.held(digest) else "")
         for digest in {release.digest for release in releases}
     }
     running, leases = context.stacks(), context.records.leases()

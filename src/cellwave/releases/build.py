@@ -63,7 +63,7 @@ def build_release(
     executable = tuple(path for path in content if (project.root / path).stat().st_mode & 0o100)
     release = freeze(version or "tree", content, services, executable)
     if version is None:
-        release = release.model_copy(update={"version": f"tree-{release.digest[:12]}"})
+        release = release.model_copy(update={"version": release.tree_name})
     release = (store or open_store(project)).put(release, content)
     for path, why in sorted(selection.left_out.items()):
         if path not in paths:

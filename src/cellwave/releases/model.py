@@ -35,6 +35,11 @@ class Release(Frozen):
     executable: tuple[RelativePath, ...] = ()
 
     @property
+    def tree_name(self) -> str:
+        """Its version when nobody gave it one: it is the working tree of a `cellwave up`."""
+        return f"tree-{self.digest[:12]}"
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the content (the version's name is not part of it)."""
         content: dict[str, object] = {"files": self.files, "code": self.code}
