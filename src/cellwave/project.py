@@ -18,8 +18,20 @@ class Project:
 
     @property
     def home(self) -> Path:
-        """The folder of everything generated; CELLWAVE_HOME moves it (tests give each run its own)."""
-        return Path(os.environ.get("CELLWAVE_HOME") or self.root / ".cellwave").resolve()
+        """The folder of everything generated; CELLWAVE_HOME moves it (tests give each run its own).
+
+        BadInput for a path that can be none.
+        """
+        named = os.environ.get("CELLWAVE_HOME")
+        try:
+            home = Path(named or self.root / ".cellwave").resolve()
+            home.exists()
+        except (OSError, RuntimeError) as error:
+            found = getattr(error, "strerror", None) or "a circle of symbolic links"
+            raise BadInput(
+                "CELLWAVE_HOME" if named else str(self.root), found, "the path of a folder"
+            ) from None
+        return home
 
     def make_home(self) -> None:
         """Make the folder of everything generated, for its owner alone: state, keys and logs are in it.

@@ -150,12 +150,23 @@ def test_a_pythonpath_that_hides_what_is_needed_is_said(project: Path, shadow: s
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("home", ["/dev/null", "Pulumi.yaml", "Pulumi.yaml/x", "/tmp/" + "x" * 300])
+@pytest.mark.parametrize(
+    ("home", "commands"),
+    [
+        ("/dev/null", ["rollout list"]),
+        ("Pulumi.yaml", ["rollout list"]),
+        ("Pulumi.yaml/x", ["rollout list"]),
+        ("/tmp/" + "x" * 300, ["rollout list", "release list", "cells", "plan v1"]),
+        ("circle", ["rollout list", "release list", "cells", "plan v1"]),
+    ],
+)
 def test_a_home_that_can_be_no_folder_is_refused(
-    run: Run, monkeypatch: pytest.MonkeyPatch, home: str
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch, home: str, commands: list[str]
 ) -> None:
     """In words, exit code 2."""
+    (project / "circle").symlink_to("circle")
     monkeypatch.setenv("CELLWAVE_HOME", home)
-    ran = run("rollout", "list")
-    assert ran.code == 2
-    assert "error: CELLWAVE_HOME: " in ran.err
+    for command in commands:
+        ran = run(*command.split())
+        assert ran.code == 2, ran.err
+        assert "error: CELLWAVE_HOME: " in ran.err
