@@ -23,14 +23,14 @@ class Project:
         BadInput for a path that can be none.
         """
         named = os.environ.get("CELLWAVE_HOME")
+        home = Path(os.path.realpath(named or self.root / ".cellwave"))
         try:
-            home = Path(named or self.root / ".cellwave").resolve()
-            home.exists()
-        except (OSError, RuntimeError) as error:
-            found = getattr(error, "strerror", None) or "a circle of symbolic links"
-            raise BadInput(
-                "CELLWAVE_HOME" if named else str(self.root), found, "the path of a folder"
-            ) from None
+            os.stat(home)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # made, or refused, by `make_home`
+        except OSError as error:  # too long, or a circle of symbolic links
+            where = "CELLWAVE_HOME" if named else str(home)
+            raise BadInput(where, str(error.strerror), "the path of a folder") from None
         return home
 
     def make_home(self) -> None:
