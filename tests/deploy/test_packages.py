@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import io
 import os
 import re
 import shutil
@@ -10,6 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +32,7 @@ from cellwave.deploy.packages import (
 )
 from cellwave.errors import Unavailable
 
+WHEEL = "theirs-1.0-py3-none-any.whl"
 OWN = "iniconfig"  # small, and needs nothing
 PULUMI = f"pulumi=={version('pulumi')}"
 PYTHON = {"name": "app", "runtime": "python"}
@@ -305,6 +311,61 @@ def test_credentials_of_the_environment_are_told_by_name(tmp_path: Path, user: s
         assert renew_lock(packages)
     assert lock_of(packages).splitlines()[1] == f"--extra-index-url https://{user}@pypi.org/simple"
     assert SECRET not in lock_of(packages)
+
+
+class _Index(BaseHTTPRequestHandler):
+    """An index of one package, for whoever knows the password."""
+
+    wheel = b""
+
+    def do_GET(self) -> None:
+        asked = f"Basic {base64.b64encode(f'me:{SECRET}'.encode()).decode()}"
+        known = {"/simple/theirs/": f"<a href='/{WHEEL}'>{WHEEL}</a>".encode(), f"/{WHEEL}": self.wheel}
+        status = 401 if self.headers.get("Authorization") != asked else 200 if self.path in known else 404
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/zip")
+        self.end_headers()
+        if status == 200:
+            self.wfile.write(known[self.path])
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def private_index(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an index that asks for a password, without it."""
+    held = io.BytesIO()
+    about = "theirs-1.0.dist-info"
+    with zipfile.ZipFile(held, "w") as wheel:
+        wheel.writestr("theirs.py", "words = 'theirs'\n")
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    monkeypatch.setattr(_Index, "wheel", held.getvalue())
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+def test_a_private_index_s_password_is_of_the_machine_alone(
+    tmp_path: Path, private_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the lock nor the environment holds it, nor is it said when it is wrong."""
+    index = f"--extra-index-url http://me:${{INDEX_PASSWORD}}@{private_index}\n"
+    packages = own(tmp_path / "app", f"{index}{PULUMI}\ntheirs\n")
+    monkeypatch.setenv("INDEX_PASSWORD", SECRET)
+    assert renew_lock(packages)
+    made = ensure_environment(tmp_path, packages, lambda line: None)
+    code = [str(made / "bin" / "python"), "-c", "import theirs; print(theirs.words)"]
+    assert subprocess.run(code, capture_output=True, text=True, check=True).stdout == "theirs\n"
+    assert index in lock_of(packages)
+    assert SECRET not in lock_of(packages) + (made / "requirements.txt").read_text()
+    monkeypatch.setenv("INDEX_PASSWORD", wrong := SECRET[::-1])
+    with pytest.raises(Unavailable, match="401 Unauthorized") as error:
+        ensure_environment(tmp_path / "other", packages, lambda line: None)
+    assert wrong not in str(error.value)
 
 
 def test_an_environment_is_made_once_for_each_lock(tmp_path: Path) -> None:

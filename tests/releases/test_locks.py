@@ -63,6 +63,38 @@ def test_a_virtual_environment_that_no_file_tells_is_refused(project: Project) -
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        (
+            "pyproject.toml",
+            '[project]\nname = "theirs"\ndependencies = ["pulumi"]\n',
+            "no lock tells the packages",
+        ),
+        (
+            "pyproject.toml",
+            '[tool.poetry.dependencies]\npython = "^3.11"\npulumi = "*"\n',
+            "no lock tells the",
+        ),
+        ("pyproject.toml", "<<<<<<< HEAD\n", "pyproject.toml can't be read"),
+        ("Pipfile", "[packages]\n", "a Pipfile, which is not read"),
+        ("pyproject.toml", '[project]\nname = "cellwave"\ndependencies = ["pulumi"]\n', None),
+        ("pyproject.toml", '[project]\nname = "theirs"\n[tool.poetry.dependencies]\npython = "3"\n', None),
+        ("pyproject.toml", "[tool.ruff]\n", None),
+    ],
+)
+def test_packages_that_a_program_asks_for_without_a_lock_are_refused(
+    project: Project, name: str, text: str, error: str | None
+) -> None:
+    """With cellwave's packages it would work by luck; what asks for none is fine, and what is installed here."""
+    (project.root / "deploy" / name).write_text(text)
+    if error is None:
+        assert f"deploy/{name}" in build_release(project, "v1").files
+    else:
+        with pytest.raises(BadInput, match=f"deploy/Pulumi.yaml: {error}"):
+            build_release(project, "v1")
+
+
+@pytest.mark.parametrize(
     ("requirements", "error"),
     [
         ("iniconfig\n", "deploy/Pulumi.yaml: requirements.txt has no pulumi"),

@@ -93,7 +93,7 @@ def find_packages(root: Path, project: dict[str, Any]) -> Packages | None:
         if asked not in kinds:
             raise NoLock(f"packages of {asked}", " or ".join(kinds))
         kinds = (asked,)
-    folders = _folders(root.resolve(), str(project.get("main", ".")))
+    folders = folders_of(root.resolve(), str(project.get("main", ".")))
     for folder in folders:
         for kind in kinds:
             if (folder / _SOURCE[kind]).is_file():
@@ -113,8 +113,8 @@ def options_of(project: dict[str, Any]) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-def _folders(root: Path, main: str) -> list[Path]:
-    """From the program's folder up to the root."""
+def folders_of(root: Path, main: str) -> list[Path]:
+    """From the folder of the program (`main` of the Pulumi.yaml in `root`) up to the root."""
     program = (root / main).resolve()
     start = program if program.is_dir() else program.parent
     return [folder for folder in (start, *start.parents) if folder.is_relative_to(root)] or [root]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 from cellwave.deploy.environments import ensure_environment
-from cellwave.deploy.packages import LOCK, NoLock, find_packages, options_of, renew_lock
-from cellwave.deploy.settings import project_of
+from cellwave.deploy.packages import (
+    LOCK,
+    NoLock,
+    find_packages,
+    folders_of,
+    options_of,
+    renew_lock,
+    text_of,
+)
+from cellwave.deploy.settings import project_of, runtime_of
 from cellwave.errors import BadInput
 from cellwave.project import Project
 from cellwave.releases.files import Selection
+from cellwave.toolchain.hosts import PYTHON
 
 
 def lock_packages(
@@ -25,7 +37,7 @@ def lock_packages(
     try:
         packages = find_packages(folder, project_of(folder))
         if packages is None:
-            _refuse_unlocked(folder)
+            _refuse_unlocked(folder, project_of(folder))
             return set()
         if renew_lock(packages):
             report(
@@ -37,18 +49,36 @@ def lock_packages(
     return set().union(*(selection.below(_named(project, file)) for file in packages.files))
 
 
-def _refuse_unlocked(folder: Path) -> None:
-    """NoLock for a virtual environment of which no file tells the packages: it would not travel with the release."""
-    name = options_of(project_of(folder)).get("virtualenv")
+def _refuse_unlocked(folder: Path, project: dict[str, Any]) -> None:
+    """NoLock for a Python program that has packages of its own which no file tells: with cellwave's it would fail, or
+    work by luck."""
+    right = "a requirements.txt, uv.lock or poetry.lock beside it"
+    name = options_of(project).get("virtualenv")
     environment = folder / str(name)
     if (
         name
         and (environment / "pyvenv.cfg").is_file()
         and environment.resolve() != Path(sys.prefix).resolve()
     ):
-        raise NoLock(
-            f"no file tells the packages of {name}", "a requirements.txt, uv.lock or poetry.lock beside it"
-        )
+        raise NoLock(f"no file tells the packages of {name}", right)
+    if runtime_of(project) == PYTHON:
+        for beside in folders_of(folder, str(project.get("main", "."))):
+            if (beside / "Pipfile").is_file():
+                raise NoLock("a Pipfile, which is not read", right)
+            if (beside / "pyproject.toml").is_file() and _has_dependencies(beside / "pyproject.toml"):
+                raise NoLock("no lock tells the packages of pyproject.toml", right)
+
+
+def _has_dependencies(file: Path) -> bool:
+    """Whether a pyproject.toml asks for packages; not that of a project that is installed here, as cellwave's is."""
+    try:
+        read = tomllib.loads(text_of(file))
+    except tomllib.TOMLDecodeError as error:
+        raise NoLock(f"pyproject.toml can't be read: {error}", "TOML") from None
+    project = read.get("project", {})
+    poetry = read.get("tool", {}).get("poetry", {}).get("dependencies", {})
+    installed = next(iter(distributions(name=str(project.get("name", "-")))), None)
+    return bool(project.get("dependencies") or poetry.keys() - {"python"}) and not installed
 
 
 def _named(project: Project, file: Path) -> str:
