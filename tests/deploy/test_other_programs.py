@@ -97,6 +97,27 @@ def deployer(engine_world: RealWorld) -> Deployer:
     return engine_world.deployer()
 
 
+@pytest.mark.parametrize("src", ["app/src", "src"])
+def test_a_program_imports_from_src_beside_its_pulumi_yaml_or_from_the_project_s(
+    deployer: Deployer, tmp_path: Path, src: str
+) -> None:
+    """A program below a project is as by a literal `pulumi up`; several may share the project's own."""
+    (tmp_path / src / "words").mkdir(parents=True)
+    (tmp_path / src / "words" / "__init__.py").write_text("said = 'hello'\n")
+    (tmp_path / "app").mkdir(exist_ok=True)
+    (tmp_path / "app" / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    (tmp_path / "app" / "__main__.py").write_text("import pulumi, words\npulumi.export('said', words.said)\n")
+    job = Job(
+        attempt=str(uuid.uuid4()),
+        stack=f"src-{uuid.uuid4().hex[:8]}.app",
+        operation="up",
+        program=str(tmp_path / "app"),
+        source=str(tmp_path),
+    )
+    result = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+    assert result.outputs == {"said": "hello"}, result.reason
+
+
 @pytest.mark.parametrize("where", [EAST, WEST])
 def test_a_program_that_knows_no_cell_is_deployed_into_its_cell(
     deployer: Deployer, tmp_path: Path, where: tuple[str, str]

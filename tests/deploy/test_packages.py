@@ -283,18 +283,15 @@ SECRET = "hunter2" * 3
         ("requirements.txt", f"{PULUMI}\nother @ git+https://me:{SECRET}@git.example/other\n"),
         ("base.txt", f"-f https://{SECRET}:@index.example/simple\n"),
         ("poetry.lock", POETRY.replace("optional", f'source.url = "https://a:{SECRET}@b.example"\noptional')),
+        ("uv.toml", f'index-url = "https://me:{SECRET}@index.example/simple"\n'),
         ("uv.lock", f'source = {{ registry = "https://me:{SECRET}@index.example/simple" }}\n'),
     ],
 )
 def test_credentials_are_not_for_a_release(tmp_path: Path, name: str, text: str) -> None:
     """Whoever reads releases would have them. Where they stand is said, without them; nothing is written."""
-    if name == "base.txt":
-        (tmp_path / name).write_text(text)
-    packages = own(
-        tmp_path,
-        f"{PULUMI}\n-r base.txt\n" if name == "base.txt" else text,
-        name.replace("base", "requirements"),
-    )
+    beside = name in ("base.txt", "uv.toml")
+    (tmp_path / name).write_text(text)
+    packages = own(tmp_path, f"{PULUMI}\n-r base.txt\n") if beside else own(tmp_path, text, name)
     with pytest.raises(NoLock, match=rf"{name}:\d+ holds a password or token") as error:
         renew_lock(packages)
     assert SECRET not in str(error.value)
@@ -431,6 +428,18 @@ def test_a_changed_package_is_not_installed(tmp_path: Path) -> None:
     """Its hash is not the lock's; nothing that looks like an environment stays."""
     packages = own(tmp_path / "app", f"{PULUMI} --hash=sha256:{'0' * 64}\n")
     with pytest.raises(Unavailable, match="can't be had"):
+        ensure_environment(tmp_path, packages, lambda line: None)
+    assert not list((tmp_path / "envs").glob(f"*/{STAMP}"))
+
+
+def test_a_lock_that_is_short_of_packages_is_known_when_its_environment_is_made(tmp_path: Path) -> None:
+    """pip would refuse it: what Pulumi needs has no hash."""
+    packages = own(tmp_path / "app", f"{PULUMI}\n")
+    renew_lock(packages)
+    pulumi = lock_of(packages).partition("\npulumi==")[2].partition("\npyyaml==")[0]
+    packages.source.write_text(f"pulumi=={pulumi}\n")
+    assert not renew_lock(packages)
+    with pytest.raises(Unavailable, match="ModuleNotFoundError: No module named"):
         ensure_environment(tmp_path, packages, lambda line: None)
     assert not list((tmp_path / "envs").glob(f"*/{STAMP}"))
 

@@ -104,7 +104,9 @@ def _prepare(task: Task) -> Drive:
     if "PULUMI_DEBUG_PROVIDERS" in environment:
         # The provider runs already: looking for its plugin to download would take seconds.
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, Path(job.source))
+    # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
+    root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
+    launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, root)
     return Drive(job, launch, directory_of(environment, project, job.stack))
 
 

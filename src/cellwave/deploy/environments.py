@@ -13,6 +13,7 @@ from cellwave.deploy.packages import Packages, lock_of, python_of, run, uv
 
 STAMP = "cellwave.stamp"
 UNUSED = 30 * 86400.0  # seconds after which an environment that no deployment has used is collected
+NEEDED = "import pulumi.automation._server"  # by the language host; a lock may be short of packages
 IDENTITY = "import platform, sys; print(sys.version, sys.base_prefix, platform.platform())"
 
 
@@ -47,6 +48,7 @@ def _install_python(folder: Path, packages: Packages, lock: str, python: str, he
     requirements.write_text(lock, "utf-8")
     into = ("--python", str(folder / "bin" / "python"), "--require-hashes")
     uv(packages, "pip", "sync", *into, str(requirements), held=held)
+    run([str(folder / "bin" / "python"), "-I", "-c", NEEDED], packages, held)
 
 
 def _install_node(folder: Path, packages: Packages, held: IO[str]) -> None:

@@ -40,8 +40,8 @@ _SOURCE: dict[Kind, str] = {
 }
 _KINDS: dict[str, tuple[Kind, ...]] = {"python": ("pip", "uv", "poetry"), "nodejs": ("npm",)}
 _WITH: dict[Kind, tuple[str, ...]] = {
-    "pip": (LOCK, ".python-version"),
-    "uv": ("pyproject.toml", ".python-version"),
+    "pip": (LOCK, ".python-version", "uv.toml"),
+    "uv": ("pyproject.toml", ".python-version", "uv.toml"),
     "poetry": (".python-version",),
     "npm": ("package.json",),
 }
