@@ -121,9 +121,11 @@ def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run
         )
         records.commit_turn(Turn(state=state.model_copy(update={"outcome": "done"})), 2.0, "t")
         (open_attempt(Project(project).home, f"{name}:c.app:forward:1").folder / "engine.log").write_text("x")
-    gone = json.loads(run("gc", "--json").out)
-    assert gone == {"attempts": 1, "bytes": 1, "environments": 0, "rows": 0, "workflows": 0}
-    assert run("gc").out == "removed: 0 attempts (0.0 MiB), 0 environments, 0 workflows, 0 rows\n"
+    gone = json.loads(run("gc", "--keep", "1", "--json").out)
+    assert gone == {"attempts": 1, "bytes": 1, "environments": 0, "rows": 0, "workflows": 0, "kept": 1}
+    said = run("gc", "--keep", "1").out
+    assert "removed: 0 attempts (0.0 MiB), 0 environments, 0 workflows, 0 rows;" in said
+    assert "newest 1 ended rollout all" in said
     assert run("gc", "--keep", "0").code == 2
     assert len(records.rollouts()) == 2
     assert [(e.kind, e.actor) for e in records.journal()] == [("collected", "ann")] * 2

@@ -44,4 +44,5 @@ def gc(
     if as_json:
         tell_json(gone.model_dump() | {"kept": keep})
     else:
-        tell(f"removed: {removed}; of the newest {keep} ended rollouts all is kept")
+        rollouts = "rollout" if keep == 1 else "rollouts"
+        tell(f"removed: {removed}; of the newest {keep} ended {rollouts} all is kept")
