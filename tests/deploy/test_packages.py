@@ -461,14 +461,20 @@ def test_the_python_that_a_program_asks_for_runs_it(tmp_path: Path) -> None:
 
 
 def test_environments_that_nobody_uses_are_collected(tmp_path: Path) -> None:
-    """Thirty days after the last deployment with one."""
-    for name in ("one", "two"):
-        (tmp_path / "envs" / name).mkdir(parents=True)
-    (tmp_path / "envs" / "one" / STAMP).touch()
-    at = (tmp_path / "envs" / "one" / STAMP).stat().st_mtime
-    assert sweep(tmp_path, at + UNUSED - 1) == 0
-    assert sweep(tmp_path, at + UNUSED + 1) == 1
-    assert [folder.name for folder in (tmp_path / "envs").iterdir()] == ["two"]
+    """Thirty days after the last deployment with one, or the last try to make it; none that is being made."""
+    envs = tmp_path / "envs"
+    for name in ("old", "half", "busy"):
+        (envs / name).mkdir(parents=True)
+        (envs / f"{name}.lock").touch()
+    (envs / "old" / STAMP).touch()
+    at = (envs / "old" / STAMP).stat().st_mtime
+    os.utime(envs / "half.lock", (at, at))
+    with (envs / "busy.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert sweep(tmp_path, at + UNUSED - 1) == 0
+        assert sweep(tmp_path, at + UNUSED + 1) == 2
+        assert sweep(tmp_path, at + UNUSED + 1) == 0
+    assert [folder.name for folder in envs.iterdir() if folder.is_dir()] == ["busy"]
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not here")

@@ -60,11 +60,19 @@ def _install_node(folder: Path, packages: Packages, held: IO[str]) -> None:
 
 
 def sweep(home: Path, now: float) -> int:
-    """Remove the environments that nobody has used for long; how many. `now` is epoch seconds."""
+    """Remove the environments that nobody has used for long, half made ones too; how many. `now` is epoch seconds."""
     gone = 0
-    for stamp in (home / "envs").glob(f"*/{STAMP}"):
-        if stamp.stat().st_mtime < now - UNUSED:
-            stamp.unlink()
-            shutil.rmtree(stamp.parent, ignore_errors=True)
-            gone += 1
+    for lock in (home / "envs").glob("*.lock"):
+        folder = lock.with_suffix("")
+        with lock.open() as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # somebody is at work there
+            stamp = folder / STAMP
+            used = (stamp if stamp.exists() else lock).stat().st_mtime
+            if folder.is_dir() and used < now - UNUSED:
+                stamp.unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                gone += 1
     return gone
