@@ -160,9 +160,10 @@ def renew_lock(packages: Packages) -> bool:
 def _refuse_credentials(file: Path) -> None:
     """NoLock for credentials in a file that a release holds, and so whoever reads releases."""
     for number, line in enumerate(text_of(file).splitlines(), 1):
-        if _CREDENTIALS.search(line):
-            right = "${NAME} of the environment in its place in requirements.txt, or ~/.netrc"
-            raise NoLock(f"{file.name}:{number} holds a password or token for {redact(line.strip())}", right)
+        if found := _CREDENTIALS.search(line):
+            host = re.split(r"[/\s\"']", line[found.end() :])[0]
+            right = "${NAME} of the environment in its place in requirements.txt, or ~/.netrc or ~/.npmrc"
+            raise NoLock(f"{file.name}:{number} holds a password or token for {host}", right)
 
 
 def text_of(file: Path) -> str:
