@@ -13,8 +13,8 @@ from cellwave.errors import BadInput, Unavailable
 from cellwave.fleet.parse import parse_fleet
 from cellwave.frozen import digest_of
 from cellwave.project import Project, find_project
+from cellwave.release import Release
 from cellwave.releases.build import build_release
-from cellwave.releases.model import Release
 from cellwave.releases.open import open_store
 from cellwave.releases.store import DirectoryStore
 from cellwave.releases.verify import verify_release

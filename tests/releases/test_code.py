@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import HttpProof, ParameterProof, Service
+from cellwave.release import Release
 from cellwave.releases.code import code_digest, code_files, expected_digest
-from cellwave.releases.model import Release
 
 CODE = st.dictionaries(st.text(min_size=1, max_size=8), st.binary(max_size=20), min_size=1, max_size=5)
 

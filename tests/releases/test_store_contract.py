@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from cellwave.errors import BadInput
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.releases.s3 import S3Store
 from cellwave.releases.store import DirectoryStore, Hold, ReleaseStore
 from cellwave.releases.verify import verify_release

@@ -22,7 +22,7 @@ from cellwave.releases.store import DirectoryStore
 KILLED_EVERYWHERE = """
     import hashlib, os, sys
     from pathlib import Path
-    from cellwave.releases.model import Release
+    from cellwave.release import Release
     from cellwave.releases.store import DirectoryStore
     from cellwave.releases.verify import verify_release
 

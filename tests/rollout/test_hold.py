@@ -8,7 +8,7 @@ from typing import cast
 
 from cellwave.deploy.port import Deployer
 from cellwave.health.ports import SignalSource
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.records import Records
 from cellwave.rollout.runner import hold

@@ -12,8 +12,8 @@ import pytest
 from cellwave.deploy.port import Deployer, Result
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import SignalSource
+from cellwave.release import Release
 from cellwave.releases.files import MANIFEST
-from cellwave.releases.model import Release
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove
 from cellwave.rollout.records import Records

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from cellwave.cli.sandbox import app
 from cellwave.errors import Unavailable
 from cellwave.processes import Proc, alive
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
-from cellwave.sandbox.cli import app
 
 from .aws import until
 

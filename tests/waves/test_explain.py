@@ -8,7 +8,7 @@ import pytest
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 from cellwave.waves.parse import parse_strategy

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellwave.fleet.model import Cell, Fleet, Region, Service
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.waves.model import Bake, Plan, PlannedWave, Strategy, Wave
 from cellwave.waves.planner import make_plan, make_rollback
 

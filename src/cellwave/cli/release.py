@@ -9,7 +9,7 @@ import typer
 from cellwave.cli.context import here, whoami
 from cellwave.cli.show import console, row, say, table, tell, tell_json
 from cellwave.errors import CellwaveError
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note

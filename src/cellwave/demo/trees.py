@@ -9,8 +9,8 @@ import patch_ng
 
 from cellwave.errors import CellwaveError
 from cellwave.project import Project
+from cellwave.release import Release
 from cellwave.releases.build import build_release
-from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
 
 PATCHES = {"v1": (), "v2": ("v2-defect.patch",), "v3": ("v2-defect.patch", "v3-fix.patch")}

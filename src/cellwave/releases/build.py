@@ -15,10 +15,10 @@ from cellwave.fleet.model import Fleet, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.fleet.yamlfile import read
 from cellwave.project import Project
+from cellwave.release import Release
 from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.locks import lock_packages
-from cellwave.releases.model import Release
 from cellwave.releases.open import open_store
 from cellwave.releases.programs import check_programs_here
 from cellwave.releases.store import ReleaseStore

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import HttpProof, Service
-from cellwave.releases.model import Release
+from cellwave.release import Release
 
 
 def code_digest(files: Mapping[str, bytes]) -> str:

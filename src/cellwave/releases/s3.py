@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from cellwave.errors import BadInput, Unavailable
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.releases.store import Hold, choose, refuse_other, write_folder
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from cellwave.health.http import observe_digest
 from cellwave.health.ports import Scope, SignalSource
 from cellwave.health.read import Watched, open_alarms, read_gates
 from cellwave.project import Project
+from cellwave.release import Release
 from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
-from cellwave.releases.model import Release
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.proof import prove
 from cellwave.rollout.records import Records, StackRow

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Cell, Fleet
 from cellwave.fleet.select import cells_named, select
-from cellwave.releases.model import Release
+from cellwave.release import Release
 from cellwave.waves.graph import Graph
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step, Strategy, Wave
 
