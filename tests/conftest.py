@@ -13,6 +13,19 @@ from cellwave.sandbox import server
 from cellwave.toolchain.install import ensure_yaml_host
 
 
+@pytest.fixture(scope="session", autouse=True)
+def packages_at_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs' requirements are met by the versions that this project is locked to, where it has the package: they are
+    in uv's cache, and an index has them that is a day behind."""
+    lock = (find_project(Path(__file__).parent).root / "requirements.lock").read_text()
+    pins = [line.removesuffix(" \\") for line in lock.splitlines() if line[:1].isalnum()]
+    file = tmp_path_factory.mktemp("pins") / "constraints.txt"
+    file.write_text("".join(f"{pin}\n" for pin in pins if not pin.startswith("iniconfig")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_CONSTRAINT", str(file))
+        yield
+
+
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A running sandbox of this test run's own; its variables are in os.environ until the run ends.

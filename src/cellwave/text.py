@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Control, format (bidi overrides, zero widths), surrogates, line and paragraph separators.
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+SECRET = re.compile(
+    r"(?i)((?:secret|password|passphrase|token|authorization|signature|credential|api[_-]?key)\w*[\"']?\s*[:=]\s*)"
+    r"[\"']?(?:(?:Bearer|Basic)\s+)?[^\s\"',}&]+"
+)
+USERINFO = re.compile(r"://[^/@\s]+@")
 JOINERS = "\u200c\u200d"  # words of some languages need them, and they change nothing else
 
 
@@ -19,3 +25,8 @@ def visible(text: str, *, lines: bool = False) -> str:
         else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def redact(text: str) -> str:
+    """The text without anything that follows a word for a secret, and without a URL's user and password."""
+    return USERINFO.sub("://[secret]@", SECRET.sub(r"\1[secret]", text))

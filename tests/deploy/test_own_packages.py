@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.environments import ensure_environment
-from cellwave.deploy.packages import LOCK, find_packages, renew_lock
 from cellwave.deploy.port import Deployer
-from cellwave.deploy.settings import project_of
+from cellwave.programs.environments import ensure_environment
+from cellwave.programs.packages import LOCK, find_packages, renew_lock
+from cellwave.programs.settings import project_of
 from cellwave.project import find_project
 from cellwave.releases.build import freeze
 from cellwave.releases.store import write_folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cellwave.deploy.events import Diagnostic
-from cellwave.deploy.reasons import is_transient, may_pass, reason_of, redact
+from cellwave.deploy.reasons import is_transient, may_pass, reason_of
+from cellwave.text import redact
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"

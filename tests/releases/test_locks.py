@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.packages import LOCK
 from cellwave.errors import BadInput, Unavailable
+from cellwave.programs.packages import LOCK
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store

@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 from cellwave.cli.context import here
 from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.placed import configuration
-from cellwave.deploy.settings import settings_file
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.yamlfile import did_you_mean, read
+from cellwave.programs.settings import settings_file
 
 app = typer.Typer(
     help="Put a cell's account, region and role into Pulumi's own settings.",

@@ -14,8 +14,8 @@ from cellwave import __version__
 from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
 from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
-from cellwave.deploy.reasons import redact
 from cellwave.errors import BadInput, CellwaveError
+from cellwave.text import redact
 
 app = typer.Typer(
     help="Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.",

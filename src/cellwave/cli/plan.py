@@ -10,8 +10,8 @@ from rich.table import Table
 
 from cellwave.cli.context import Context, here
 from cellwave.cli.show import console, row, table, tell, tell_json
+from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
-from cellwave.releases.programs import check_programs_here
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 

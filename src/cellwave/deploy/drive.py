@@ -15,14 +15,11 @@ from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
-from cellwave.deploy.environments import ensure_environment
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
-from cellwave.deploy.packages import find_packages
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.reasons import clean, is_transient, may_pass, reason_of, redact, trouble_of
+from cellwave.deploy.reasons import clean, is_transient, may_pass, reason_of, trouble_of
 from cellwave.deploy.repair import Refused, mend
-from cellwave.deploy.settings import configured, project_of, runtime_of, settings_file
 from cellwave.deploy.state import (
     Deployment,
     Directory,
@@ -35,8 +32,12 @@ from cellwave.deploy.state import (
     made_since,
 )
 from cellwave.errors import Unavailable
+from cellwave.programs.environments import ensure_environment
+from cellwave.programs.packages import find_packages
+from cellwave.programs.settings import configured, project_of, runtime_of, settings_file
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.verify import verify_release
+from cellwave.text import redact
 from cellwave.toolchain.hosts import PYTHON
 
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one

@@ -7,10 +7,11 @@ from urllib.parse import unquote
 
 from cellwave.deploy.attempt import Attempt, attempts_in
 from cellwave.deploy.events import name_of, read_story
-from cellwave.deploy.reasons import clean, redact
+from cellwave.deploy.reasons import clean
 from cellwave.errors import BadInput
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
+from cellwave.text import redact
 
 
 class Said(Frozen):

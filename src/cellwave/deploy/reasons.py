@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import dropwhile
 
 from cellwave.deploy.events import Diagnostic, name_of
+from cellwave.text import redact
 
 LONGEST = 600  # characters of one cause
 
@@ -37,11 +38,6 @@ FRAME = re.compile(
 )  # of a Python traceback, with its line of code
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
-SECRET = re.compile(
-    r"(?i)((?:secret|password|passphrase|token|authorization|signature|credential|api[_-]?key)\w*[\"']?\s*[:=]\s*)"
-    r"[\"']?(?:(?:Bearer|Basic)\s+)?[^\s\"',}&]+"
-)
-USERINFO = re.compile(r"://[^/@\s]+@")
 ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[a-z]+%\}>")
 
 
@@ -74,11 +70,6 @@ def may_pass(errors: Sequence[Diagnostic], log: str) -> bool:
     """
     said = [text for error in errors if (text := _message(error))]
     return any(is_transient(FRAME.sub("", text)) for text in said or [clean(log)])
-
-
-def redact(text: str) -> str:
-    """The text without anything that follows a word for a secret, and without a URL's user and password."""
-    return USERINFO.sub("://[secret]@", SECRET.sub(r"\1[secret]", text))
 
 
 def clean(text: str) -> str:

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from ruamel.yaml.error import YAMLError
 
-from cellwave.deploy.settings import configured, project_file, settings_file
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.fleet.yamlfile import read
+from cellwave.programs.check import check_programs_here
+from cellwave.programs.settings import configured, project_file, settings_file
 from cellwave.project import Project
 from cellwave.release import Release
 from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.locks import lock_packages
 from cellwave.releases.open import open_store
-from cellwave.releases.programs import check_programs_here
 from cellwave.releases.store import ReleaseStore
 from cellwave.text import visible
 from cellwave.waves.parse import parse_strategy

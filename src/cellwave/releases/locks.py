@@ -9,8 +9,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from cellwave.deploy.environments import ensure_environment
-from cellwave.deploy.packages import (
+from cellwave.errors import BadInput
+from cellwave.programs.environments import ensure_environment
+from cellwave.programs.packages import (
     LOCK,
     NoLock,
     find_packages,
@@ -19,8 +20,7 @@ from cellwave.deploy.packages import (
     renew_lock,
     text_of,
 )
-from cellwave.deploy.settings import project_of, runtime_of
-from cellwave.errors import BadInput
+from cellwave.programs.settings import project_of, runtime_of
 from cellwave.project import Project
 from cellwave.releases.files import Selection
 from cellwave.toolchain.hosts import PYTHON

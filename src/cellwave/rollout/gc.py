@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from dbos import DBOSClient
 
 from cellwave.deploy.attempt import attempts_in
-from cellwave.deploy.environments import sweep
 from cellwave.frozen import Frozen
+from cellwave.programs.environments import sweep
 from cellwave.rollout.records import Records
 
 OWN = ("up", "down")  # attempts that belong to a command, not to a rollout

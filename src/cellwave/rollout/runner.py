@@ -19,7 +19,6 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from pydantic import TypeAdapter
 
 from cellwave.deploy.port import Result
-from cellwave.deploy.reasons import redact
 from cellwave.errors import CellwaveError
 from cellwave.frozen import Frozen, digest_of
 from cellwave.health.model import GateResult, Verdict
@@ -44,6 +43,7 @@ from cellwave.rollout.state import (
     Ticked,
     Turn,
 )
+from cellwave.text import redact
 
 V = TypeVar("V", bound=Frozen)
 log = structlog.get_logger()

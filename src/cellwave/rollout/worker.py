@@ -15,10 +15,10 @@ from typing import IO
 
 import psutil
 
-from cellwave.deploy.reasons import redact
 from cellwave.errors import Unavailable
 from cellwave.frozen import digest_of
 from cellwave.project import Project
+from cellwave.text import redact
 
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 20

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from ruamel.yaml.error import YAMLError
 
-from cellwave.deploy.settings import load, project_file
+from cellwave.programs.settings import load, project_file
 from cellwave.sandbox.provider.archive import Unreadable
 from cellwave.sandbox.provider.values import SIGNATURE, Props
 

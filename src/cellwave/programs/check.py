@@ -10,10 +10,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from cellwave.deploy.packages import NoLock, find_packages
-from cellwave.deploy.settings import project_file, runtime_of
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
+from cellwave.programs.packages import NoLock, find_packages
+from cellwave.programs.settings import project_file, runtime_of
 from cellwave.project import Project
 from cellwave.toolchain.hosts import PREFIX, PULUMI_YAML, PYTHON, find_host
 

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.environments import STAMP, UNUSED, ensure_environment, sweep
-from cellwave.deploy.packages import (
+from cellwave.errors import Unavailable
+from cellwave.programs.environments import STAMP, UNUSED, ensure_environment, sweep
+from cellwave.programs.packages import (
     LOCK,
     NoLock,
     Packages,
@@ -30,7 +31,6 @@ from cellwave.deploy.packages import (
     python_of,
     renew_lock,
 )
-from cellwave.errors import Unavailable
 
 WHEEL = "theirs-1.0-py3-none-any.whl"
 OWN = "iniconfig"  # small, and needs nothing
@@ -402,7 +402,7 @@ def test_an_installation_goes_on_without_its_killed_cellwave_and_the_next_waits(
     own(tmp_path / "app", f"{PULUMI} --hash=sha256:aa\n")
     tool = "import time; time.sleep(60)"
     (tmp_path / "killed.py").write_text(
-        "import os, sys\nfrom pathlib import Path\nfrom cellwave.deploy import environments, packages\n"
+        "import os, sys\nfrom pathlib import Path\nfrom cellwave.programs import environments, packages\n"
         "def sync(packages, *arguments, held=None):\n"
         f"    environments.run([sys.executable, '-c', {tool!r}, *arguments], packages, held=held)\n"
         "environments.uv = sync\n"

@@ -8,7 +8,7 @@ import pytest
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Service
-from cellwave.releases.programs import check_programs
+from cellwave.programs.check import check_programs
 from cellwave.toolchain.hosts import find_host
 
 APP = Service(name="app", program="app")

@@ -11,7 +11,7 @@ import pytest
 
 from cellwave.deploy.drive import prepare_work
 from cellwave.deploy.port import Job
-from cellwave.deploy.settings import PROJECT_FILES, configured, project_file, project_of, settings_file
+from cellwave.programs.settings import PROJECT_FILES, configured, project_file, project_of, settings_file
 from cellwave.project import find_project
 
 STACK = "us-west-2.jobs"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from cellwave.deploy.packages import Packages, lock_of, python_of, run, uv
+from cellwave.programs.packages import Packages, lock_of, python_of, run, uv
 
 STAMP = "cellwave.stamp"
 UNUSED = 30 * 86400.0  # seconds after which an environment that no deployment has used is collected

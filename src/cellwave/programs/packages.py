@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from cellwave.deploy.reasons import redact
-from cellwave.deploy.settings import runtime_of
 from cellwave.errors import Unavailable
+from cellwave.programs.settings import runtime_of
+from cellwave.text import redact
 
 Kind = Literal["pip", "uv", "poetry", "npm"]
 LOCK = "cellwave.lock"
