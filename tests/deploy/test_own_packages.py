@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.port import Deployer
+from cellwave.deploy.port import Deployer, Job
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import LOCK, find_packages, renew_lock
 from cellwave.programs.settings import project_of
@@ -96,6 +97,44 @@ def test_what_such_a_program_does_wrong_is_told(
     assert result.outcome == "failed"
     assert reason in result.reason
     assert not result.transient
+
+
+DYNAMIC = """
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+class Provider(ResourceProvider):
+    def create(self, props):
+        import sys
+        return CreateResult("one", {"prefix": sys.prefix})
+class Thing(Resource):
+    prefix: pulumi.Output[str]
+pulumi.export("prefix", Thing(Provider(), "thing", {"prefix": None}).prefix)
+"""
+
+
+@pytest.mark.parametrize("requirements", [True, False])
+def test_a_dynamic_provider_runs_with_the_packages_of_its_program(
+    deployer: Deployer, app: Path, tmp_path: Path, requirements: bool
+) -> None:
+    """It is a process of its own, which the engine starts; taken away, it is asked too."""
+    folder = tmp_path / "app"
+    if requirements:
+        shutil.copytree(app, folder)
+    else:
+        folder.mkdir()
+        (folder / "Pulumi.yaml").write_text(
+            "name: other\nruntime: {name: python, options: {virtualenv: venv}}\n"
+        )
+    (folder / "__main__.py").write_text(DYNAMIC)
+    stack = f"dynamic-{uuid.uuid4().hex[:8]}.app"
+    result = deploy(deployer, folder, stack, EAST)
+    assert result.outcome == "succeeded", result.reason
+    project = find_project(Path(__file__))
+    made = Path(result.outputs["prefix"])
+    assert made.parent == project.home / "envs" if requirements else made == Path(sys.prefix)
+    job = Job(attempt=stack, stack=stack, operation="destroy", program=str(folder), source=str(folder))
+    gone = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
+    assert gone.outcome == "succeeded", gone.reason
 
 
 def test_a_lock_that_can_not_be_installed_is_not_the_release_s_fault(

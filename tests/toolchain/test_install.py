@@ -113,7 +113,10 @@ def test_a_machine_s_own_engine_gets_a_language_host(
     """An engine on PATH that has none beside it finds one in `.cellwave/bin`; one that has is left alone."""
     script(tmp_path / "bin" / "pulumi", '[ "$1" = version ] && echo v3.300.0\n')
     ensure_engine(project, lambda line: None)
-    assert (project.bin / "pulumi-language-python").exists()
+    assert {file.name for file in project.bin.iterdir()} == {
+        "pulumi-language-python",
+        "pulumi-resource-pulumi-python",
+    }
     (project.bin / "pulumi-language-python").unlink()
     script(tmp_path / "bin" / "pulumi-language-python", "\n")
     ensure_engine(project, lambda line: None)
@@ -127,9 +130,8 @@ def test_the_host_for_yaml_is_built_once(project: Project, go: Path) -> None:
     assert {*made, ensure_yaml_host(project, lambda line: None)} == {project.bin / "pulumi-language-yaml"}
     assert go.read_text() == "x\n"
     ensure_engine(project, lambda line: None)
-    assert {"pulumi", "pulumi-language-python", "pulumi-language-yaml"} == {
-        program.name for program in project.bin.iterdir()
-    }
+    scripts = {"pulumi-language-python", "pulumi-resource-pulumi-python"}
+    assert {"pulumi", "pulumi-language-yaml", *scripts} == {program.name for program in project.bin.iterdir()}
     assert {entry.name for entry in project.bin.parent.iterdir()} == {"bin", "engine.lock"}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +35,14 @@ from cellwave.deploy.state import (
 )
 from cellwave.errors import Unavailable
 from cellwave.programs.environments import ensure_environment
-from cellwave.programs.packages import find_packages
+from cellwave.programs.packages import NoLock, find_packages
 from cellwave.programs.settings import configured, project_of, runtime_of, settings_file
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.verify import verify_release
 from cellwave.text import redact
 from cellwave.toolchain.hosts import PYTHON
 
+PACKAGES_GONE = (NoLock, Unavailable, OSError)
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
 
 ENGINE_ENVIRONMENT = {
@@ -137,11 +140,17 @@ def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None, Pa
     project = project_of(source)
     program = (source / project.get("main", ".")).resolve()
     settings = settings_file(source, job.stack)
-    packages = find_packages(source, project) if job.operation != "destroy" else None
-    made = ensure_environment(home, packages, lambda line: None) if packages else None
+    packages, made = None, None
+    # A destroy runs dynamic providers and no program: packages that are gone are not to keep it.
+    with suppress(*(PACKAGES_GONE if job.operation == "destroy" else ())):
+        if packages := find_packages(source, project):
+            made = ensure_environment(home, packages, lambda line: None)
     project.pop("stackConfigDir", None)
     if isinstance(project.get("config"), str):  # the older name of that
         del project["config"]
+    if runtime_of(project) == PYTHON:
+        # The engine tells dynamic providers, which are processes of their own.
+        project["runtime"] = {"name": PYTHON, "options": {"virtualenv": str(made or sys.prefix)}}
     # As YAML, not JSON: a program in YAML may hold dates.
     YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
     own = configured(settings)

@@ -24,6 +24,9 @@ INSTALLER = "https://get.pulumi.com/install.sh"
 CONNECT_TIMEOUT = 4.0  # seconds: without a network nobody should wait for longer
 INSTALL_TIMEOUT = 900.0  # seconds for the official installer's download
 HOST = f"{PREFIX}{PYTHON}"
+DYNAMIC = "pulumi-resource-pulumi-python"
+# What lies beside a program may be imported by its providers, and hides no module of Python's own.
+RUN_DYNAMIC = "import sys; sys.path.append(sys.path.pop(0)); import runpy; runpy.run_module('pulumi.dynamic', None, '__main__')"
 ENGINE = Tool(
     name="the Pulumi engine",
     program="pulumi",
@@ -63,18 +66,25 @@ def ensure_yaml_host(project: Project, report: Report) -> Path:
 
 
 def install_language_host(project: Project, engine: Engine) -> None:
-    """Put a `pulumi-language-python` into `.cellwave/bin` unless the engine has one beside it."""
-    script = project.bin / HOST
+    """Put what runs Python programs, and dynamic providers in them, into `.cellwave/bin` unless the engine has its own
+    beside it."""
     beside = engine.path.resolve().parent / HOST
-    if beside.exists() and beside.resolve() != script.resolve():
+    if beside.exists() and (
+        beside.parent != project.bin.resolve() or not beside.read_bytes().startswith(b"#!")
+    ):
         return
-    if beside.exists() and not beside.read_bytes().startswith(b"#!"):
-        return
-    text = f'#!/bin/sh\nexec "{sys.executable}" -P -m cellwave.toolchain.language_host "$@"\n'
+    _write_script(project.bin / HOST, f'exec "{sys.executable}" -P -m cellwave.toolchain.language_host "$@"')
+    # The engine says by which virtual environment the program runs.
+    python = f'"${{PULUMI_RUNTIME_VIRTUALENV:-{sys.prefix}}}/bin/python"'
+    _write_script(project.bin / DYNAMIC, f'exec {python} -u -c "{RUN_DYNAMIC}" "$@"')
+
+
+def _write_script(script: Path, line: str) -> None:
+    text = f"#!/bin/sh\n{line}\n"
     if script.exists() and script.read_text() == text:
         return
-    project.bin.mkdir(parents=True, exist_ok=True)
-    fresh = script.with_name(f".{HOST}.{os.getpid()}")
+    script.parent.mkdir(parents=True, exist_ok=True)
+    fresh = script.with_name(f".{script.name}.{os.getpid()}")
     fresh.write_text(text)
     fresh.chmod(0o755)
     fresh.replace(script)
