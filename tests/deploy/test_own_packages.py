@@ -131,7 +131,10 @@ def test_a_dynamic_provider_runs_with_the_packages_of_its_program(
     assert result.outcome == "succeeded", result.reason
     project = find_project(Path(__file__))
     made = Path(result.outputs["prefix"])
-    assert made.parent == project.home / "envs" if requirements else made == Path(sys.prefix)
+    if requirements:
+        assert made.parent == project.home / "envs"
+    else:
+        assert made == Path(sys.prefix)
     job = Job(attempt=stack, stack=stack, operation="destroy", program=str(folder), source=str(folder))
     gone = deployer.run(job, progress=lambda event: None, aborted=lambda: False)
     assert gone.outcome == "succeeded", gone.reason

@@ -105,6 +105,8 @@ def _prepare(task: Task) -> Drive:
     job = _private(task.job, task.attempt.work)
     project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
     environment = {**task.environment, **ENGINE_ENVIRONMENT}
+    # For dynamic providers: they are processes of their own.
+    environment["PULUMI_RUNTIME_VIRTUALENV"] = str(virtualenv or sys.prefix)
     if "PULUMI_DEBUG_PROVIDERS" in environment:
         # The provider runs already: looking for its plugin to download would take seconds.
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
@@ -149,8 +151,7 @@ def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None, Pa
     if isinstance(project.get("config"), str):  # the older name of that
         del project["config"]
     if runtime_of(project) == PYTHON:
-        # The engine tells dynamic providers, which are processes of their own.
-        project["runtime"] = {"name": PYTHON, "options": {"virtualenv": str(made or sys.prefix)}}
+        project["runtime"] = PYTHON  # the virtual environment is told by us
     # As YAML, not JSON: a program in YAML may hold dates.
     YAML(typ="safe").dump({**project, "main": str(program)}, work / "Pulumi.yaml")
     own = configured(settings)

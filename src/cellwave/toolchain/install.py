@@ -26,7 +26,14 @@ INSTALL_TIMEOUT = 900.0  # seconds for the official installer's download
 HOST = f"{PREFIX}{PYTHON}"
 DYNAMIC = "pulumi-resource-pulumi-python"
 # What lies beside a program may be imported by its providers, and hides no module of Python's own.
-RUN_DYNAMIC = "import sys; sys.path.append(sys.path.pop(0)); import runpy; runpy.run_module('pulumi.dynamic', None, '__main__')"
+RUN_DYNAMIC = "; ".join(
+    (
+        "import sys",
+        "sys.path.append(sys.path.pop(0))",
+        "import runpy",
+        "runpy.run_module('pulumi.dynamic', None, '__main__')",
+    )
+)
 ENGINE = Tool(
     name="the Pulumi engine",
     program="pulumi",
