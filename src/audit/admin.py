@@ -1,6 +1,6 @@
 """Keys and tenants, in the control plane's tables: `python -m audit.admin key acme acme/north`.
 
-A cell learns of a new key when its storage stack is deployed next.
+A cell learns of a new key when its storage stack is deployed next, and answers it within a minute of that.
 """
 
 from __future__ import annotations

@@ -195,6 +195,17 @@ def test_ignore_files_are_heeded_at_any_depth(project: Project) -> None:
     }
 
 
+def test_a_file_that_secrets_lie_in_is_told(project: Project) -> None:
+    """It is taken, as every dot file; a person may not have meant it."""
+    said = list[str]()
+    (project.root / "deploy" / ".env.local").write_text("TOKEN=abc\n")
+    (project.root / "deploy" / ".environment").touch()
+    assert "deploy/.env.local" in build_release(project, "v1", report=said.append).files
+    assert [line.split(":")[0] for line in said] == [
+        "deploy/.env.local is of the release, with whatever secrets it has"
+    ]
+
+
 def test_what_is_included_by_name_is_taken_though_it_is_ignored(project: Project) -> None:
     """A built artefact is not in git, but the program needs it; a virtual environment is never of a release."""
     (project.root / ".gitignore").write_text("lib/\n")

@@ -25,6 +25,7 @@ from cellwave.releases.store import ReleaseStore
 from cellwave.text import visible
 from cellwave.waves.parse import parse_strategy
 
+_ENV_FILE = re.compile(r"(^|/)\.env(\.[^/]*)?$")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
@@ -59,6 +60,10 @@ def build_release(
         paths |= lock_packages(project, program, selection, report)
     if MANIFEST in paths:
         raise BadInput(MANIFEST, "a file of this name", "another name: a release's own manifest is called so")
+    for path in sorted(path for path in paths if _ENV_FILE.search(path)):
+        report(
+            f"{path} is of the release, with whatever secrets it has: a line in .cellwaveignore leaves it out"
+        )
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
     executable = tuple(path for path in content if (project.root / path).stat().st_mode & 0o100)
     release = freeze(version or "tree", content, services, executable)
