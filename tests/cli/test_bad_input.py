@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -93,6 +94,12 @@ def test_a_held_release_is_not_started(project: Path, run: Run) -> None:
     ran = run("rollout", "start", "v2")
     assert ran.code == 2
     assert "5xx in ap-south-1" in ran.err
+    planned = run("plan", "v2")
+    assert (planned.code, "v2 is held by v2-1, and not started: 5xx in ap-south-1" in planned.err) == (
+        0,
+        True,
+    )
+    assert json.loads(run("plan", "v2", "--json").out)["held"] == "5xx in ap-south-1"
     assert run("rollout", "list", "--json").out.strip() == "[]"
 
 
@@ -203,8 +210,12 @@ def test_every_command_has_help_with_an_example(run: Run) -> None:
         "cells/jp.yaml.txt",
         "cells/jp.yaml ",
         "cells/asia/jp.yaml",
+        "cells/jp.json",
+        "cells/jp.toml",
         "waves.yml",
         "Waves.YAML",
+        "Waves.yaml",
+        "waves.json",
         "waves.yaml.txt",
     ],
 )
@@ -214,3 +225,20 @@ def test_a_file_that_nobody_would_read_is_refused(project: Path, run: Run, name:
     (project / name).write_text("region: jp2\n")
     ran = run("plan")
     assert (ran.code, name in ran.err, ".yaml" in ran.err) == (2, True, True)
+
+
+def test_a_hidden_file_is_an_editors(project: Path, run: Run) -> None:
+    """It is passed over, whatever is in it."""
+    (project / "cells" / ".jp.yaml").write_text("unknown: 1\n")
+    (project / "cells" / ".idea").mkdir()
+    (project / "cells" / ".idea" / "jp.yml").write_text("unknown: 1\n")
+    ran = run("plan")
+    assert ran.code == 0, ran.err
+
+
+def test_a_cell_that_is_not_there_freezes_nothing(project: Path, run: Run) -> None:
+    """`up` looks at the name before it makes a release of the working tree."""
+    ran = run("up", "us-wst-2")
+    assert (ran.code, "did you mean 'us-west-2'?" in ran.err) == (2, True), ran.err
+    assert json.loads(run("release", "list", "--json").out) == []
+    assert project.exists()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cellwave.cli.context import Context, here
+from cellwave.cli.context import Context, here, say
 from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
@@ -32,9 +32,11 @@ def plan(
     Example: [bold]cellwave plan v2[/]   or   [bold]cellwave plan v2 --dot | dot -Tsvg > plan.svg[/]
     """
     context = here()
-    made = plan_for(context, context.store.get(wanted) if wanted else None)
+    release = context.store.get(wanted) if wanted else None
+    made = plan_for(context, release)
+    held = context.store.held(release.digest) if release else None
     if as_json:
-        tell_json(made.model_dump(mode="json"))
+        tell_json(made.model_dump(mode="json") | {"held": held.reason if held else None})
     elif dot:
         tell(to_dot(made), lines=True)
     elif mermaid:
@@ -43,6 +45,8 @@ def plan(
         tell(why(made, cell), lines=True)
     else:
         console().print(table_of(made))
+    if held and not as_json:
+        say(f"{made.version} is held by {held.by}, and not started: {held.reason}")
 
 
 def plan_for(context: Context, release: Release | None, cells: Collection[str] | None = None) -> Plan:

@@ -12,7 +12,8 @@ from cellwave.cli.context import Context, here, whoami
 from cellwave.cli.show import console, say, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
-from cellwave.fleet.model import Place, Service
+from cellwave.fleet.model import Fleet, Place, Service
+from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.rollout.decide import changes_in_words
 from cellwave.rollout.records import StackRow, process_owner
 from cellwave.rollout.state import Note
@@ -31,8 +32,18 @@ def up(
     from cellwave.releases.build import build_release
 
     context = here()
-    release = context.store.get(wanted) if wanted else build_release(context.project, None, report=say)
+    release = context.store.get(wanted) if wanted else None
+    require_cell(context.configuration(release.digest if release else None)[0], cell)
+    context.ready()
+    release = release or build_release(context.project, None, report=say)
     deploy_cell(context, cell, release.digest)
+
+
+def require_cell(fleet: Fleet, cell: str) -> None:
+    """BadInput when the fleet has no cell of that name."""
+    names = [c.name for c in fleet.every_cell]
+    if cell not in names:
+        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
 
 
 def deploy_cell(context: Context, cell: str, release: str) -> None:
@@ -42,9 +53,7 @@ def deploy_cell(context: Context, cell: str, release: str) -> None:
 
     context.ready()
     fleet, _ = context.configuration(release)
-    names = [c.name for c in fleet.every_cell]
-    if cell not in names:
-        raise BadInput(f"cell {cell!r}", "there is none of that name", "one of " + ", ".join(names))
+    require_cell(fleet, cell)
     services = {s.name: s for s in fleet.services_of(cell)}
     graph = Graph(services, ((need, s.name) for s in services.values() for need in s.needs))
     owner = process_owner(whoami())
