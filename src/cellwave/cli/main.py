@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
 from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
+from cellwave.cli.interrupted import interrupted
+from cellwave.cli.rollout import DETACHED, Detached
 from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
 from cellwave.errors import BadInput, CellwaveError
@@ -53,7 +55,8 @@ def _root(
 ) -> None:
     """Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.
 
-    Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person, 130 detached by Ctrl-C.
+    Exit codes: 0 done, 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person, 130 detached by Ctrl-C
+    (1 when nothing was started yet).
     """
 
 
@@ -82,6 +85,11 @@ def _run() -> int:
     except typer.TyperException as misuse:
         usage(misuse)
         return misuse.exit_code
+    except Detached as left:
+        say(f"\ndetached; {left} goes on. Come back with: cellwave rollout watch {left}")
+        return DETACHED
+    except KeyboardInterrupt:
+        return interrupted(sys.argv[1:])
     except typer.Abort:
         say("nothing was done")
         return 1
@@ -91,7 +99,8 @@ def _run() -> int:
         # This machine's troubles: a full disk, a database that is gone.
         fail(redact(f"{type(error).__name__}: {error}"), "")
         return 1
-    return code or 0
+    # What typer makes of Ctrl-C.
+    return interrupted(sys.argv[1:]) if code == DETACHED else code or 0
 
 
 def usage(misuse: typer.TyperException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Collection, Iterator
@@ -21,7 +22,7 @@ from cellwave.cli.show import row as table_row
 from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.releases.store import versions_of
 from cellwave.rollout.records import RolloutRow, refuse_taken
-from cellwave.rollout.state import Action, Commanded, first_state, remains, reverse_state
+from cellwave.rollout.state import Action, Commanded, State, first_state, remains, reverse_state
 from cellwave.rollout.worker import ensure_worker
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
@@ -33,6 +34,10 @@ DETACHED = 130  # as a shell says of a command that Ctrl-C ended: how the rollou
 POLL_SECONDS = 0.2
 TAKEN_SECONDS = 45.0
 DEATHS = 5  # of a worker while somebody looks on
+
+
+class Detached(Exception):
+    """Ctrl-C while a rollout, which it names, goes on."""
 
 
 @app.command()
@@ -47,9 +52,10 @@ def start(
     context = here()
     name = begin(context, release)
     if detach:
-        for _ in looks(context, name):  # a worker that was just leaving when this began takes nothing up
-            if context.records.journal(name):
-                break
+        with detachable(name):
+            for _ in looks(context, name):  # a worker that was just leaving when this began takes nothing up
+                if context.records.journal(name):
+                    break
         tell(name)
         return
     raise typer.Exit(follow(context, name))
@@ -73,14 +79,32 @@ def begin(context: Context, wanted: str, cells: Collection[str] | None = None) -
     plan = plan_for(context, release, cells)
     refuse_taken(context.records.leases(), plan.cells)
     wake(context)
-    name = context.records.next_id(release.version)
-    row = RolloutRow(
-        id=name, created=time.time(), actor=whoami(), target=context.target, state=first_state(name, plan)
-    )
-    context.records.create_rollout(row)
     if console().is_terminal:
         console().print(table_of(plan))
+    name = context.records.next_id(release.version)
+    record(context, first_state(name, plan))
     return name
+
+
+def record(context: Context, state: State) -> None:
+    """Record a new rollout; from then on Ctrl-C detaches."""
+    now = time.time()
+    row = RolloutRow(id=state.rollout, created=now, actor=whoami(), target=context.target, state=state)
+    try:
+        context.records.create_rollout(row)
+    except KeyboardInterrupt:
+        if context.records.rollout(row.id):
+            raise Detached(row.id) from None
+        raise
+
+
+@contextlib.contextmanager
+def detachable(name: str) -> Iterator[None]:
+    """Ctrl-C only leaves the rollout alone."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Detached(name) from None
 
 
 @app.command()
@@ -205,9 +229,7 @@ def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
     wake(context)
     name = context.records.next_id(ended.state.forward.plan.version)
     why = f"{whoami()} asked for it: {reason}"
-    state = reverse_state(name, ended.state, rest.undone, why, time.time())
-    row = RolloutRow(id=name, created=time.time(), actor=whoami(), target=context.target, state=state)
-    context.records.create_rollout(row)
+    record(context, reverse_state(name, ended.state, rest.undone, why, time.time()))
     return name
 
 
@@ -330,13 +352,10 @@ def summary(row: RolloutRow) -> dict[str, object]:
 
 
 def follow(context: Context, name: str) -> int:
-    """Show a rollout until it ends or waits for a person; the exit code. Ctrl-C only stops the showing."""
+    """Show a rollout until it ends or waits for a person; the exit code. Detached: Ctrl-C stopped the showing."""
     out = console()
-    try:
+    with detachable(name):
         row = _draw(context, name, out) if out.is_terminal else _tell(context, name)
-    except KeyboardInterrupt:
-        say(f"\ndetached; {name} goes on. Come back with: cellwave rollout watch {name}")
-        return DETACHED
     tell_what_next(row)
     return EXITS[row.state.status]
 

@@ -1,9 +1,11 @@
-"""Where the `cellwave` command begins: nothing else has been imported yet."""
+"""Where the `cellwave` command begins: next to nothing else has been imported yet."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+from cellwave.cli.interrupted import interrupted
 
 
 def main() -> None:
@@ -17,6 +19,8 @@ def main() -> None:
         print(f"error: PYTHONPATH: with {path!r} cellwave can't be loaded: {error!r}", file=sys.stderr)
         print("  right would be: without modules of these names, or not set", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(interrupted(sys.argv[1:]))
     run()
 
 
