@@ -81,6 +81,7 @@ def fresh(source: Project) -> Iterator[Bench]:
             copy(path, project.root / name)
         (project.root / ".cellwave").mkdir()
         (project.root / ".cellwave/bin").symlink_to(source.bin)
+        (project.root / ".cellwave/venv").symlink_to(sys.prefix)  # Pulumi.yaml names it
         waves = (project.root / "waves.yaml").read_text()
         (project.root / "waves.yaml").write_text(re.sub(r"bake: \{[^}]*\}", "bake: {seconds: 0}", waves))
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
