@@ -44,6 +44,7 @@ class World:
         self.now = 100.0
         self.pending: list[Effect] = []
         self.log: list[str] = []
+        self.texts: dict[str, str] = {}  # of the newest note of a kind
         self.ran: dict[str, str | None] = {}
         self.feed(Started(at=self.now, actor="ann"))
 
@@ -53,6 +54,7 @@ class World:
         self.state = turn.state
         self.pending += turn.effects
         self.log += [note.kind for note in turn.notes]
+        self.texts |= {note.kind: note.text for note in turn.notes}
         self.ran |= {ran.deployment: ran.release for ran in turn.ran}
 
     def take(self, kind: type[Effect]) -> list[Effect]:
@@ -253,6 +255,22 @@ def test_approval_names_the_one_way_doors() -> None:
     )
     world = World(made.model_copy(update={"waves": (wave.model_copy(update={"steps": steps}),)}))
     assert world.state.waiting == "approval of wave w1; one-way door storage: moves the index"
+
+
+def test_the_way_back_through_a_one_way_door_is_journaled() -> None:
+    """Data goes with it, as the door allows; whoever reads the journal knows whose and why."""
+    made = plan([["a"]])
+    wave = made.waves[0]
+    steps = tuple(
+        s.model_copy(update={"one_way": "moves the index"} if s.stateful else {}) for s in wave.steps
+    )
+    world = World(made.model_copy(update={"waves": (wave.model_copy(update={"steps": steps}),)}))
+    world.passed_check()
+    world.run_all()
+    reverse, _ = reversed_(world.state, cast(dict[str, str], world.ran))
+    assert reverse.texts["back_started"].endswith(
+        "takes data of storage away in a, as its one-way door allows: moves the index"
+    )
 
 
 def test_a_transient_error_is_tried_again_then_waits_for_a_person() -> None:

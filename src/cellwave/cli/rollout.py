@@ -19,6 +19,7 @@ from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
 from cellwave.cli.show import console, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
+from cellwave.cli.wayback import confirm_losses, losses
 from cellwave.errors import BadInput, CellwaveError, Unavailable
 from cellwave.releases.store import versions_of
 from cellwave.rollout.records import RolloutRow, refuse_taken
@@ -200,23 +201,31 @@ def begin_again(context: Context, ended: RolloutRow) -> str:
 
 
 @app.command()
-def rollback(name: Name = None, reason: Reason = "") -> None:
+def rollback(
+    name: Name = None,
+    reason: Reason = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
     """Reverse a rollout now, and follow it: what runs is interrupted, everything it touched goes back.
 
     One that has ended is reversed too, by a new rollout, stack by stack, as far as they still run what it brought.
+    When that takes whole services or data away, it asks first, or wants --yes.
 
     Example: [bold]cellwave rollout rollback -m "customers report errors"[/]
     """
     context = here()
     row = find(context, name)
     if row.state.outcome:
-        raise typer.Exit(follow(context, begin_reverse(context, row, reason or "no reason given")))
+        raise typer.Exit(follow(context, begin_reverse(context, row, reason or "no reason given", yes=yes)))
     command("rollback", row.id, reason)
     raise typer.Exit(follow(context, row.id))
 
 
-def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
-    """Record a rollout that takes back what is left of an ended one; its name. BadInput when nothing is left."""
+def begin_reverse(context: Context, ended: RolloutRow, reason: str, *, yes: bool) -> str:
+    """Record a rollout that takes back what is left of an ended one; its name.
+
+    BadInput when nothing is left, or, without `yes`, when something would be gone for good and nobody can be asked.
+    """
     require_same_target(context, ended)
     context.ready()
     running = {name: row.release for name, row in context.records.stacks(context.target).items()}
@@ -226,6 +235,8 @@ def begin_reverse(context: Context, ended: RolloutRow, reason: str) -> str:
         raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
     if rest.left:
         say(f"left as they are, since they have moved on: {'; '.join(rest.left)}")
+    if not yes and (lost := losses(ended.state, rest.undone)):
+        confirm_losses(ended.id, lost)
     wake(context)
     name = context.records.next_id(ended.state.forward.plan.version)
     why = f"{whoami()} asked for it: {reason}"

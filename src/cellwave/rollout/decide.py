@@ -29,7 +29,7 @@ from cellwave.rollout.state import (
     Turn,
 )
 from cellwave.waves.model import PlannedWave, Step
-from cellwave.waves.planner import make_rollback
+from cellwave.waves.planner import data_at_risk, make_rollback
 
 LOOKS_A_BAKE = 20
 LONGEST_LOOK_SECONDS = 60.0
@@ -236,7 +236,8 @@ def turn_back(turn: Turn, at: float) -> Turn:
     back = make_rollback(state.forward.plan, state.touched)
     if not back.steps:
         return finish(turn, at, "rolled_back", f"{state.condemned}{what_stays(state)}")
-    text = f"{len(back.steps)} deployments in {len(back.cells)} cells"
+    lost = data_at_risk(state.forward.plan, state.touched)
+    text = "; ".join([f"{len(back.steps)} deployments in {len(back.cells)} cells", *lost])
     return turn.change(back=Leg(plan=back, stage="deploying")).note("back_started", text)
 
 

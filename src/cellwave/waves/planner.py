@@ -85,6 +85,21 @@ def make_rollback(plan: Plan, touched: Sequence[str]) -> Plan:
     )
 
 
+def data_at_risk(plan: Plan, touched: Collection[str]) -> list[str]:
+    """What the way back of these deployments may take of what stateful services keep, in words, a line a one-way door.
+
+    What the release made instead of what it replaced goes with it, and whatever was written there since.
+    """
+    cells: dict[tuple[str, str], list[str]] = {}
+    for step in plan.steps:
+        if step.one_way and step.deployment in touched and step.previous not in (None, step.release):
+            cells.setdefault((step.service, step.one_way), []).append(step.cell)
+    return [
+        f"takes data of {service} away in {', '.join(sorted(where))}, as its one-way door allows: {why}"
+        for (service, why), where in sorted(cells.items())
+    ]
+
+
 def _plan_wave(
     wave: Wave,
     cells: Sequence[Cell],
