@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cellwave.cli.context import whoami
+from cellwave.cli.picture import picture
+from cellwave.cli.show import when
 from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
@@ -195,3 +199,30 @@ def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("CELLWAVE_ACTOR", raising=False)
     monkeypatch.setattr("getpass.getuser", nobody)
     assert whoami().startswith(f"uid-{os.getuid()}@")
+
+
+def test_in_80_columns_no_time_and_no_name_is_broken(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long texts fold instead."""
+    hostile_rollout(project)
+    monkeypatch.setenv("COLUMNS", "80")
+    [row] = json.loads(run("rollout", "list", "--json").out)
+    assert when(row["started"]) in run("rollout", "list").out
+    planned = run("plan").out
+    assert planned.count("ap-northeast-1") == 2, "its own row, and its partner's reason"
+    assert max(map(len, planned.splitlines())) <= 80
+
+
+def test_a_failing_gate_is_seen_in_a_low_window() -> None:
+    """Before the waves and all other gates."""
+    gates = [
+        GateResult(cell=f"c{n}", service="query", gate="errors", verdict=verdict, reason="")
+        for n, verdict in enumerate([*[Verdict.PASS] * 40, Verdict.FAIL])
+    ]
+    state = first_state("v1-1", plan([["eu-west-1"]])).model_copy(update={"gates": tuple(gates)})
+    out = Console(width=80, record=True, file=io.StringIO())
+    out.print(picture(state, {}, 1.0))
+    lines = out.export_text().splitlines()
+    assert "c40.query errors" in lines[1]
+    assert any("c0.query errors" in line for line in lines[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cellwave.cli.show import text
-from cellwave.health.model import Verdict
+from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.state import Leg, State
 from cellwave.text import visible
 
@@ -50,13 +50,17 @@ def picture(state: State, progress: Mapping[str, tuple[str, int]], now: float) -
         f"  {max(0.0, end - state.started_at):.0f} s" if state.started_at else "",
     )
     panels = [_wave(state, number) for number in range(len(state.forward.plan.waves))]
-    parts: list[RenderableType] = [title, Columns(panels, padding=(0, 1))]
+    gates = () if state.outcome else state.gates
+    parts: list[RenderableType] = [title]
+    if failing := [gate for gate in gates if gate.verdict == Verdict.FAIL]:
+        parts.append(_gates(failing))  # first: a low window shows the beginning
+    parts.append(Columns(panels, padding=(0, 1)))
     if why := state.reason or state.condemned or state.waiting:
         parts.append(text(why, STATUS_STYLES[state.status]))
     if engines := _engines(state.leg, progress):
         parts.append(engines)
-    if state.gates and not state.outcome:
-        parts.append(_gates(state))
+    if others := [gate for gate in gates if gate.verdict != Verdict.FAIL]:
+        parts.append(_gates(others))
     return Group(*parts)
 
 
@@ -103,9 +107,9 @@ def _engines(leg: Leg, progress: Mapping[str, tuple[str, int]]) -> Table | None:
     return table
 
 
-def _gates(state: State) -> Table:
+def _gates(gates: Sequence[GateResult]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for gate in state.gates:
+    for gate in gates:
         style = VERDICT_STYLES[gate.verdict]
         table.add_row(
             text(gate.verdict, style),

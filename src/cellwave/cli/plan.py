@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from cellwave.cli.context import Context, here, say
-from cellwave.cli.show import console, row, table, tell, tell_json
+from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
@@ -65,10 +65,11 @@ def plan_for(context: Context, release: Release | None, cells: Collection[str] |
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
     title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves"
-    shown = table("wave", "cell", "services", "at once", "bake", "why", title=title, show_lines=True)
-    shown.columns[1].no_wrap = True
+    shown = table("wave", "cell", "services", "at once, and bake", "why", title=title, show_lines=True)
+    shown.columns[2].max_width = 12  # so that in 80 columns a region's name has room in the others
     wave = ""
-    for first, *rest in to_rows(made):
-        row(shown, "" if first == wave else first, *rest)
+    for first, cell, services, at_once, bake, why_there in to_rows(made):
+        row(shown, "" if first == wave else first, cell, services, f"{at_once}; {bake}", why_there)
         wave = first
+    keep_whole(shown, 0, 1)
     return shown

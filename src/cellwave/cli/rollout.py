@@ -17,7 +17,7 @@ from cellwave.cli.context import Context, here, say, whoami
 from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
 from cellwave.cli.plan import plan_for, table_of
-from cellwave.cli.show import console, table, tell, tell_json, when
+from cellwave.cli.show import console, keep_whole, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
 from cellwave.cli.wayback import confirm_losses, losses
 from cellwave.errors import BadInput, CellwaveError, Unavailable
@@ -148,11 +148,12 @@ def list_rollouts(as_json: Json = False) -> None:
     if as_json:
         tell_json([summary(row) for row in rows])
         return
-    shown = table("rollout", "release", "status", "started", "by", "reason")
+    shown = table("rollout", "release", "status", "started", "by: reason")
     for row in rows:
         reason = shorten(row.state.reason or row.state.condemned or row.state.waiting, 90, placeholder=" ...")
         about = (row.id, row.state.forward.plan.version, row.state.status, when(row.created))
-        table_row(shown, *about, row.actor, reason)
+        table_row(shown, *about, f"{row.actor}: {reason}" if reason else row.actor)
+    keep_whole(shown, 0, 1, 2, 3)
     console().print(shown)
 
 

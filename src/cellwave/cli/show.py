@@ -24,6 +24,7 @@ from cellwave.text import visible
 
 # Columns. In a narrower window the terminal breaks the lines; tables would leave columns out.
 NARROWEST = 80
+WHOLE = 26  # a time with its zone, the name of a region or of a rollout
 PLAINER = str.maketrans(
     {"·": ".", "◐": "~", "●": "+", "✗": "x", "◑": "<", "↺": "=", "…": "...", "→": "->", "–": "-", "—": "-"}
 )
@@ -45,6 +46,12 @@ def table(*headers: str, title: str | None = None, show_lines: bool = False) -> 
 def row(into: Table, *values: str) -> None:
     """Add a row of texts."""
     into.add_row(*(text(value) for value in values))
+
+
+def keep_whole(shown: Table, *columns: int) -> None:
+    """Break no line in these columns, unless one of their texts is very long: the others fold."""
+    for column in (shown.columns[number] for number in columns):
+        column.no_wrap = all(len(str(cell)) <= WHOLE for cell in column.cells)
 
 
 def console(*, stderr: bool = False) -> Console:
