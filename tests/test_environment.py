@@ -16,7 +16,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from cellwave.environment import direct, portable
+from cellwave.environment import direct, portable, with_account
 from cellwave.errors import BadInput
 from cellwave.fleet.model import ProbeSignal
 from cellwave.health.http import HttpSource
@@ -189,3 +189,18 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CELLWAVE_HOME", str(tmp_path / "home"))
     with pytest.raises(BadInput, match="CELLWAVE_HOME"):
         Project(tmp_path).make_home()
+
+
+def test_an_account_without_a_name_can_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine asks for a user's name and home; a container run by a number has neither."""
+    named = with_account({"A": "b"}, tmp_path)
+    assert named == {"A": "b"}
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    made = with_account({"HOME": ""}, tmp_path)
+    assert made == {"USER": str(os.getuid()), "HOME": str(tmp_path)}
+    own = {"USER": "me", "HOME": str(tmp_path / "gone")}
+    assert with_account(own, tmp_path) == own | {"PULUMI_HOME": str(tmp_path / ".pulumi")}

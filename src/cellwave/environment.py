@@ -1,9 +1,11 @@
-"""A shell's variables, made fit for processes that run elsewhere and speak to this machine. Pure."""
+"""A shell's variables, made fit for processes that run elsewhere and speak to this machine."""
 
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
+from pathlib import Path
 
 from cellwave.target import absolute
 
@@ -26,6 +28,23 @@ def portable(environment: Mapping[str, str], folder: str) -> dict[str, str]:
             made[name] = os.path.join(folder, value)
     if url := made.get("PULUMI_BACKEND_URL"):
         made["PULUMI_BACKEND_URL"] = absolute(url)
+    return made
+
+
+def with_account(environment: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The same variables for an account that has no passwd line, as in a container run by a number.
+
+    The engine asks for its user: it takes USER and HOME where there is no such line, and fails without them.
+    """
+    made = dict(environment)
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        made["USER"] = made.get("USER") or str(os.getuid())
+        made["HOME"] = made.get("HOME") or str(home)
+        own = Path(made["HOME"], ".pulumi")
+        if not made.get("PULUMI_HOME") and not os.access(own if own.exists() else own.parent, os.W_OK):
+            made["PULUMI_HOME"] = str(home / ".pulumi")
     return made
 
 

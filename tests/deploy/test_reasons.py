@@ -98,6 +98,27 @@ def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
     assert is_transient(reason) is expected
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "could not create stack: user: Current requires cgo or $USER set in environment",
+        "passphrase must be set with PULUMI_CONFIG_PASSPHRASE",
+        "getting secrets manager: incorrect passphrase",
+        "write x: no space left on device",
+        "snapshot integrity failure; it was already written",
+        "unable to open bucket s3://x: denied",
+        "could not list bucket: AccessDenied",
+        "failed to load checkpoint: x",
+        "PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
+    ],
+)
+def test_what_the_environment_lacks_condemns_no_release(said: str) -> None:
+    """The engine's own trouble may pass; the same words of a program are the release's fault."""
+    assert may_pass([], f"error: {said}")
+    if "no space" not in said:
+        assert not may_pass([Diagnostic(STACK, f"{TRACE}Error: {said}")], f"error: {said}")
+
+
 TRACE = (
     'Traceback (most recent call last):\n  File "timed out.py", line 1\n    raise E("timed out")\n    ^^^^\n'
 )

@@ -89,7 +89,7 @@ def deploy_service(
     known = stack in context.records.stacks(context.target)
     record(context, stack, release, result)
     if result.outcome != "succeeded":
-        undone = "" if known else clear(deployer, job, begun)
+        undone = "" if known or (result.transient and not result.changes) else clear(deployer, job, begun)
         raise CellwaveError(
             f"{stack}: {result.outcome}: {result.reason}{undone}", hint=f"all of it: cellwave logs {stack}"
         )

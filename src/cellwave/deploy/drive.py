@@ -329,8 +329,13 @@ def _look_ahead(at: Drive, deployment: Deployment) -> tuple[str, ...]:
 def _lost(story: Story, deployment: Deployment, undo_since: float | None) -> str:
     """In words, what would be deleted or replaced, without what the attempt that is undone had made itself."""
     own = {r["urn"] for r in deployment.get("resources", ()) if made_since(r, undo_since)}
+    steps: dict[str, set[str]] = {}
+    for step, urn in story.destroyed:
+        if urn not in own:
+            steps.setdefault(urn, set()).add(step)
     return ", ".join(
-        dict.fromkeys(f"{step} {name_of(urn)}" for step, urn in story.destroyed if urn not in own)
+        f"{'delete' if found <= {'delete', 'discard'} else 'replace'} {name_of(urn)}"
+        for urn, found in steps.items()
     )
 
 

@@ -16,6 +16,7 @@ from cellwave.deploy.events import Tail
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.deploy.reasons import trouble_of
 from cellwave.deploy.warm import WarmProcess
+from cellwave.environment import with_account
 from cellwave.project import Project
 from cellwave.toolchain.engine import require_engine
 
@@ -30,7 +31,7 @@ class PulumiDeployer:
         self._project = project
         # Language hosts of the project's own are found by the engine on PATH.
         path = f"{environment.get('PATH', os.defpath)}:{project.bin}"
-        self._environment = {**environment, "PATH": path}
+        self._environment = with_account({**environment, "PATH": path}, project.home)
         self._warm = WarmProcess(project.home)
         self._warm.start()
 

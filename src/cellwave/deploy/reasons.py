@@ -23,13 +23,15 @@ TRANSIENT = re.compile(
     rf"|timed out|i/o timeout|TimeoutError|RequestTimeout|temporarily unavailable|{FULL_DISK}",
     re.IGNORECASE,
 )
+# The environment's, not the release's: it waits for a person when tries do not help.
 ENGINE_TROUBLE = (
+    (r"Current requires cgo", "the account has no name"),
     (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong"),
     (FULL_DISK, "the disk is full"),
     (r"snapshot integrity failure", "the stack's state is damaged"),
     (
         r"unable to open (?:bucket|state directory)|could not (?:open|list) bucket"
-        r"|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN",
+        r"|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN|could not create stack: |problem logging in",
         "the state backend can't be used",
     ),
 )
@@ -68,6 +70,13 @@ def may_pass(errors: Sequence[Diagnostic], log: str) -> bool:
 
     The lines of code that a traceback quotes are none of it.
     """
+    # What a program raises or prints comes with diagnostics; without any, the engine alone has spoken.
+    if not errors and any(
+        line.startswith("error: ") and re.search(pattern, line)
+        for line in clean(log).splitlines()
+        for pattern, _ in ENGINE_TROUBLE
+    ):
+        return True
     said = [text for error in errors if (text := _message(error))]
     return any(is_transient(FRAME.sub("", text)) for text in said or [clean(log)])
 
