@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellwave.deploy.events import Tail, name_of, read_story, tell
+from cellwave.deploy.drive import _lost
+from cellwave.deploy.events import Story, Tail, name_of, read_story, tell
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
@@ -91,3 +92,12 @@ def test_a_name_is_type_and_name() -> None:
     """The innermost type is what a person knows a nested resource by."""
     nested = "urn:pulumi:a.b::shop::my:own:Thing$aws:sqs/queue:Queue::dead"
     assert name_of(nested) == "aws:sqs/queue:Queue dead"
+
+
+def test_a_resource_that_would_be_lost_is_named_once() -> None:
+    """The engine replaces in three steps; a person reads one word."""
+    urn = "urn:pulumi:a.b::shop::aws:dynamodb/table:Table::t"
+    gone = "urn:pulumi:a.b::shop::aws:dynamodb/table:Table::u"
+    steps = [(step, urn) for step in ("delete-replaced", "replace", "create-replacement")]
+    told = _lost(Story(destroyed=[*steps, ("delete", gone)]), {}, None)
+    assert told == "replace aws:dynamodb/table:Table t, delete aws:dynamodb/table:Table u"

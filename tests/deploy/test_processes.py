@@ -184,3 +184,18 @@ def test_without_an_engine_nothing_begins(
     monkeypatch.setattr(engine, "OLDEST", (99,))
     with pytest.raises(Unavailable, match="no Pulumi engine"):
         run(deployer, slow(tmp_path, stack))
+
+
+def test_a_wrong_passphrase_says_nothing_of_a_release(
+    engine_world: RealWorld, stack: str, tmp_path: Path
+) -> None:
+    """The engine can't read the stack's secrets: that waits for a person."""
+    source = release(tmp_path / "v1")
+    first = job(f"rollout:{uuid.uuid4()}:forward:1", stack, source)
+    deployer = engine_world.deployer()
+    assert deployer.run(first, progress=lambda _: None, aborted=lambda: False).outcome == "succeeded"
+    again = first.model_copy(update={"attempt": f"rollout:{uuid.uuid4()}:forward:1"})
+    other = engine_world.restarted(PULUMI_CONFIG_PASSPHRASE="another", PULUMI_CONFIG_PASSPHRASE_FILE="")
+    result = other.run(again, progress=lambda _: None, aborted=lambda: False)
+    assert (result.outcome, result.transient) == ("failed", True), result
+    assert "passphrase" in result.reason

@@ -172,3 +172,8 @@ def test_what_is_no_part_of_an_error_helps_no_try(errors: list[str], log: str) -
 def test_no_form_of_a_secret_is_repeated(text: str) -> None:
     """Schemes before a token, URLs with a password and signed URLs included."""
     assert "hunter2" not in redact(text)
+
+
+def test_a_program_s_control_characters_are_kept() -> None:
+    """Whoever shows the reason spells them out."""
+    assert reason_of([Diagnostic(STACK, "boom \x1b[31m yyy")], "") == "boom \x1b[31m yyy"

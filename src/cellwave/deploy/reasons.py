@@ -40,7 +40,8 @@ FRAME = re.compile(
 )  # of a Python traceback, with its line of code
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
-ANSI = re.compile(r"\x1b\[[0-9;]*m|<\{%[a-z]+%\}>")
+# The engine's own; it runs without ANSI colours, so such a code is a program's, and is spelt out where it is shown.
+COLOUR = re.compile(r"<\{%[a-z]+%\}>")
 
 
 def reason_of(errors: Sequence[Diagnostic], log: str) -> str:
@@ -82,8 +83,8 @@ def may_pass(errors: Sequence[Diagnostic], log: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """The text without colours."""
-    return ANSI.sub("", text)
+    """The text without the engine's marks of colours."""
+    return COLOUR.sub("", text)
 
 
 def _message(error: Diagnostic) -> str:
