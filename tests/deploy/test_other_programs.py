@@ -209,6 +209,26 @@ def test_a_language_that_has_a_host_is_run_by_it(engine_world: RealWorld, tmp_pa
     assert result.outputs["arn"].startswith(f"arn:aws:sqs:{WEST[1]}:{WEST[0]}:jobs-go-")
 
 
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({"PULUMI_CONFIG_PASSPHRASE": "another"}, "passphrase is missing or wrong"),
+        (
+            {"PULUMI_BACKEND_URL": "https://nowhere.invalid", "PULUMI_ACCESS_TOKEN": ""},
+            "backend can't be used",
+        ),
+    ],
+)
+def test_what_the_host_lacks_is_not_the_program_s_fault(
+    engine_world: RealWorld, tmp_path: Path, variables: dict[str, str], why: str
+) -> None:
+    """It is worth another try once somebody has looked, and condemns nothing."""
+    stack, _ = up(engine_world.deployer(), tmp_path, EAST, QUEUE)
+    result = deploy(engine_world.restarted(**variables), tmp_path, stack, EAST)
+    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert why in result.reason
+
+
 def test_a_program_changes_nothing_of_its_release(deployer: Deployer, tmp_path: Path) -> None:
     """It runs from a copy; a release whose folder was changed by somebody else is not run at all."""
     writing = """

@@ -71,14 +71,14 @@ def may_pass(errors: Sequence[Diagnostic], log: str) -> bool:
 
     The lines of code that a traceback quotes are none of it.
     """
+    said = [text for error in errors if (text := _message(error))]
     # What a program raises or prints comes with diagnostics; without any, the engine alone has spoken.
-    if not errors and any(
+    if not said and any(
         line.startswith("error: ") and re.search(pattern, line)
         for line in clean(log).splitlines()
         for pattern, _ in ENGINE_TROUBLE
     ):
         return True
-    said = [text for error in errors if (text := _message(error))]
     return any(is_transient(FRAME.sub("", text)) for text in said or [clean(log)])
 
 
