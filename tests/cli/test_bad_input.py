@@ -129,6 +129,16 @@ def test_a_state_backend_that_is_not_there_is_named(
     assert "/nowhere/at/all" in ran.err
 
 
+@pytest.mark.engine
+def test_a_backend_that_lets_nobody_in_is_told_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was made, so nothing is taken away again."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "https://nowhere.invalid")
+    ran = run("up", "us-west-2")
+    assert ran.code == 1
+    assert ran.err.count("the state backend can't be used") == 1
+    assert "away" not in ran.err
+
+
 def test_without_backend_or_sandbox_a_command_says_what_to_do(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
