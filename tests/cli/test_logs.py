@@ -16,7 +16,7 @@ def test_logs_shows_all_that_was_left(project: Path, run: Run) -> None:
     attempt.log.write_text("first [/x]\nred \x1b[31m\x07 token=hunter2\n" + "line\n" * 2000 + "the end")
     ran = run("logs", STACK)
     assert ran.code == 0, ran.err
-    assert "first [/x]\n  red \\x07 token=[secret]\n" in ran.out
+    assert "first [/x]\n  red \\x1b[31m\\x07 token=[secret]\n" in ran.out
     assert ran.out.count("line\n") == 2000
     assert "the end" in ran.out
     assert "x" * 5000 + " cause of v1-1" in ran.out
