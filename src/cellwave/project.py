@@ -91,7 +91,7 @@ def find_project(start: Path | None = None) -> Project:
     """The project around `start` (default: CELLWAVE_PROJECT, else the working directory); BadInput without one."""
     begin = (start or Path(os.environ.get("CELLWAVE_PROJECT") or Path.cwd())).resolve()
     for folder in (begin, *begin.parents):
-        if (folder / "waves.yaml").is_file() and (folder / "cells").is_dir():
+        if (folder / "waves.yaml").is_file() and (folder / FOLDER).is_dir():
             return Project(folder)
     raise BadInput(
         str(begin), "no waves.yaml with a cells/ folder here or above", "run inside a cellwave project"

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellwave.cli.context import Context, here, say
+from cellwave.cli.sandbox import end_engines
 from cellwave.cli.show import tell, tell_json
-from cellwave.deploy.attempt import attempts_folder, call_off
+from cellwave.deploy.attempt import attempts_folder
 from cellwave.errors import BadInput, CellwaveError, Leased, Unavailable
 from cellwave.project import Project
 from cellwave.rollout.records import commands_at_work, database_files, recorded
@@ -70,6 +71,7 @@ def run(context: Context) -> tuple[dict[str, Any], list[str]]:
     fleet, _ = context.configuration(releases[0].digest)
     if fleet.control:
         say("deploying the control plane, and making keys for the customers")
+        context.ready()
         deploy_cell(context, fleet.control.name, releases[0].digest)
     customers = Customers(context.project, context.environment, commands, folder)
     customers.prepare()
@@ -110,9 +112,8 @@ def fresh(context: Context) -> Path:
     end_leftover(folder)
     if not stop_worker(context.project):
         raise Unavailable("the worker does not leave", hint="end it, and run the demo again")
-    records = recorded(context.project.database_url)
-    if records and (left := call_off(home, records.unfinished(server.target(context.project)))):
-        raise Unavailable(f"an engine is still at work: {', '.join(left)}", hint="wait for its end")
+    if records := recorded(context.project.database_url):
+        end_engines(context.project, records)
     server.reset(context.project)
     for file in database_files(context.project.database_url):
         file.unlink(missing_ok=True)

@@ -9,8 +9,7 @@ import typer
 from cellwave.cli.context import here, whoami
 from cellwave.cli.show import console, row, say, table, tell, tell_json
 from cellwave.errors import CellwaveError
-from cellwave.release import Release
-from cellwave.releases.store import ReleaseStore, versions_of
+from cellwave.releases.store import other_names, versions_of
 from cellwave.releases.verify import verify_release
 from cellwave.rollout.state import Note
 
@@ -38,7 +37,7 @@ def build(
         f"build/{version}/{made.digest}",
         Note(kind="built", text=made.digest, actor=whoami(), subject=version),
     )
-    same, held = _same(context.store, made), context.store.held(made.digest)
+    same, held = other_names(made, context.store.list()), context.store.held(made.digest)
     if as_json:
         told = {
             "version": made.version,
@@ -59,11 +58,6 @@ def build(
         tell(f"  this content is held, by {held.by}: {held.reason}")
 
 
-def _same(store: ReleaseStore, release: Release) -> list[str]:
-    """The other versions that name the same content."""
-    return [version for version in versions_of(release.digest, store.list()) if version != release.version]
-
-
 @app.command("list")
 def list_releases(as_json: Json = False) -> None:
     """List the releases, and which are held.
@@ -79,7 +73,7 @@ def list_releases(as_json: Json = False) -> None:
                 {
                     "version": r.version,
                     "digest": r.digest,
-                    "same_as": [v for v in versions_of(r.digest, known) if v != r.version],
+                    "same_as": other_names(r, known),
                     "held": held.reason if held else None,
                 }
                 for r, held in rows
@@ -88,9 +82,8 @@ def list_releases(as_json: Json = False) -> None:
         return
     shown = table("release", "digest", "same content as", "held")
     for item, held in rows:
-        same = [version for version in versions_of(item.digest, known) if version != item.version]
         text = f"by {held.by}: {held.reason}" if held else ""
-        row(shown, item.version, item.digest[:12], ", ".join(same), text)
+        row(shown, item.version, item.digest[:12], ", ".join(other_names(item, known)), text)
     console().print(shown)
 
 
@@ -117,13 +110,14 @@ def unhold(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
     context = here()
     release = context.store.get(wanted)
     context.store.release_hold(release.digest)
-    if same := _same(context.store, release):
+    known = context.store.list()
+    if same := other_names(release, known):
         tell(f"{', '.join(same)}: the same content, held no more either")
     context.records.note(
         f"unhold/{release.digest}/{len(context.records.journal())}",
         Note(
             kind="unheld",
-            text=f"{release.digest}: {', '.join(versions_of(release.digest, context.store.list()))}",
+            text=f"{release.digest}: {', '.join(versions_of(release.digest, known))}",
             actor=whoami(),
             subject=release.version,
         ),

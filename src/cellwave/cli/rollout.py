@@ -21,7 +21,7 @@ from cellwave.cli.show import console, keep_whole, table, tell, tell_json, when
 from cellwave.cli.show import row as table_row
 from cellwave.cli.wayback import confirm_losses, losses
 from cellwave.errors import BadInput, CellwaveError, Unavailable
-from cellwave.releases.store import versions_of
+from cellwave.releases.store import other_names
 from cellwave.rollout.records import RolloutRow, refuse_taken
 from cellwave.rollout.state import Action, Commanded, State, first_state, remains, reverse_state
 from cellwave.rollout.worker import ensure_worker
@@ -70,7 +70,7 @@ def begin(context: Context, wanted: str, cells: Collection[str] | None = None) -
     context.ready()
     release = context.store.get(wanted)
     if held := context.store.held(release.digest):
-        others = [v for v in versions_of(release.digest, context.store.list()) if v != release.version]
+        others = other_names(release, context.store.list())
         same = f", as {', '.join(others)} is: the same content" if others else ""
         raise BadInput(
             f"release {release.version}",

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cellwave.cli.context import whoami
+from cellwave.cli.context import say, whoami
 from cellwave.deploy.attempt import call_off
 from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
@@ -22,10 +22,6 @@ from cellwave.sandbox import server
 app = typer.Typer(
     no_args_is_help=True, help="The emulated AWS on this machine: MiniStack, the edge, the provider."
 )
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _end_worker(project: Project) -> None:
@@ -44,14 +40,18 @@ def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
     refuse_taken(busy, busy)
 
 
-def _forget(project: Project, records: Records) -> tuple[str, ...]:
-    """Interrupt what the worker's engines are doing there, and forget what runs; the rollouts that this ended."""
-    target = server.target(project)
-    if left := call_off(project.home, records.unfinished(target)):
+def end_engines(project: Project, records: Records) -> None:
+    """Interrupt what a worker's engines are still doing on the sandbox; Unavailable when one does not end."""
+    if left := call_off(project.home, records.unfinished(server.target(project))):
         raise Unavailable(
             f"an engine is still at work: {', '.join(left)}", hint="wait for its end, and try again"
         )
-    return records.forget_target(target, f"{whoami()} reset the sandbox", time.time())
+
+
+def _forget(project: Project, records: Records) -> tuple[str, ...]:
+    """Let the engines there end, and forget what runs; the rollouts that this ended."""
+    end_engines(project, records)
+    return records.forget_target(server.target(project), f"{whoami()} reset the sandbox", time.time())
 
 
 @app.command()
@@ -60,7 +60,7 @@ def up() -> None:
 
     Example: cellwave sandbox up
     """
-    server.up(find_project(), _say)
+    server.up(find_project(), say)
 
 
 @app.command()
@@ -71,7 +71,7 @@ def down() -> None:
     """
     project = find_project()
     _end_worker(project)
-    _say("the sandbox is down" if server.down(project) else "the sandbox was not running")
+    say("the sandbox is down" if server.down(project) else "the sandbox was not running")
 
 
 @app.command()
@@ -92,7 +92,7 @@ def reset() -> None:
         lock.truncate(0)  # nor does another begin meanwhile
         ended = _forget(project, records) if records else ()
         server.reset(project)
-    _say("the sandbox is empty" + (f"; ended as failed: {', '.join(ended)}" if ended else ""))
+    say("the sandbox is empty" + (f"; ended as failed: {', '.join(ended)}" if ended else ""))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from cellwave.cli.context import Context, here, whoami
 from cellwave.cli.show import console, say, tell, text
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
-from cellwave.fleet.model import Fleet, Place, Service
+from cellwave.fleet.model import Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.rollout.decide import changes_in_words
 from cellwave.rollout.records import StackRow, process_owner
@@ -33,27 +33,21 @@ def up(
 
     context = here()
     release = context.store.get(wanted) if wanted else None
-    require_cell(context.configuration(release.digest if release else None)[0], cell)
+    fleet, _ = context.configuration(release.digest if release else None)
+    names = [c.name for c in fleet.every_cell]
+    if cell not in names:
+        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
     context.ready()
     release = release or build_release(context.project, None, report=say)
     deploy_cell(context, cell, release.digest)
 
 
-def require_cell(fleet: Fleet, cell: str) -> None:
-    """BadInput when the fleet has no cell of that name."""
-    names = [c.name for c in fleet.every_cell]
-    if cell not in names:
-        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
-
-
 def deploy_cell(context: Context, cell: str, release: str) -> None:
-    """Run every service of a cell from a release (its digest), under a lease."""
+    """Run every service of a cell, which the release (its digest) has, under a lease."""
     from cellwave.deploy.pulumi import PulumiDeployer
     from cellwave.waves.graph import Graph
 
-    context.ready()
     fleet, _ = context.configuration(release)
-    require_cell(fleet, cell)
     services = {s.name: s for s in fleet.services_of(cell)}
     graph = Graph(services, ((need, s.name) for s in services.values() for need in s.needs))
     owner = process_owner(whoami())

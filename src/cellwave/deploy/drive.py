@@ -42,7 +42,6 @@ from cellwave.releases.verify import verify_release
 from cellwave.text import redact
 from cellwave.toolchain.hosts import PYTHON
 
-PACKAGES_GONE = (NoLock, Unavailable, OSError)
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
 
 ENGINE_ENVIRONMENT = {
@@ -144,7 +143,7 @@ def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None, Pa
     settings = settings_file(source, job.stack)
     packages, made = None, None
     # A destroy runs dynamic providers and no program: packages that are gone are not to keep it.
-    with suppress(*(PACKAGES_GONE if job.operation == "destroy" else ())):
+    with suppress(*((NoLock, Unavailable, OSError) if job.operation == "destroy" else ())):
         if packages := find_packages(source, project):
             made = ensure_environment(home, packages, lambda line: None)
     project.pop("stackConfigDir", None)

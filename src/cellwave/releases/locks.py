@@ -34,10 +34,11 @@ def lock_packages(
     Its environment is made here once, so that a lock that can't be installed is known now: BadInput or Unavailable.
     """
     folder = (project.root / program).resolve()
+    read = project_of(folder)
     try:
-        packages = find_packages(folder, project_of(folder))
+        packages = find_packages(folder, read)
         if packages is None:
-            _refuse_unlocked(folder, project_of(folder))
+            _refuse_unlocked(folder, read)
             return set()
         if renew_lock(packages):
             report(

@@ -81,6 +81,11 @@ def versions_of(digest: str, releases: Iterable[Release]) -> tuple[str, ...]:
     return tuple(release.version for release in releases if release.digest == digest)
 
 
+def other_names(release: Release, releases: Iterable[Release]) -> list[str]:
+    """The other versions that name the same content. Pure."""
+    return [version for version in versions_of(release.digest, releases) if version != release.version]
+
+
 def refuse_other(old: Release, new: Release) -> None:
     """BadInput, saying what differs, unless both are the same content. Pure."""
     if old.digest == new.digest:
