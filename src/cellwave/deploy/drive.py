@@ -16,23 +16,23 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.checkpoint import (
+    Deployment,
+    Exported,
+    StackFiles,
+    StackLock,
+    break_lock,
+    is_physical,
+    locks_in,
+    made_since,
+    stack_files,
+)
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.reasons import clean, is_transient, may_pass, reason_of, trouble_of
 from cellwave.deploy.repair import Refused, mend
-from cellwave.deploy.state import (
-    Deployment,
-    Directory,
-    Exported,
-    StackLock,
-    break_lock,
-    directory_of,
-    is_physical,
-    locks_in,
-    made_since,
-)
 from cellwave.errors import Unavailable
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
@@ -73,11 +73,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Drive:
-    """An attempt at work: its job, how to launch the engine, and the backend's directory if it is one."""
+    """An attempt at work: its job, how to launch the engine, and the stack's files if the backend is a directory."""
 
     job: Job
     launch: Launch
-    directory: Directory | None
+    files: StackFiles | None
 
     def log(self) -> str:
         """What the engine's last command printed."""
@@ -112,7 +112,7 @@ def _prepare(task: Task) -> Drive:
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
     launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, root)
-    return Drive(job, launch, directory_of(environment, project, job.stack))
+    return Drive(job, launch, stack_files(environment, project, job.stack))
 
 
 def _private(job: Job, work: Path) -> Job:
@@ -192,7 +192,7 @@ class _Stopped(Exception):
 
 
 def _run(at: Drive) -> Result:
-    locks = at.directory.locks() if at.directory else ()
+    locks = at.files.locks() if at.files else ()
     for _ in range(TRIES):
         try:
             _free(at, locks)
@@ -200,18 +200,13 @@ def _run(at: Drive) -> Result:
         except _Stopped as stopped:
             return stopped.result
         except _Again as again:
-            locks = again.locks or (at.directory.locks() if at.directory else ())
+            locks = again.locks or (at.files.locks() if at.files else ())
     return Result(outcome="failed", reason=f"the engine was killed {TRIES} times", transient=True)
 
 
 def _once(at: Drive) -> Result:
     """Bring the stack into a state that can be worked on, then do the job."""
-    if (
-        at.job.operation == "destroy"
-        and at.directory
-        and at.directory.is_usable
-        and not at.directory.has_stack()
-    ):
+    if at.job.operation == "destroy" and at.files and at.files.is_usable and not at.files.has_stack():
         return Result(outcome="succeeded")
     _ensure_stack(at)
     deployment = (
@@ -257,15 +252,15 @@ def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
         raise _Stopped(Result(outcome="locked", owner=owner, reason=reason))
     for lock in locks:
         break_lock(lock)
-    if at.directory:
-        at.directory.tidy(crashed=bool(locks))
+    if at.files:
+        at.files.tidy(crashed=bool(locks))
     if any(lock.file is None for lock in locks):
         run_plain(at.launch, ["cancel", "--yes", "--stack", at.job.stack])
 
 
 def _ensure_stack(at: Drive) -> None:
     """Make the stack when it is not there."""
-    if at.directory and at.directory.is_usable and at.directory.has_stack():
+    if at.files and at.files.is_usable and at.files.has_stack():
         return
     try:
         _plain(at, "stack", "init", "--no-select")
@@ -276,8 +271,8 @@ def _ensure_stack(at: Drive) -> None:
 
 def _export(at: Drive) -> Exported:
     """The stack's last deployment, secrets still encrypted."""
-    if at.directory and at.directory.is_usable and at.directory.file.exists():
-        return at.directory.export()
+    if at.files and at.files.is_usable and at.files.file.exists():
+        return at.files.export()
     file = at.launch.attempt.work / "deployment.json"
     _plain(at, "stack", "export", "--file", str(file))
     exported: Exported = json.loads(file.read_text())

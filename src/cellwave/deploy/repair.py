@@ -19,10 +19,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cellwave.deploy.checkpoint import Deployment, Exported, is_physical
 from cellwave.deploy.command import Launch
 from cellwave.deploy.events import name_of
 from cellwave.deploy.finders import search, session_of
-from cellwave.deploy.state import Deployment, Exported, is_physical
 
 State = dict[str, Any]
 Find = Callable[[State], list[str]]

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cellwave.fleet.homing import home_cell, identity_of
 from cellwave.fleet.model import Fleet, Region, Service
 from cellwave.sandbox.edge import envelope, postpolicy, target
-from cellwave.sandbox.edge.directory import Directory
+from cellwave.sandbox.edge.apis import Apis
 from cellwave.sandbox.edge.metrics import Api, Meter
 
 # API Gateway's own limit for an integration.
@@ -59,7 +59,7 @@ class Edge:
         self._client = client
         self._hosts = product_hosts(fleet)
         self._homing = fleet.homing
-        self._directory = Directory(upstream.secret)
+        self._apis = Apis(upstream.secret)
         self._slots: defaultdict[Api, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(CALLS_AT_ONCE)
         )
@@ -91,7 +91,7 @@ class Edge:
         region, service = self._hosts[host]
         cell = home_cell(identity_of(request.headers, self._homing), region.cells)
         try:
-            api_id = await self._directory.find(cell, f"{cell.name}-{service.name}")
+            api_id = await self._apis.find(cell, f"{cell.name}-{service.name}")
         except (BotoCoreError, ClientError) as error:
             return _unavailable(f"the APIs of cell {cell.name} can't be listed: {error}")
         if api_id is None:

@@ -57,7 +57,7 @@ class StackLock:
 
 
 @dataclass(frozen=True)
-class Directory:
+class StackFiles:
     """A state backend in a directory (`file://…`), in its layout of one folder a project."""
 
     root: Path
@@ -143,10 +143,10 @@ def _is_torn(side: Path) -> bool:
     return False
 
 
-def directory_of(environment: Mapping[str, str], project: str, stack: str) -> Directory | None:
+def stack_files(environment: Mapping[str, str], project: str, stack: str) -> StackFiles | None:
     """The directory of a `file://` backend; None for any other."""
     root = backend_folder(environment.get("PULUMI_BACKEND_URL", ""))
-    return Directory(root / ".pulumi", project, stack) if root else None
+    return StackFiles(root / ".pulumi", project, stack) if root else None
 
 
 def locks_in(text: str) -> tuple[StackLock, ...]:

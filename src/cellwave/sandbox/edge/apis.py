@@ -19,7 +19,7 @@ REMEMBER_S = 5.0
 ASK_AGAIN_S = 0.5
 
 
-class Directory:
+class Apis:
     """The APIs of each cell by name."""
 
     def __init__(self, secret: str) -> None:

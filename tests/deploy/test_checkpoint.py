@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.state import Directory, StackLock, break_lock, directory_of, locks_in, made_since
+from cellwave.deploy.checkpoint import StackFiles, StackLock, break_lock, locks_in, made_since, stack_files
 
 CONTENT = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": []}}})
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Directory:
+def files(tmp_path: Path) -> StackFiles:
     """A backend with one stack."""
-    found = directory_of({"PULUMI_BACKEND_URL": f"file://{tmp_path}"}, "shop", "a.b")
+    found = stack_files({"PULUMI_BACKEND_URL": f"file://{tmp_path}"}, "shop", "a.b")
     assert found is not None
     found.file.parent.mkdir(parents=True)
     found.file.write_text(CONTENT)
@@ -29,18 +29,18 @@ def directory(tmp_path: Path) -> Directory:
 def test_other_backends_are_no_directory() -> None:
     """A bucket's or the service's state is asked for through the engine."""
     for url in ("s3://bucket", "https://api.example", ""):
-        assert directory_of({"PULUMI_BACKEND_URL": url}, "shop", "a.b") is None
+        assert stack_files({"PULUMI_BACKEND_URL": url}, "shop", "a.b") is None
 
 
-def test_a_stack_is_there_or_not(directory: Directory) -> None:
+def test_a_stack_is_there_or_not(files: StackFiles) -> None:
     """A stack counts in whatever encoding; an older layout is left to the engine."""
-    assert directory.has_stack()
-    directory.file.rename(directory.file.with_name("a.b.json.gz"))
-    assert directory.has_stack()
-    assert not Directory(directory.root, "shop", "c.d").has_stack()
-    assert directory.is_usable
-    (directory.root / "meta.yaml").write_text("version: 0\n")
-    assert not directory.is_usable
+    assert files.has_stack()
+    files.file.rename(files.file.with_name("a.b.json.gz"))
+    assert files.has_stack()
+    assert not StackFiles(files.root, "shop", "c.d").has_stack()
+    assert files.is_usable
+    (files.root / "meta.yaml").write_text("version: 0\n")
+    assert not files.is_usable
 
 
 def test_a_lock_is_dead_when_its_process_is_gone() -> None:
@@ -56,14 +56,14 @@ def test_another_host_s_lock_is_never_dead() -> None:
     assert not StackLock("elsewhere", 2**22 + 1, "me", 0).is_dead
 
 
-def test_only_the_broken_lock_goes(directory: Directory) -> None:
+def test_only_the_broken_lock_goes(files: StackFiles) -> None:
     """A lock that somebody took meanwhile stays."""
-    folder = directory.root / "locks" / "organization" / "shop" / "a.b"
+    folder = files.root / "locks" / "organization" / "shop" / "a.b"
     folder.mkdir(parents=True)
     content = {"pid": 1, "username": "me", "hostname": "here", "timestamp": "2026-01-01T00:00:00.123456789Z"}
     for name in ("one.json", "two.json"):
         (folder / name).write_text(json.dumps(content))
-    first, _second = sorted(directory.locks(), key=lambda lock: str(lock.file))
+    first, _second = sorted(files.locks(), key=lambda lock: str(lock.file))
     assert first.owner == "me@here (pid 1)"
     break_lock(first)
     assert [path.name for path in folder.iterdir()] == ["two.json"]
@@ -81,33 +81,33 @@ def test_the_engine_s_words_on_locks_are_understood() -> None:
     assert locks_in("error: something else, created by me@host (pid 1) at now") == ()
 
 
-def test_torn_attributes_are_removed(directory: Directory) -> None:
+def test_torn_attributes_are_removed(files: StackFiles) -> None:
     """An engine killed while it wrote them would leave a checkpoint that can't be read."""
-    torn, whole = directory.file.with_name("a.b.json.attrs"), directory.file.with_name("a.b.json.bak.attrs")
+    torn, whole = files.file.with_name("a.b.json.attrs"), files.file.with_name("a.b.json.bak.attrs")
     torn.write_text("")
     whole.write_text("{}")
-    directory.tidy(crashed=False)
+    files.tidy(crashed=False)
     assert not torn.exists()
     assert whole.exists()
 
 
-def test_half_written_files_go_after_a_crash(directory: Directory) -> None:
+def test_half_written_files_go_after_a_crash(files: StackFiles) -> None:
     """While an engine may run, they may be its own."""
-    partial = directory.file.with_name("a.b.json.18eb.tmp")
+    partial = files.file.with_name("a.b.json.18eb.tmp")
     partial.write_text("{")
-    directory.tidy(crashed=False)
+    files.tidy(crashed=False)
     assert partial.exists()
-    directory.tidy(crashed=True)
+    files.tidy(crashed=True)
     assert not partial.exists()
 
 
-def test_a_torn_checkpoint_s_predecessor_takes_its_place(directory: Directory) -> None:
+def test_a_torn_checkpoint_s_predecessor_takes_its_place(files: StackFiles) -> None:
     """A full disk can tear a checkpoint; the one before it is kept beside it."""
-    backup = directory.file.with_name("a.b.json.bak")
+    backup = files.file.with_name("a.b.json.bak")
     backup.write_text(CONTENT)
-    directory.file.write_text(CONTENT[:20])
-    directory.tidy(crashed=False)
-    assert directory.export() == {"version": 3, "deployment": {"resources": []}}
+    files.file.write_text(CONTENT[:20])
+    files.tidy(crashed=False)
+    assert files.export() == {"version": 3, "deployment": {"resources": []}}
 
 
 @pytest.mark.parametrize(
