@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .cellwave/venv/bin
 
-.PHONY: demo test bench lint clean setup yaml lock
+.PHONY: demo test bench lint clean setup yaml postgres lock
 
 demo: setup
 	$(VENV)/cellwave demo
 
-test: lint yaml
+test: lint yaml postgres
 	$(VENV)/python -m pytest
 
 bench: setup
@@ -25,6 +25,10 @@ setup:
 # What the engine runs YAML programs with, where Pulumi's own installer left none: a minute, once.
 yaml: setup
 	@$(VENV)/python -P -m cellwave.toolchain yaml
+
+# What the tests of a shared database start, where the machine has none: Debian's packages, unpacked, in seconds, once.
+postgres: setup
+	@$(VENV)/python -m tests.postgres.install
 
 # A removed folder would leave its processes running; a half-made environment has none.
 clean:

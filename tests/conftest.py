@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
 from cellwave.toolchain.install import ensure_yaml_host
+from tests.postgres import server as postgres_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +56,30 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def yaml_host() -> Path:
     """What the engine runs YAML programs with; built by the first test that needs it, where `make test` has not."""
     return ensure_yaml_host(find_project(Path(__file__).parent), print)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    """A PostgreSQL server of this test run's own, which tests share: each makes databases of its own in it."""
+    try:
+        with postgres_server.running() as started:
+            yield started
+    except Unavailable as missing:
+        pytest.fail(f"{missing.message}: {missing.hint}", pytrace=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database: a test that asks for it is run on each of both."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'cellwave.db'}"
+        return
+    opened: list[Any] = []
+    listener = (sa.pool.Pool, "connect", lambda connection, _record: opened.append(connection))
+    sa.event.listen(*listener)
+    with request.getfixturevalue("postgres").database() as url:
+        yield url
+        # A pool keeps its connections open for whoever comes next; here nobody does.
+        for connection in opened:
+            connection.close()
+    sa.event.remove(*listener)

@@ -27,6 +27,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     )
 
 
+def storable(text: str) -> str:
+    """The text as every database can keep it: PostgreSQL takes no NUL, which is spelt out."""
+    return text.replace("\0", "\\x00")
+
+
 def redact(text: str) -> str:
     """The text without anything that follows a word for a secret, and without a URL's user and password."""
     return USERINFO.sub("://[secret]@", SECRET.sub(r"\1[secret]", text))

@@ -1,8 +1,8 @@
 """A worker on fake ports that dies at its effects, and is started again until it ends.
 
 Usage: python -m tests.rollout.crashing FOLDER ROLLOUT: prints the outcome and how often it was killed. The folder
-holds `project/`, the database, `crashed` (the effects at which it has died already) and `engine.log` (what the fake
-engine did). With a file `faults` in it, the worker does not die, but each point named there fails once. With a file
+holds `project/`, `crashed` (the effects at which it has died already) and `engine.log` (what the fake engine
+did). With a file `faults` in it, the worker does not die, but each point named there fails once. With a file
 `deadly` in it, it dies at the point named there only, and is not started again.
 """
 
@@ -109,7 +109,7 @@ class CrashingRecords(Records):
 def main(folder: Path, name: str) -> None:
     """Run the worker until the rollout has ended."""
     project = Project(folder / "project")
-    records = CrashingRecords(f"sqlite:///{folder / 'cellwave.db'}")
+    records = CrashingRecords(project.database_url)
     records.dying = Dying(folder)
     shell = Shell(
         home=folder,
@@ -119,10 +119,13 @@ def main(folder: Path, name: str) -> None:
         deployer=FakeEngine(folder, records.dying),
         signals=FakeSignals(folder, records.dying),
     )
-    rollout = launch(f"sqlite:///{folder / 'cellwave.db'}", shell)
+    rollout = launch(project.database_url, shell)
     # As if every workflow had been recovered more often than DBOS allows unless it is told otherwise.
     with records.engine.begin() as db:
-        db.exec_driver_sql("UPDATE workflow_status SET recovery_attempts = 500 WHERE status = 'PENDING'")
+        schema = "" if db.dialect.name == "sqlite" else "dbos."
+        db.exec_driver_sql(
+            f"UPDATE {schema}workflow_status SET recovery_attempts = 500 WHERE status = 'PENDING'"
+        )
     while pump(records, rollout, TARGET) or DBOS.list_workflows(status="PENDING", load_input=False):
         revive(records, TARGET)
         wake_forgotten(records)

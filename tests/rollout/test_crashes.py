@@ -40,9 +40,10 @@ waves:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of two cells, with a release in each already and a second one built."""
+def folder(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two cells, with a release in each already and a second one built, on each kind of database."""
     monkeypatch.delenv("CELLWAVE_HOME", raising=False)
+    monkeypatch.setenv("CELLWAVE_DATABASE_URL", database_url)
     root = tmp_path / "project"
     for name, text in {"cells/fleet.yaml": FLEET, "cells/one.yaml": REGION, "waves.yaml": WAVES}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def begin(folder: Path, *, bad: bool) -> Records:
     fleet = parse_fleet(project.config_files())
     old, new = releases
     (folder / "bad").write_text(new.digest if bad else "none")
-    records = Records(f"sqlite:///{folder / 'cellwave.db'}")
+    records = Records(project.database_url)
     running = {f"{cell}.app": old.digest for cell in ("a", "b")}
     for stack in running:
         records.set_stack(StackRow(stack, TARGET, old.digest, {}, 1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellwave.deploy.attempt import Attempt, attempts_in, open_attempt
+from cellwave.rollout.database import database_files
 from cellwave.rollout.gc import collect, litter
 from cellwave.rollout.journal import faults
 from cellwave.rollout.records import Records, RolloutRow
@@ -22,14 +22,9 @@ from tests.rollout.plans import plan
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
+def records(database_url: str) -> Records:
     """An empty database."""
-    return Records(url(tmp_path))
-
-
-def url(folder: Path) -> str:
-    """Where the test's database is."""
-    return f"sqlite:///{folder / 'db'}"
+    return Records(database_url)
 
 
 def begun(home: Path, name: str, at: float) -> Attempt:
@@ -72,22 +67,22 @@ def left(records: Records, home: Path) -> tuple[set[str], set[str], set[str], se
 
 
 def test_the_newest_ended_rollouts_and_the_unfinished_ones_keep_everything(
-    records: Records, tmp_path: Path
+    records: Records, database_url: str, tmp_path: Path
 ) -> None:
     """The rest leave their lines in the journal and their place in the list, and nothing else."""
     for number in range(1, 6):
         rollout(records, tmp_path, number, ended=number != 2)
-    gone = collect(tmp_path, records, url(tmp_path), keep=2)
+    gone = collect(tmp_path, records, database_url, keep=2)
     kept = {"v2-1", "v4-1", "v5-1"}
     assert left(records, tmp_path) == (kept, kept, kept, {"c2.query"})
     assert (gone.attempts, gone.bytes, gone.workflows) == (2, 200, 0)
     assert len(records.rollouts()) == 5
     assert [e.kind for e in records.journal()] == ["done"] * 4
-    again = collect(tmp_path, records, url(tmp_path), keep=2)
+    again = collect(tmp_path, records, database_url, keep=2)
     assert (again.attempts, again.rows) == (0, 0)
 
 
-def test_an_attempt_that_runs_is_never_removed(records: Records, tmp_path: Path) -> None:
+def test_an_attempt_that_runs_is_never_removed(records: Records, database_url: str, tmp_path: Path) -> None:
     """An engine that outlived its rollout, and the command line's own attempts: whoever holds the lock keeps it."""
     for number in (1, 2):
         rollout(records, tmp_path, number)
@@ -96,12 +91,12 @@ def test_an_attempt_that_runs_is_never_removed(records: Records, tmp_path: Path)
         *(begun(tmp_path, f"up:a.app:{n}", float(n)) for n in range(3)),
     ]
     locks = [attempt.try_lock() for attempt in held]
-    collect(tmp_path, records, url(tmp_path), keep=1)
+    collect(tmp_path, records, database_url, keep=1)
     assert all(attempt.folder.exists() for attempt in held)
     for lock in locks:
         assert lock is not None
         os.close(lock)
-    collect(tmp_path, records, url(tmp_path), keep=1)
+    collect(tmp_path, records, database_url, keep=1)
     assert [attempt.folder.exists() for attempt in held] == [False, False, False, True]
 
 
@@ -136,20 +131,25 @@ def test_what_is_kept_is_bounded_and_nothing_of_others_goes(
         assert all(attempts[k] >= attempts[n] for k in kept for n in own if n not in stays)
 
 
-def test_workflows_of_ended_rollouts_go_and_the_database_gets_smaller(tmp_path: Path) -> None:
+def test_workflows_of_ended_rollouts_go_and_the_database_gets_smaller(
+    records: Records, database_url: str, tmp_path: Path
+) -> None:
     """Steps and messages go with them; a rollout that has not ended keeps its own, and goes on."""
-    argv = [sys.executable, "-m", "tests.rollout.workflows", str(tmp_path)]
+    argv = [sys.executable, "-m", "tests.rollout.workflows", database_url]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    records = Records(url(tmp_path))
-    gone = collect(tmp_path, records, url(tmp_path), keep=1)
+    gone = collect(tmp_path, records, database_url, keep=1)
     assert gone.workflows == 4
-    before = (tmp_path / "db").stat().st_size
+    files = database_files(database_url)[:1]
+    before = sum(file.stat().st_size for file in files)
     records.compact()
-    assert (tmp_path / "db").stat().st_size < before
-    with sqlite3.connect(tmp_path / "db") as db:
-        kept = {name for (name,) in db.execute("SELECT workflow_uuid FROM workflow_status")}
-        steps = {name for (name,) in db.execute("SELECT workflow_uuid FROM operation_outputs")}
+    assert sum(file.stat().st_size for file in files) < before or not files
+    schema = "" if files else "dbos."
+    with records.engine.connect() as db:
+        kept, steps = (
+            set(db.exec_driver_sql(f"SELECT workflow_uuid FROM {schema}{table}").scalars())
+            for table in ("workflow_status", "operation_outputs")
+        )
     assert kept == {"v3-1", "v3-1:a.app:forward:1", "v4-1"}
     assert steps == {"v3-1", "v3-1:a.app:forward:1"}
     assert not faults(records.journal())

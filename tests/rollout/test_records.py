@@ -1,11 +1,9 @@
-"""What the database promises. The same suite would run on PostgreSQL: give its URL in CELLWAVE_TEST_DATABASE_URL."""
+"""What the database promises, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,14 @@ from cellwave.errors import Leased
 from cellwave.rollout.journal import faults
 from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded
 from cellwave.rollout.state import Commanded, Note, Ran, Turn, first_state
-from cellwave.rollout.tables import ABORTS, JOURNAL, metadata
+from cellwave.rollout.tables import ABORTS, JOURNAL
 from tests.rollout.plans import NEW, plan
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
+def records(database_url: str) -> Records:
     """An empty database."""
-    made = Records(os.environ.get("CELLWAVE_TEST_DATABASE_URL") or f"sqlite:///{tmp_path / 'db'}")
-    yield made
-    metadata.drop_all(made.engine)
-    made.engine.dispose()
+    return Records(database_url)
 
 
 def row(name: str, cells: list[str]) -> RolloutRow:

@@ -1,6 +1,6 @@
 """Leaves a database with real DBOS workflows behind: three rollouts that ended and one that has not.
 
-Usage: python -m tests.rollout.workflows FOLDER
+Usage: python -m tests.rollout.workflows DATABASE_URL
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
@@ -17,9 +16,8 @@ from cellwave.rollout.state import Turn, first_state
 from tests.rollout.plans import plan
 
 
-def main(folder: Path) -> None:
+def main(url: str) -> None:
     """Run the workflows; the last one never ends."""
-    url = f"sqlite:///{folder / 'db'}"
     records = Records(url)
     config: DBOSConfig = {
         "name": "cellwave",
@@ -54,4 +52,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1])

@@ -18,7 +18,8 @@ from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.attempt import attempts_folder
 from cellwave.errors import BadInput, CellwaveError, Leased, Unavailable
 from cellwave.project import Project
-from cellwave.rollout.records import commands_at_work, database_files, recorded
+from cellwave.rollout.database import database_files
+from cellwave.rollout.records import commands_at_work, recorded
 from cellwave.rollout.state import State
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from cellwave.frozen import Frozen, digest_of
+from cellwave.text import storable
 
 GENESIS = "0" * 64
 
@@ -34,9 +35,9 @@ def seal(
         "at": at,
         "rollout": rollout,
         "kind": kind,
-        "subject": subject,
-        "actor": actor,
-        "text": text,
+        "subject": storable(subject),
+        "actor": storable(actor),
+        "text": storable(text),
         "previous": previous.hash if previous else GENESIS,
     }
     return Entry.model_validate({**body, "hash": digest_of(body)})

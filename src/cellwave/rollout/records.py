@@ -12,21 +12,21 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 import sqlalchemy as sa
 
-from cellwave.errors import BadInput, Leased, Unavailable
+from cellwave.errors import Leased
 from cellwave.frozen import Frozen
 from cellwave.processes import Proc, alive
+from cellwave.rollout.database import database_files, open_engine, unreachable
 from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
 from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
+from cellwave.text import storable
 
 KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
-DATABASES = "postgresql+<driver>://… with a driver that is installed, sqlite:///…, or none: then it is a file"
 UP = "up:"  # how the owner of a lease begins that is a process
 
 
@@ -57,42 +57,16 @@ def recorded(url: str) -> Records | None:
     return Records(url) if not files or files[0].exists() else None
 
 
-def database_files(url: str) -> tuple[Path, ...]:
-    """A SQLite database's own file, then those that writers leave beside it, there or not; none of any other."""
-    parsed = _url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return ()
-    return tuple(Path(f"{parsed.database}{more}") for more in ("", "-wal", "-shm"))
-
-
-def _url(text: str) -> sa.URL:
-    try:
-        url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError):  # the text may hold a password
-        raise BadInput("CELLWAVE_DATABASE_URL", "no URL of a database", DATABASES) from None
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise BadInput("CELLWAVE_DATABASE_URL", f"a database of {url.get_backend_name()!r}", DATABASES)
-    return url
-
-
 class Records:
-    """The database. `url` is SQLAlchemy's; a SQLite file is made when it is not there. BadInput for another URL."""
+    """The database of that URL; BadInput or Unavailable as `open_engine`."""
 
     def __init__(self, url: str) -> None:
-        if _url(url).get_backend_name() == "sqlite":
-            # A file is opened in well under a millisecond; a pool would only keep it open.
-            self.engine = sa.create_engine(url, connect_args={"timeout": 30}, poolclass=sa.pool.NullPool)
-            sa.event.listen(self.engine, "connect", _prepare_sqlite)
-        else:
-            try:
-                self.engine = sa.create_engine(url)
-            except (sa.exc.ArgumentError, ImportError) as error:
-                raise BadInput("CELLWAVE_DATABASE_URL", f"no such driver: {error}", DATABASES) from None
+        self.engine = open_engine(url)
         try:
             metadata.create_all(self.engine)
-        except sa.exc.OperationalError as error:
-            where = self.engine.url.render_as_string(hide_password=True)
-            raise Unavailable(f"the database can't be opened: {where}: {error.orig}") from error
+        except sa.exc.DBAPIError as error:
+            self.engine.dispose()
+            raise unreachable(self.engine.url, error) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -258,7 +232,7 @@ class Records:
         """What a running engine is doing, for people who watch."""
         with self._transaction() as db:
             db.execute(sa.delete(PROGRESS).where(PROGRESS.c.stack == stack))
-            db.execute(sa.insert(PROGRESS).values(stack=stack, text=text, done=done))
+            db.execute(sa.insert(PROGRESS).values(stack=stack, text=storable(text), done=done))
 
     def progress(self) -> dict[str, tuple[str, int]]:
         """What each engine last did, and how many resources it is done with, by stack."""
@@ -388,10 +362,3 @@ def _rollout(row: sa.Row[Any]) -> RolloutRow:
 
 def _entry(row: sa.Row[Any]) -> Entry:
     return Entry.model_validate({name: getattr(row, name) for name in Entry.model_fields})
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # Without the driver's own implicit BEGIN, a writer can take the lock up front and a reader takes none.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,86 @@
+"""The database behind a URL: a SQLite file, or a PostgreSQL server that many hosts share. What is in it, others say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from cellwave.errors import BadInput, Unavailable
+
+VARIABLE = "CELLWAVE_DATABASE_URL"
+DATABASES = "postgresql://USER:PASSWORD@HOST/DATABASE, sqlite:///FILE, or none: then it is a file"
+DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg",)}
+LOCK_SECONDS = 30  # how long a writer of a SQLite file waits for another
+# A server that does not answer, or is cut off, is noticed within seconds (libpq's words; milliseconds for the last).
+REACHED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def database_url(text: str) -> sa.URL:
+    """The URL with the driver that speaks to it. BadInput when it is another database's, or none; a word of it may be
+    a password."""
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise BadInput(VARIABLE, "no URL of a database", DATABASES) from None
+    backend, _, driver = url.drivername.partition("+")
+    if backend not in DRIVERS:
+        raise BadInput(VARIABLE, f"a database of {backend!r}", DATABASES)
+    [ours] = DRIVERS[backend]
+    if driver not in ("", ours):
+        raise BadInput(VARIABLE, f"no such driver: {driver!r}", f"{backend}://… without one, or +{ours}")
+    if backend == "postgresql" and not url.database:
+        raise BadInput(VARIABLE, "it names no database", DATABASES)
+    return url.set(drivername=f"{backend}+{ours}")
+
+
+def open_engine(text: str) -> sa.Engine:
+    """An engine for a database that can be reached; Unavailable, with the server's own words, for one that can't.
+
+    A SQLite file is made when it is not there. BadInput as `database_url`.
+    """
+    url = database_url(text)
+    if url.get_backend_name() == "sqlite":
+        # A file is opened in well under a millisecond; a pool would only keep it open.
+        engine = sa.create_engine(url, connect_args={"timeout": LOCK_SECONDS}, poolclass=sa.pool.NullPool)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        # What the URL says itself goes first. A connection that a restart of the server broke is made anew.
+        own = {name: value for name, value in REACHED.items() if name not in url.query}
+        engine = sa.create_engine(url, connect_args=own, pool_pre_ping=True)
+    try:
+        engine.connect().close()
+    except sa.exc.DBAPIError as error:
+        raise unreachable(url, error) from error
+    return engine
+
+
+def unreachable(url: sa.URL, error: sa.exc.DBAPIError) -> Unavailable:
+    """A database's refusal in one line, without its password."""
+    said = " ".join(str(error.orig).split())
+    return Unavailable(
+        f"the database can't be opened: {url.render_as_string(hide_password=True)}: {said}",
+        hint=f"a database that is there, lets you in and lets you make tables; {VARIABLE} names it",
+    )
+
+
+def database_files(text: str) -> tuple[Path, ...]:
+    """A SQLite database's own file, then those that writers leave beside it, there or not; none of any other."""
+    url = database_url(text)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return ()
+    return tuple(Path(f"{url.database}{more}") for more in ("", "-wal", "-shm"))
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Without the driver's own implicit BEGIN, a writer can take the lock up front and a reader takes none.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
