@@ -6,7 +6,8 @@ from __future__ import annotations
 class CellwaveError(Exception):
     """Something a person must know of; its text says what happened and what would help.
 
-    `exit_code` is what the command line returns: 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person.
+    `exit_code` is what the command line returns: 1 failed, 2 bad input, 3 rolled back, 4 waiting for a person, 130
+    detached by Ctrl-C.
     """
 
     exit_code = 1
@@ -39,3 +40,13 @@ class Leased(CellwaveError):
     """Another owner (a rollout, a running engine) holds what this wants to change."""
 
     exit_code = 2
+
+
+class Detached(CellwaveError):
+    """Ctrl-C while a rollout, which it names, goes on."""
+
+    exit_code = 130  # as a shell says of a command that Ctrl-C ended: how the rollout ends is not known yet
+
+    def __init__(self, rollout: str) -> None:
+        super().__init__(f"detached; {rollout} goes on", hint=f"cellwave rollout watch {rollout}")
+        self.rollout = rollout

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.down import Standing, choose
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Place, Service
+from cellwave.usecases.removing import Standing, choose
 from tests.cli.conftest import Run
 
 PLACE = Place(cell="here", account="200000000001", aws_region="eu-west-1")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
-from cellwave.cli.demo import fresh
+from cellwave.cli.here import here
+from cellwave.demo.fresh import fresh
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
 from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.deploy.attempt import attempts_in
 from cellwave.rollout.records import KEPT
 from tests.cli.conftest import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.project import Project
 from cellwave.rollout.records import Records
 from cellwave.rollout.state import Note, Turn
@@ -73,11 +73,11 @@ def test_before_it_is_recorded_nothing_was_started(
         raise KeyboardInterrupt
 
     run("release", "build", "--version", "v1")
-    monkeypatch.setattr(f"cellwave.cli.rollout.{at}", interrupted)
-    monkeypatch.setattr("cellwave.cli.rollout.wake", interrupted)
+    monkeypatch.setattr(f"cellwave.usecases.rollouts.{at}", interrupted)
+    monkeypatch.setattr("cellwave.usecases.rollouts.wake", interrupted)
     ran = run("rollout", "start", "v1")
     assert (ran.code, "interrupted: nothing was started" in ran.err) == (1, True), ran.err
-    monkeypatch.setattr("cellwave.cli.rollout.keep_going", lambda _: None)
+    monkeypatch.setattr("cellwave.usecases.rollouts.keep_going", lambda _: None)
     assert json.loads(run("rollout", "list", "--json").out) == []
 
 
@@ -87,7 +87,7 @@ def test_other_commands_end_as_a_shell_expects(run: Run, monkeypatch: pytest.Mon
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cellwave.cli.context.Context.configuration", interrupted)
+    monkeypatch.setattr("cellwave.usecases.surroundings.Surroundings.configuration", interrupted)
     ran = run("cells")
     assert (ran.code, ran.err.strip()) == (130, "interrupted")
 

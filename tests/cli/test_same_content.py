@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
-from cellwave.cli.plan import plan_for
-from cellwave.cli.rollout import begin_again
+from cellwave.cli.here import here
 from cellwave.releases.build import build_release
 from cellwave.rollout.records import RolloutRow, StackRow
 from cellwave.rollout.state import first_state
+from cellwave.usecases.plans import plan_for
+from cellwave.usecases.rollouts import begin_again
 from tests.cli.conftest import Run
 
 
@@ -48,9 +48,12 @@ def test_what_is_gone_on_with_keeps_its_name(
     for version in ("v1", "v1b"):
         assert run("release", "build", "--version", version).code == 0
     begun: list[str] = []
-    monkeypatch.setattr("cellwave.cli.rollout.begin", lambda _context, wanted, _cells: begun.append(wanted))
+    monkeypatch.setattr("cellwave.usecases.rollouts.begin", lambda _, wanted, *__: begun.append(wanted))
     context = here()
     made = plan_for(context, context.store.get("v1"))
     state = first_state("v1-1", made).model_copy(update={"outcome": "failed"})
-    begin_again(context, RolloutRow(id="v1-1", created=1.0, actor="ann", target=context.target, state=state))
+    context.records.create_rollout(
+        RolloutRow(id="v1-1", created=1.0, actor="ann", target=context.target, state=state)
+    )
+    begin_again(context, "v1-1")
     assert begun == ["v1"]

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cellwave.cli.context import whoami
 from cellwave.cli.picture import picture
 from cellwave.cli.show import when
 from cellwave.health.model import GateResult, Verdict
@@ -23,6 +22,8 @@ from cellwave.releases.open import open_store
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Note, Turn, first_state
 from cellwave.text import visible
+from cellwave.usecases.surroundings import whoami
+from cellwave.usecases.views import view_of
 from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
 from tests.rollout.plans import plan
@@ -222,7 +223,8 @@ def test_a_failing_gate_is_seen_in_a_low_window() -> None:
     ]
     state = first_state("v1-1", plan([["eu-west-1"]])).model_copy(update={"gates": tuple(gates)})
     out = Console(width=80, record=True, file=io.StringIO())
-    out.print(picture(state, {}, 1.0))
+    row = RolloutRow(id="v1-1", created=1.0, actor="ann", target="t", state=state)
+    out.print(picture(view_of(row), {}, 1.0))
     lines = out.export_text().splitlines()
     assert "c40.query errors" in lines[1]
     assert any("c0.query errors" in line for line in lines[2:])

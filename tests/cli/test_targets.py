@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.rollout.records import StackRow
 from tests.cli.conftest import Run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.project import Project
 from cellwave.rollout.records import Records, RolloutRow, StackRow
 from cellwave.rollout.state import Track, Turn, first_state
@@ -73,7 +73,7 @@ def test_a_person_decides(
 
     monkeypatch.setattr("typer.confirm", confirm)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("cellwave.cli.rollout.wake", lambda _: False)
+    monkeypatch.setattr("cellwave.usecases.rollouts.wake", lambda _: False)
     monkeypatch.setattr("cellwave.cli.rollout.follow", lambda *_: 0)
     ran = run("rollout", "rollback", "v2-1", *arguments)
     assert ran.code == (0 if begun else 1), ran.err
@@ -87,6 +87,6 @@ def test_what_ran_before_goes_back_without_a_question(
 ) -> None:
     """Nothing is gone for good."""
     ended(project, plan([["eu-west-1"]]))
-    monkeypatch.setattr("cellwave.cli.rollout.wake", lambda _: False)
+    monkeypatch.setattr("cellwave.usecases.rollouts.wake", lambda _: False)
     monkeypatch.setattr("cellwave.cli.rollout.follow", lambda *_: 0)
     assert run("rollout", "rollback", "v2-1").code == 0

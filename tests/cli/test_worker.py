@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.cli.context import here
-from cellwave.cli.rollout import DEATHS
+from cellwave.cli.here import here
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
 from cellwave.rollout.decide import decide
 from cellwave.rollout.records import Records, RolloutRow
 from cellwave.rollout.state import Commanded, Note, Turn, first_state
 from cellwave.rollout.worker import lock_of, stop_worker, take_lock
+from cellwave.usecases.rollouts import DEATHS
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 

@@ -12,11 +12,11 @@ import patch_ng
 import psutil
 import pytest
 
-from cellwave.cli.context import Context
 from cellwave.demo.customers import Customers, read_commands
 from cellwave.rollout.journal import faults
 from cellwave.sandbox.accounts import Accounts
 from cellwave.sandbox.orphans import orphans, read_states
+from cellwave.usecases.surroundings import Surroundings
 from tests.story.conftest import ROOT, Story
 
 pytestmark = pytest.mark.engine
@@ -30,7 +30,7 @@ def live(story: Story) -> Iterator[Customers]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CELLWAVE_HOME", raising=False)
         patch.delenv("PULUMI_BACKEND_URL", raising=False)
-        context = Context(story.project)
+        context = Surroundings(story.project)
         for name, value in context.environment.items():
             patch.setenv(name, value)
         folder = story.project.home / "demo"
@@ -47,7 +47,7 @@ def live(story: Story) -> Iterator[Customers]:
 
 def query_alias(story: Story, cell: str) -> str:
     """The version that the query function's alias `live` of a cell points to."""
-    fleet, _ = Context(story.project).configuration()
+    fleet, _ = Surroundings(story.project).configuration()
     client = Accounts(fleet).client("lambda", fleet.cell(cell))
     return str(client.get_alias(FunctionName=f"{cell}-query-api", Name="live")["FunctionVersion"])
 
@@ -134,7 +134,7 @@ def test_a_literal_pulumi_up_works_and_changes_nothing(story: Story, live: objec
     """`pulumi stack select` and `pulumi up`, as any Pulumi user types them, agree with what the rollout deployed."""
     import subprocess
 
-    environment = dict(Context(story.project).environment)
+    environment = dict(Surroundings(story.project).environment)
     for command in (
         "pulumi stack select ap-south-1.query",
         "pulumi preview --non-interactive",
@@ -161,6 +161,6 @@ def test_nothing_was_lost_crossed_orphaned_or_forged(story: Story, live: Custome
     assert (found.lost, found.misplaced) == (0, 0)
     assert crossed.own > 0
     assert crossed.reads == 0
-    fleet, _ = Context(story.project).configuration()
+    fleet, _ = Surroundings(story.project).configuration()
     assert not orphans(fleet, read_states(story.project.home / "sandbox" / "state"))
     assert not faults(story.records.journal())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.cli.show import console, row, table, tell_json
-from cellwave.releases.store import versions_of
+from cellwave.usecases.cells import cells as list_cells
 
 
 def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -16,44 +16,17 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
 
     Example: [bold]cellwave cells[/]
     """
-    context = here()
-    fleet, _ = context.configuration()
-    releases = context.store.list()
-    given = [release for release in releases if release.version != release.tree_name]
-    versions = {
-        digest: " = ".join(versions_of(digest, given) or versions_of(digest, releases))
-        + (" (held)" if context.store.held(digest) else "")
-        for digest in {release.digest for release in releases}
-    }
-    running, leases = context.stacks(), context.records.leases()
-    rows: list[dict[str, Any]] = []
-    for cell in fleet.every_cell:
-        region = fleet.region_of(cell.name)
-        services = {}
-        for service in fleet.services_of(cell.name):
-            stack = running.get(f"{cell.name}.{service.name}")
-            services[service.name] = versions.get(stack.release, stack.release[:12]) if stack else None
-        rows.append(
-            {
-                "cell": cell.name,
-                "region": region.name if region else None,
-                "account": cell.account,
-                "aws_region": cell.aws_region,
-                "weight": cell.weight,
-                "services": services,
-                "leased_to": leases.get(cell.name),
-            }
-        )
+    found = list_cells(here())
     if as_json:
-        tell_json(rows)
+        tell_json([cell.model_dump() for cell in found])
         return
     shown = table("cell", "region", "AWS region", "account", "runs", "leased to")
-    for line in rows:
-        runs = line["services"]
+    for cell in found:
+        runs = cell.services
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
-        fields = (line["cell"], line["region"], line["aws_region"], line["account"], text)
-        row(shown, *(str(value or "-") for value in fields), str(line["leased_to"] or ""))
+        fields = (cell.cell, cell.region, cell.aws_region, cell.account, text)
+        row(shown, *(value or "-" for value in fields), cell.leased_to or "")
     for column in (shown.columns[0], shown.columns[2], shown.columns[3]):
         column.no_wrap = True
     console().print(shown)

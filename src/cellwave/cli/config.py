@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.placed import configuration
 from cellwave.errors import BadInput
@@ -38,8 +38,8 @@ def write(
 
     Example: [bold]cellwave config write us-west-2[/]   and then   [bold]pulumi up --stack us-west-2.jobs[/]
     """
-    context = here()
-    project, (fleet, _) = context.project, context.configuration()
+    around = here()
+    project, (fleet, _) = around.project, around.configuration()
     files = {stack: _file(project.root, fleet, stack) for stack in wanted(fleet, names or fleet.stacks)}
     texts = {stack: _text(project.root, fleet, stack, file) for stack, file in files.items()}
     done = []

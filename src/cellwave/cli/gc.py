@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here, whoami
+from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json
-from cellwave.rollout.records import KEPT
-from cellwave.rollout.state import Note
+from cellwave.usecases.collecting import KEPT, collect, in_words
 
 
 def gc(
@@ -31,18 +29,9 @@ def gc(
 
     Example: [bold]cellwave gc[/]   or   [bold]cellwave gc --keep 1[/]
     """
-    from cellwave.rollout.gc import collect  # DBOS takes a second to import
-
-    context = here()
-    gone = collect(context.project.home, context.records, context.project.database_url, keep)
-    removed = (
-        f"{gone.attempts} attempts ({gone.bytes / 2**20:.1f} MiB), {gone.environments} environments, "
-        f"{gone.workflows} workflows, {gone.rows} rows"
-    )
-    context.records.note(str(uuid.uuid4()), Note(kind="collected", text=removed, actor=whoami()))
-    context.records.compact()
+    gone = collect(here(), keep)
     if as_json:
         tell_json(gone.model_dump() | {"kept": keep})
     else:
         rollouts = "rollout" if keep == 1 else "rollouts"
-        tell(f"removed: {removed}; of the newest {keep} ended {rollouts} all is kept")
+        tell(f"removed: {in_words(gone)}; of the newest {keep} ended {rollouts} all is kept")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.yamlfile import did_you_mean

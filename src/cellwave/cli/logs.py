@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here
+from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json, when
 from cellwave.deploy.logs import newest_log
 

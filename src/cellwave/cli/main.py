@@ -13,10 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from cellwave import __version__
 from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
 from cellwave.cli.interrupted import interrupted
-from cellwave.cli.rollout import DETACHED, Detached
 from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
-from cellwave.errors import BadInput, CellwaveError
+from cellwave.errors import BadInput, CellwaveError, Detached
 from cellwave.text import redact
 
 app = typer.Typer(
@@ -76,6 +75,9 @@ def _run() -> int:
         code = app(standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
+    except Detached as left:
+        say(f"\n{left.message}. Come back with: {left.hint}")
+        return left.exit_code
     except CellwaveError as error:
         fail(
             error.message,
@@ -85,9 +87,6 @@ def _run() -> int:
     except typer.TyperException as misuse:
         usage(misuse)
         return misuse.exit_code
-    except Detached as left:
-        say(f"\ndetached; {left} goes on. Come back with: cellwave rollout watch {left}")
-        return DETACHED
     except KeyboardInterrupt:
         return interrupted(sys.argv[1:])
     except typer.Abort:
@@ -100,7 +99,7 @@ def _run() -> int:
         fail(redact(f"{type(error).__name__}: {error}"), "")
         return 1
     # What typer makes of Ctrl-C.
-    return interrupted(sys.argv[1:]) if code == DETACHED else code or 0
+    return interrupted(sys.argv[1:]) if code == Detached.exit_code else code or 0
 
 
 def usage(misuse: typer.TyperException) -> None:

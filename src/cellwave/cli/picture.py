@@ -12,8 +12,8 @@ from rich.text import Text
 
 from cellwave.cli.show import text
 from cellwave.health.model import GateResult, Verdict
-from cellwave.rollout.state import Leg, State
 from cellwave.text import visible
+from cellwave.usecases.views import RolloutView, WaveView
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -32,6 +32,7 @@ STATUS_STYLES = {
     "rolled_back": "bold cyan",
     "failed": "bold red",
 }
+STAGE_STYLES = {"": "dim", "done": "green", "going back": "magenta"}  # else it is at work
 VERDICT_STYLES = {
     Verdict.PASS: "green",
     Verdict.FAIL: "bold red",
@@ -40,70 +41,47 @@ VERDICT_STYLES = {
 }
 
 
-def picture(state: State, progress: Mapping[str, tuple[str, int]], now: float) -> RenderableType:
+def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: float) -> RenderableType:
     """The whole picture. `progress` is what each engine is doing; `now` is epoch seconds."""
-    end = state.ended_at or now
+    end = rollout.ended_at or now
     title = Text.assemble(
-        (visible(state.rollout), "bold"),
+        (visible(rollout.id), "bold"),
         "  ",
-        (state.status.replace("_", " "), STATUS_STYLES[state.status]),
-        f"  {max(0.0, end - state.started_at):.0f} s" if state.started_at else "",
+        (rollout.status.replace("_", " "), STATUS_STYLES[rollout.status]),
+        f"  {max(0.0, end - rollout.started_at):.0f} s" if rollout.started_at else "",
     )
-    panels = [_wave(state, number) for number in range(len(state.forward.plan.waves))]
-    gates = () if state.outcome else state.gates
+    gates = () if rollout.outcome else rollout.gates
     parts: list[RenderableType] = [title]
     if failing := [gate for gate in gates if gate.verdict == Verdict.FAIL]:
         parts.append(_gates(failing))  # first: a low window shows the beginning
-    parts.append(Columns(panels, padding=(0, 1)))
-    if why := state.reason or state.condemned or state.waiting:
-        parts.append(text(why, STATUS_STYLES[state.status]))
-    if engines := _engines(state.leg, progress):
-        parts.append(engines)
+    parts.append(Columns([_wave(wave) for wave in rollout.waves], padding=(0, 1)))
+    if rollout.reason:
+        parts.append(text(rollout.reason, STATUS_STYLES[rollout.status]))
+    if rollout.running:
+        parts.append(_engines(rollout.running, progress))
     if others := [gate for gate in gates if gate.verdict != Verdict.FAIL]:
         parts.append(_gates(others))
     return Group(*parts)
 
 
-def _wave(state: State, number: int) -> Panel:
-    leg = state.forward
-    wave = leg.plan.waves[number]
+def _wave(wave: WaveView) -> Panel:
     table = Table.grid(padding=(0, 1))
     for cell in wave.cells:
         marks = Text()
-        for step in (s for s in wave.steps if s.cell == cell):
-            mark, style = MARKS[_phase(state, step.deployment)]
-            marks.append(f"{mark} {step.service}  ", style=style)
-        table.add_row(text(cell, "bold"), marks)
-    stage, style = _stage(state, number)
-    return Panel(table, title=text(f"wave {wave.number} {wave.name}"), subtitle=stage, border_style=style)
+        for service, phase in cell.services:
+            mark, style = MARKS[phase]
+            marks.append(f"{mark} {service}  ", style=style)
+        table.add_row(text(cell.name, "bold"), marks)
+    style = STAGE_STYLES.get(wave.stage, "yellow")
+    title = text(f"wave {wave.number} {wave.name}")
+    return Panel(table, title=title, subtitle=wave.stage, border_style=style)
 
 
-def _phase(state: State, deployment: str) -> str:
-    if state.back and deployment in {s.deployment for s in state.back.plan.steps}:
-        back = state.back.track(deployment).phase
-        if back in ("running", "converged"):
-            return "back_running" if back == "running" else "back"
-    return state.forward.track(deployment).phase
-
-
-def _stage(state: State, number: int) -> tuple[str, str]:
-    leg = state.forward
-    if number > leg.wave or state.outcome in ("rolled_back", "failed"):
-        return "", "dim"
-    if number < leg.wave or state.outcome == "done":
-        return "done", "green"
-    if state.condemned:
-        return "going back", "magenta"
-    return leg.stage, "yellow"
-
-
-def _engines(leg: Leg, progress: Mapping[str, tuple[str, int]]) -> Table | None:
-    if not leg.running:
-        return None
+def _engines(running: Sequence[str], progress: Mapping[str, tuple[str, int]]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for step in leg.running:
-        doing, done = progress.get(step.deployment, ("starting", 0))
-        table.add_row(text(step.deployment, "yellow"), f"{done} done" if done else "", text(doing, "dim"))
+    for deployment in running:
+        doing, done = progress.get(deployment, ("starting", 0))
+        table.add_row(text(deployment, "yellow"), f"{done} done" if done else "", text(doing, "dim"))
     return table
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cellwave.cli.context import Context, here, say
-from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json
-from cellwave.programs.check import check_programs_here
-from cellwave.release import Release
+from cellwave.cli.here import here
+from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json
+from cellwave.usecases.plans import plan_for
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 
@@ -31,10 +29,10 @@ def plan(
 
     Example: [bold]cellwave plan v2[/]   or   [bold]cellwave plan v2 --dot | dot -Tsvg > plan.svg[/]
     """
-    context = here()
-    release = context.store.get(wanted) if wanted else None
-    made = plan_for(context, release)
-    held = context.store.held(release.digest) if release else None
+    around = here()
+    release = around.store.get(wanted) if wanted else None
+    made = plan_for(around, release)
+    held = around.store.held(release.digest) if release else None
     if as_json:
         tell_json(made.model_dump(mode="json") | {"held": held.reason if held else None})
     elif dot:
@@ -47,19 +45,6 @@ def plan(
         console().print(table_of(made))
     if held and not as_json:
         say(f"{made.version} is held by {held.by}, and not started: {held.reason}")
-
-
-def plan_for(context: Context, release: Release | None, cells: Collection[str] | None = None) -> Plan:
-    """The plan of a release, or of the working tree as if it were one, for all cells or these."""
-    from cellwave.waves.planner import make_plan
-
-    fleet, strategy = context.configuration(release.digest if release else None)
-    source = context.store.path(release.digest) if release else context.project.root
-    check_programs_here(context.project, source, (*fleet.control_services, *fleet.services))
-    running = context.running() if release else {}
-    return make_plan(
-        fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running, cells
-    )
 
 
 def table_of(made: Plan) -> Table:

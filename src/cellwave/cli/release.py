@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here, whoami
-from cellwave.cli.show import console, row, say, table, tell, tell_json
+from cellwave.cli.here import here
+from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.errors import CellwaveError
-from cellwave.releases.store import other_names, versions_of
+from cellwave.releases.store import other_names
 from cellwave.releases.verify import verify_release
-from cellwave.rollout.state import Note
+from cellwave.usecases import releases as usecases
 
 app = typer.Typer(help="Build, list and verify releases.", no_args_is_help=True, rich_markup_mode="rich")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -28,16 +28,8 @@ def build(
 
     Example: [bold]cellwave release build --version v2[/]
     """
-    from cellwave.releases.build import build_release
-
-    context = here()
-    left_out: dict[str, str] = {}
-    made = build_release(context.project, version, left_out=left_out.__setitem__, report=say)
-    context.records.note(
-        f"build/{version}/{made.digest}",
-        Note(kind="built", text=made.digest, actor=whoami(), subject=version),
-    )
-    same, held = other_names(made, context.store.list()), context.store.held(made.digest)
+    built = usecases.build(here(), version)
+    made, left_out, held = built.release, built.left_out, built.held
     if as_json:
         told = {
             "version": made.version,
@@ -45,15 +37,15 @@ def build(
             "files": len(made.files),
             "left_out": left_out,
         }
-        tell_json({**told, "same_as": same, "held": held.reason if held else None})
+        tell_json({**told, "same_as": built.same_as, "held": held.reason if held else None})
         return
     tell(f"{made.version}  {made.digest[:12]}  {len(made.files)} files")
     for why in dict.fromkeys(left_out.values()):
         paths = [path for path in left_out if left_out[path] == why]
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         tell(f"  left out ({why}): {', '.join(paths[:3])}{more}")
-    if same:
-        tell(f"  {made.version} is the same content as {', '.join(same)}: a hold on one holds all")
+    if built.same_as:
+        tell(f"  {made.version} is the same content as {', '.join(built.same_as)}: a hold on one holds all")
     if held:
         tell(f"  this content is held, by {held.by}: {held.reason}")
 
@@ -107,18 +99,5 @@ def unhold(wanted: Annotated[str, typer.Argument(metavar="RELEASE")]) -> None:
 
     Example: [bold]cellwave release unhold v2[/]
     """
-    context = here()
-    release = context.store.get(wanted)
-    context.store.release_hold(release.digest)
-    known = context.store.list()
-    if same := other_names(release, known):
+    if same := usecases.unhold(here(), wanted):
         tell(f"{', '.join(same)}: the same content, held no more either")
-    context.records.note(
-        f"unhold/{release.digest}/{len(context.records.journal())}",
-        Note(
-            kind="unheld",
-            text=f"{release.digest}: {', '.join(versions_of(release.digest, known))}",
-            actor=whoami(),
-            subject=release.version,
-        ),
-    )

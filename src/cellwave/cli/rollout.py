@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from textwrap import shorten
 from typing import Annotated
 
@@ -13,32 +12,24 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from cellwave.cli.context import Context, here, say, whoami
+from cellwave.cli.here import here
 from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
-from cellwave.cli.plan import plan_for, table_of
-from cellwave.cli.show import console, keep_whole, table, tell, tell_json, when
-from cellwave.cli.show import row as table_row
-from cellwave.cli.wayback import confirm_losses, losses
-from cellwave.errors import BadInput, CellwaveError, Unavailable
-from cellwave.releases.store import other_names
-from cellwave.rollout.records import RolloutRow, refuse_taken
-from cellwave.rollout.state import Action, Commanded, State, first_state, remains, reverse_state
-from cellwave.rollout.worker import ensure_worker
+from cellwave.cli.plan import table_of
+from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
+from cellwave.cli.wayback import confirm_losses
+from cellwave.errors import Detached
+from cellwave.rollout.state import Action
+from cellwave.usecases import rollouts
+from cellwave.usecases.surroundings import Surroundings
+from cellwave.usecases.views import RolloutSummary, RolloutView
+from cellwave.waves.model import Plan
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
 Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
-DETACHED = 130  # as a shell says of a command that Ctrl-C ended: how the rollout ends is not known yet
-POLL_SECONDS = 0.2
-TAKEN_SECONDS = 45.0
-DEATHS = 5  # of a worker while somebody looks on
-
-
-class Detached(Exception):
-    """Ctrl-C while a rollout, which it names, goes on."""
 
 
 @app.command()
@@ -50,62 +41,20 @@ def start(
 
     Example: [bold]cellwave rollout start v2[/]
     """
-    context = here()
-    name = begin(context, release)
+    around = here()
+    name = rollouts.begin(around, release, show=show_plan)
     if detach:
         with detachable(name):
-            for _ in looks(context, name):  # a worker that was just leaving when this began takes nothing up
-                if context.records.journal(name):
-                    break
+            rollouts.await_begun(around, name)
         tell(name)
         return
-    raise typer.Exit(follow(context, name))
+    raise typer.Exit(follow(around, name))
 
 
-def begin(context: Context, wanted: str, cells: Collection[str] | None = None) -> str:
-    """Record a rollout of a release to all cells or these, lease them and see that a worker runs; its name.
-
-    BadInput: an unknown or held release. Leased: another has one of its cells. Nothing was changed then.
-    """
-    context.ready()
-    release = context.store.get(wanted)
-    if held := context.store.held(release.digest):
-        others = other_names(release, context.store.list())
-        same = f", as {', '.join(others)} is: the same content" if others else ""
-        raise BadInput(
-            f"release {release.version}",
-            f"it is held by {held.by}{same}: {held.reason}",
-            f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
-        )
-    plan = plan_for(context, release, cells)
-    refuse_taken(context.records.leases(), plan.cells)
-    wake(context)
+def show_plan(made: Plan) -> None:
+    """What is about to be started, where a person sees it."""
     if console().is_terminal:
-        console().print(table_of(plan))
-    name = context.records.next_id(release.version)
-    record(context, first_state(name, plan))
-    return name
-
-
-def record(context: Context, state: State) -> None:
-    """Record a new rollout; from then on Ctrl-C detaches."""
-    now = time.time()
-    row = RolloutRow(id=state.rollout, created=now, actor=whoami(), target=context.target, state=state)
-    try:
-        context.records.create_rollout(row)
-    except KeyboardInterrupt:
-        if context.records.rollout(row.id):
-            raise Detached(row.id) from None
-        raise
-
-
-@contextlib.contextmanager
-def detachable(name: str) -> Iterator[None]:
-    """Ctrl-C only leaves the rollout alone."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Detached(name) from None
+        console().print(table_of(made))
 
 
 @app.command()
@@ -114,13 +63,13 @@ def status(name: Name = None, as_json: Json = False) -> None:
 
     Example: [bold]cellwave rollout status[/]
     """
-    context = here()
-    row = find(context, name)
+    around = here()
+    found = rollouts.find(around, name)
     if as_json:
-        tell_json(summary(row) | {"gates": [g.model_dump(mode="json") for g in row.state.gates]})
+        tell_json(summary(found) | {"gates": [g.model_dump(mode="json") for g in found.gates]})
     else:
-        console().print(picture(row.state, context.records.progress(), time.time()))
-        tell_what_next(row)
+        console().print(picture(found, around.records.progress(), time.time()))
+        tell_what_next(found)
 
 
 @app.command()
@@ -129,11 +78,11 @@ def watch(name: Name = None) -> None:
 
     Example: [bold]cellwave rollout watch v2-1[/]
     """
-    context = here()
-    row = find(context, name)
-    if not row.state.outcome:
-        require_same_target(context, row)
-    raise typer.Exit(follow(context, row.id))
+    around = here()
+    found = rollouts.find(around, name)
+    if not found.outcome:
+        rollouts.require_same_target(around, found.id, found.target)
+    raise typer.Exit(follow(around, found.id))
 
 
 @app.command("list")
@@ -142,17 +91,15 @@ def list_rollouts(as_json: Json = False) -> None:
 
     Example: [bold]cellwave rollout list[/]
     """
-    context = here()
-    rows = context.records.rollouts()
-    keep_going(context)
+    known = rollouts.summaries(here())
     if as_json:
-        tell_json([summary(row) for row in rows])
+        tell_json([summary(found) for found in known])
         return
     shown = table("rollout", "release", "status", "started", "by: reason")
-    for row in rows:
-        reason = shorten(row.state.reason or row.state.condemned or row.state.waiting, 90, placeholder=" ...")
-        about = (row.id, row.state.forward.plan.version, row.state.status, when(row.created))
-        table_row(shown, *about, f"{row.actor}: {reason}" if reason else row.actor)
+    for found in known:
+        reason = shorten(found.reason, 90, placeholder=" ...")
+        about = (found.id, found.version, found.status, when(found.created))
+        row(shown, *about, f"{found.actor}: {reason}" if reason else found.actor)
     keep_whole(shown, 0, 1, 2, 3)
     console().print(shown)
 
@@ -163,7 +110,8 @@ def approve(name: Name = None, reason: Reason = "") -> None:
 
     Example: [bold]cellwave rollout approve v2-1 -m "traffic is low tonight"[/]
     """
-    command("approve", name, reason)
+    around = here()
+    give(around, "approve", rollouts.find(around, name).id, reason)
 
 
 @app.command()
@@ -172,7 +120,8 @@ def pause(name: Name = None, reason: Reason = "") -> None:
 
     Example: [bold]cellwave rollout pause[/]
     """
-    command("pause", name, reason)
+    around = here()
+    give(around, "pause", rollouts.find(around, name).id, reason)
 
 
 @app.command()
@@ -183,22 +132,11 @@ def resume(name: Name = None, reason: Reason = "") -> None:
 
     Example: [bold]cellwave rollout resume[/]
     """
-    context = here()
-    row = find(context, name)
-    if row.state.outcome:
-        raise typer.Exit(follow(context, begin_again(context, row)))
-    command("resume", row.id, reason)
-
-
-def begin_again(context: Context, ended: RolloutRow) -> str:
-    """Record a rollout of what an ended one did not bring or did not leave; its name. BadInput when that is nothing."""
-    require_same_target(context, ended)
-    plan, running = ended.state.forward.plan, context.running()
-    missing = {step.cell for step in plan.steps if running.get(step.deployment) != plan.release}
-    if not missing:
-        found = f"it is done: every stack of it runs {plan.version}"
-        raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
-    return begin(context, plan.version, missing)  # its digest may have other names too
+    around = here()
+    found = rollouts.find(around, name)
+    if found.outcome:
+        raise typer.Exit(follow(around, rollouts.begin_again(around, found.id, show_plan)))
+    give(around, "resume", found.id, reason)
 
 
 @app.command()
@@ -214,191 +152,91 @@ def rollback(
 
     Example: [bold]cellwave rollout rollback -m "customers report errors"[/]
     """
-    context = here()
-    row = find(context, name)
-    if row.state.outcome:
-        raise typer.Exit(follow(context, begin_reverse(context, row, reason or "no reason given", yes=yes)))
-    command("rollback", row.id, reason)
-    raise typer.Exit(follow(context, row.id))
+    around = here()
+    found = rollouts.find(around, name)
+    if found.outcome:
+        raise typer.Exit(follow(around, reverse(around, found.id, reason or "no reason given", yes=yes)))
+    give(around, "rollback", found.id, reason)
+    raise typer.Exit(follow(around, found.id))
 
 
-def begin_reverse(context: Context, ended: RolloutRow, reason: str, *, yes: bool) -> str:
-    """Record a rollout that takes back what is left of an ended one; its name.
-
-    BadInput when nothing is left, or, without `yes`, when something would be gone for good and nobody can be asked.
-    """
-    require_same_target(context, ended)
-    context.ready()
-    running = {name: row.release for name, row in context.records.stacks(context.target).items()}
-    rest = remains(ended.state, running)
-    if not rest.undone:
-        found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
-        raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
-    if rest.left:
-        say(f"left as they are, since they have moved on: {'; '.join(rest.left)}")
-    if not yes and (lost := losses(ended.state, rest.undone)):
-        confirm_losses(ended.id, lost)
-    wake(context)
-    name = context.records.next_id(ended.state.forward.plan.version)
-    why = f"{whoami()} asked for it: {reason}"
-    record(context, reverse_state(name, ended.state, rest.undone, why, time.time()))
-    return name
+def reverse(around: Surroundings, ended: str, reason: str, *, yes: bool) -> str:
+    """Begin the way back of an ended rollout, when nothing is lost by it or a person agrees; the new one's name."""
+    back = rollouts.way_back(around, ended)
+    if back.left:
+        say(f"left as they are, since they have moved on: {'; '.join(back.left)}")
+    if back.lost and not yes:
+        confirm_losses(ended, back.lost)
+    return rollouts.begin_reverse(around, ended, reason, back.lost)
 
 
-def require_same_target(context: Context, row: RolloutRow) -> None:
-    """BadInput when a rollout works on another state backend than this shell: nobody here could carry a command out."""
-    if row.target != context.target:
-        found = f"it works on {row.target}, but this shell on {context.target}"
-        raise BadInput(f"rollout {row.id}", found, f"PULUMI_BACKEND_URL={row.target}")
+def give(around: Surroundings, action: Action, name: str, reason: str) -> None:
+    """Give a command to a rollout, and say so when it was taken."""
+    rollouts.command(around, name, action, reason)
+    say(f"{name}: {action} taken")
 
 
-def command(action: Action, name: str | None, reason: str) -> None:
-    """Give a command to a rollout and wait until it is taken; BadInput when the rollout has ended."""
-    context = here()
-    row = find(context, name)
-    if row.state.outcome:
-        raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
-    require_same_target(context, row)
-    wake(context)
-    event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
-    known = len(context.records.journal(row.id))
-    context.records.command(str(uuid.uuid4()), row.id, event)
-    said = await_taken(context, row.id, action, known)
-    if "ignored" in said:
-        raise CellwaveError(f"{row.id}: {action} changes nothing: {said['ignored']}")
-    say(f"{row.id}: {action} taken")
-
-
-def await_taken(context: Context, name: str, action: Action, known: int) -> dict[str, str]:
-    """Wait until a rollout has taken a command; what its journal says of it (kind: text), after the `known` lines.
-
-    CellwaveError when it ended before it could, or the worker takes long.
-    """
-    deadline = time.monotonic() + TAKEN_SECONDS
-    while True:
-        now = context.records.rollout(name)  # before the journal: whatever ended it is in there then
-        said = {entry.kind: entry.text for entry in context.records.journal(name)[known:]}
-        if action in said:
-            return said
-        if now and now.state.outcome:
-            hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
-            raise CellwaveError(
-                f"{name} had ended before it could take {action}: {now.state.status}", hint=hint
-            )
-        if time.monotonic() > deadline:
-            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
-            raise CellwaveError(f"{name} has not taken {action} yet; it is recorded", hint=hint)
-        wake(context)
-        time.sleep(POLL_SECONDS)
-
-
-def find(context: Context, name: str | None) -> RolloutRow:
-    """A rollout by name, or the newest; BadInput when there is none. Sees that unfinished ones have a worker."""
-    rows = context.records.rollouts()
-    keep_going(context)
-    if not rows:
-        raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
-    found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
-    if found is None:
-        raise BadInput(
-            f"rollout {name!r}", "there is none of that name", "one of " + ", ".join(r.id for r in rows[:10])
-        )
-    return found
-
-
-def looks(context: Context, name: str) -> Iterator[RolloutRow]:
-    """A rollout that is known to be there, as it is now and again and again, and somebody at work on it.
-
-    A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
-    """
-    deaths = 0
-    while True:
-        row = context.records.rollout(name)
-        assert row is not None
-        try:
-            died = not row.state.outcome and wake(context)
-        except Unavailable as dead:
-            raise CellwaveError(f"nobody is at work on {name}: {dead.message}", hint=dead.hint) from dead
-        if died:
-            deaths += 1
-            log = context.project.home / "worker.log"
-            if deaths > DEATHS:
-                raise CellwaveError(
-                    f"the worker died {deaths} times; {name} goes on with the next", hint=f"see {log}"
-                )
-            say(f"the worker had ended, another goes on; see {log}")
-        yield row
-        time.sleep(POLL_SECONDS)
-
-
-def wake(context: Context) -> bool:
-    """See that a worker runs, and whether it had to be started; Unavailable, with its reason, when none can live: then
-    nothing is recorded that nobody would carry out."""
-    return ensure_worker(context.project, context.environment, context.target)
-
-
-def keep_going(context: Context) -> None:
-    """An unfinished rollout whose worker was killed gets a new one; where none can live, it can only be looked at."""
-    try:
-        if context.records.unfinished(context.target):
-            wake(context)
-    except Unavailable as missing:
-        say(f"nothing can go on here: {missing.message}")
-
-
-def summary(row: RolloutRow) -> dict[str, object]:
+def summary(found: RolloutSummary) -> dict[str, object]:
     """A rollout in a few fields, for scripts."""
-    state = row.state
     return {
-        "rollout": row.id,
-        "release": state.forward.plan.version,
-        "status": state.status,
-        "reason": state.reason or state.condemned or state.waiting,
-        "actor": row.actor,
-        "started": row.created,
-        "ended": state.ended_at or None,
-        "cells": list(state.forward.plan.cells),
-        "touched": list(state.touched),
-        "wave": state.forward.current.name,
+        "rollout": found.id,
+        "release": found.version,
+        "status": found.status,
+        "reason": found.reason,
+        "actor": found.actor,
+        "started": found.created,
+        "ended": found.ended_at or None,
+        "cells": list(found.cells),
+        "touched": list(found.touched),
+        "wave": found.wave,
     }
 
 
-def follow(context: Context, name: str) -> int:
+@contextlib.contextmanager
+def detachable(name: str) -> Iterator[None]:
+    """Ctrl-C only leaves the rollout alone."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Detached(name) from None
+
+
+def follow(around: Surroundings, name: str) -> int:
     """Show a rollout until it ends or waits for a person; the exit code. Detached: Ctrl-C stopped the showing."""
     out = console()
     with detachable(name):
-        row = _draw(context, name, out) if out.is_terminal else _tell(context, name)
-    tell_what_next(row)
-    return EXITS[row.state.status]
+        last = _draw(around, name, out) if out.is_terminal else _tell(around, name)
+    tell_what_next(last)
+    return EXITS[last.status]
 
 
-def _draw(context: Context, name: str, out: Console) -> RolloutRow:
+def _draw(around: Surroundings, name: str, out: Console) -> RolloutView:
     with Live(console=out, refresh_per_second=8, transient=False) as live:
-        for row in looks(context, name):
-            live.update(picture(row.state, context.records.progress(), time.time()))
-            if row.state.status in EXITS:
+        for seen in rollouts.looks(around, name):
+            live.update(picture(seen, around.records.progress(), time.time()))
+            if seen.status in EXITS:
                 break
-    return row
+    return seen
 
 
-def _tell(context: Context, name: str) -> RolloutRow:
-    seen = 0
-    for row in looks(context, name):
-        for entry in context.records.journal(name, after=seen):
+def _tell(around: Surroundings, name: str) -> RolloutView:
+    told = 0
+    for seen in rollouts.looks(around, name):
+        for entry in around.records.journal(name, after=told):
             tell(line(entry))
-            seen = entry.seq
-        if row.state.status in EXITS:
+            told = entry.seq
+        if seen.status in EXITS:
             break
-    return row
+    return seen
 
 
-def tell_what_next(row: RolloutRow) -> None:
+def tell_what_next(found: RolloutView) -> None:
     """What a person can do now."""
-    if row.state.status == "waiting":
-        say(f"it waits for a person: {row.state.waiting}")
-        if not row.state.leg.failed:
-            say(f"  cellwave rollout approve {row.id}    go on")
-        say(f"  cellwave rollout resume {row.id}     try again")
-        say(f"  cellwave rollout rollback {row.id}   undo everything it touched")
-    elif row.state.status == "paused":
-        say(f"paused by {row.state.paused}; go on with: cellwave rollout resume {row.id}")
+    if found.status == "waiting":
+        say(f"it waits for a person: {found.waiting}")
+        if not found.has_failed:
+            say(f"  cellwave rollout approve {found.id}    go on")
+        say(f"  cellwave rollout resume {found.id}     try again")
+        say(f"  cellwave rollout rollback {found.id}   undo everything it touched")
+    elif found.status == "paused":
+        say(f"paused by {found.paused}; go on with: cellwave rollout resume {found.id}")

@@ -4,54 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-import socket
-import time
-from collections.abc import Mapping
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import say, whoami
-from cellwave.deploy.attempt import call_off
-from cellwave.errors import Unavailable
-from cellwave.project import Project, find_project
-from cellwave.rollout.records import Records, commands_at_work, recorded, refuse_taken
-from cellwave.rollout.worker import lock_of, stop_worker, take_lock
+from cellwave.cli.show import say
+from cellwave.project import find_project
 from cellwave.sandbox import server
+from cellwave.usecases.forgetting import reset_sandbox, take_down
 
 app = typer.Typer(
     no_args_is_help=True, help="The emulated AWS on this machine: MiniStack, the edge, the provider."
 )
-
-
-def _end_worker(project: Project) -> None:
-    if not stop_worker(project, only_of_sandbox=True):
-        _worker_stays()
-
-
-def _worker_stays() -> NoReturn:
-    raise Unavailable("the sandbox's worker does not leave", hint="end it, and try again")
-
-
-def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
-    """Leased when a command line of this machine changes a cell: on which backend, nothing tells."""
-    here = socket.gethostname()
-    busy = {cell: owner for cell, owner in commands_at_work(leases).items() if here in owner.split(":")}
-    refuse_taken(busy, busy)
-
-
-def end_engines(project: Project, records: Records) -> None:
-    """Interrupt what a worker's engines are still doing on the sandbox; Unavailable when one does not end."""
-    if left := call_off(project.home, records.unfinished(server.target(project))):
-        raise Unavailable(
-            f"an engine is still at work: {', '.join(left)}", hint="wait for its end, and try again"
-        )
-
-
-def _forget(project: Project, records: Records) -> tuple[str, ...]:
-    """Let the engines there end, and forget what runs; the rollouts that this ended."""
-    end_engines(project, records)
-    return records.forget_target(server.target(project), f"{whoami()} reset the sandbox", time.time())
 
 
 @app.command()
@@ -69,9 +33,7 @@ def down() -> None:
 
     Example: cellwave sandbox down
     """
-    project = find_project()
-    _end_worker(project)
-    say("the sandbox is down" if server.down(project) else "the sandbox was not running")
+    say("the sandbox is down" if take_down(find_project()) else "the sandbox was not running")
 
 
 @app.command()
@@ -82,16 +44,7 @@ def reset() -> None:
 
     Example: cellwave sandbox reset && cellwave sandbox up
     """
-    project = find_project()
-    project.make_home()
-    records = recorded(project.database_url)
-    if records:
-        _refuse_while_deployed(records.leases())
-    _end_worker(project)
-    with take_lock(lock_of(project, server.target(project))) or _worker_stays() as lock:
-        lock.truncate(0)  # nor does another begin meanwhile
-        ended = _forget(project, records) if records else ()
-        server.reset(project)
+    ended = reset_sandbox(find_project())
     say("the sandbox is empty" + (f"; ended as failed: {', '.join(ended)}" if ended else ""))
 
 

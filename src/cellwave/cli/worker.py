@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cellwave.cli.context import here, say
+from cellwave.cli.here import here
+from cellwave.cli.show import say
 from cellwave.rollout.worker import READY, lock_of, sign, take_lock, worker_pid
 
 
@@ -20,9 +21,9 @@ def worker(
     """
     from cellwave.rollout.work import work  # DBOS and the engine take a second to import
 
-    context = here()
-    context.project.make_home()
-    file = lock_of(context.project, context.target)
+    around = here()
+    around.project.make_home()
+    file = lock_of(around.project, around.target)
     held = open(lock, "a+") if lock is not None else take_lock(file)  # noqa: SIM115
     if held is None:
         say(f"a worker runs already: pid {worker_pid(file)}")
@@ -33,4 +34,4 @@ def worker(
         sign(held, READY)
         say("the worker runs; Ctrl-C ends it, and the next one goes on where it was")
 
-    work(context.project, context.environment, context.target, idle_exit, ready)
+    work(around.project, around.environment, around.target, idle_exit, ready)

@@ -1,34 +1,36 @@
-"""What every command stands on: the project, the environment it works in, the records."""
+"""What every use case stands on: the project, the environment it works in, the records."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import socket
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from cellwave.cli.show import say as say  # noqa: PLC0414 - commands take it from here
 from cellwave.environment import portable
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
-from cellwave.project import Project, find_project
+from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
+from cellwave.rollout.state import Note
 from cellwave.target import backend_folder, canonical_target, makes_folder
 from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
 
 
 @dataclass(frozen=True)
-class Context:
-    """A command's surroundings."""
+class Surroundings:
+    """Where something is asked for. `tell` takes what a person should hear beside what comes of it."""
 
     project: Project
+    tell: Callable[[str], None] = lambda _: None
 
     @cached_property
     def _variables(self) -> Mapping[str, str]:
@@ -96,21 +98,21 @@ class Context:
         try:
             return self.records.stacks(self.target)
         except Unavailable as missing:
-            say(f"what runs where is not known: {missing.message}")
+            self.tell(f"what runs where is not known: {missing.message}")
             return {}
 
     def running(self) -> dict[str, str | None]:
         """The release that each stack runs."""
         return {name: row.release for name, row in self.stacks().items()}
 
-
-def here() -> Context:
-    """The context of the working directory; BadInput outside a project."""
-    return Context(find_project())
+    def note(self, kind: str, text: str, subject: str, key: str = "") -> None:
+        """Append a journal line of something that was asked for; the same `key` is written once."""
+        note = Note(kind=kind, text=text, actor=whoami(), subject=subject)
+        self.records.note(key or str(uuid.uuid4()), note)
 
 
 def whoami() -> str:
-    """The actor that commands are journaled under: CELLWAVE_ACTOR, else user@host (a uid where it has no name)."""
+    """The actor that everything is journaled under: CELLWAVE_ACTOR, else user@host (a uid where it has no name)."""
     if named := os.environ.get("CELLWAVE_ACTOR"):
         return named
     try:

@@ -1,0 +1,128 @@
+"""Take a cell's stacks away: which there are, which of them may go, and their going."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellwave.deploy.port import Deployer, Job
+from cellwave.errors import BadInput, CellwaveError
+from cellwave.fleet.model import Fleet, Place, Service
+from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.usecases.deploying import Watched, engine_on, run_watched, unwatched
+from cellwave.usecases.surroundings import Surroundings
+from cellwave.waves.graph import Graph
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A stack that may be there: the release it runs ("": none is recorded), and where that says it is."""
+
+    stack: str
+    release: str
+    source: Path
+    service: Service
+    place: Place
+
+
+def to_remove(around: Surroundings, name: str, one_way: str) -> list[Standing]:
+    """What taking a cell or one of its stacks away would remove, the last of their needs first.
+
+    BadInput for an unknown name, or when one of them must stay: what is stateful goes only for a reason, `one_way`.
+    """
+    around.ready()
+    return choose(_standing_in(around, name.partition(".")[0]), name, one_way)
+
+
+def remove(
+    around: Surroundings,
+    chosen: Sequence[Standing],
+    one_way: str,
+    *,
+    tell: Callable[[str], None],
+    watched: Watched = unwatched,
+) -> None:
+    """Take stacks of one cell away, as `to_remove` chose them; `tell` gets a line for each.
+
+    Leased when another has the cell, CellwaveError when the engine fails.
+    """
+    with engine_on(around, chosen[0].place.cell) as deployer:
+        for standing in chosen:
+            tell(_take_away(around, deployer, standing, one_way, watched))
+
+
+def _standing_in(around: Surroundings, cell: str) -> list[Standing]:
+    """The cell's stacks, in the order of their services' needs: those recorded, of whatever release, and those of the
+    working tree's fleet, which a literal `pulumi up` may have made. BadInput when the cell is unknown to both."""
+    fleet, _ = around.configuration()
+    found = {}
+    if cell in (known.name for known in fleet.every_cell):
+        for service in fleet.services_of(cell):
+            found[f"{cell}.{service.name}"] = _standing(fleet, cell, service.name, "", around.project.root)
+    for stack, row in around.records.stacks(around.target).items():
+        if stack.split(".")[0] == cell:
+            of_release, _ = around.configuration(row.release)
+            source = around.store.path(row.release)
+            found[stack] = _standing(of_release, cell, stack.split(".")[1], row.release, source)
+    if not found:
+        names = {known.name for known in fleet.every_cell}
+        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
+    names_of = {s.service.name: stack for stack, s in found.items()}
+    edges = (
+        (names_of[need], stack) for stack, s in found.items() for need in s.service.needs if need in names_of
+    )
+    return [found[stack] for stack in Graph(found, edges).order(list(found).index)]
+
+
+def _standing(fleet: Fleet, cell: str, service: str, release: str, source: Path) -> Standing:
+    return Standing(f"{cell}.{service}", release, source, fleet.service(cell, service), fleet.place(cell))
+
+
+def choose(there: list[Standing], name: str, one_way: str) -> list[Standing]:
+    """The stacks to take away, the last of their needs first; BadInput when one of them must stay. Pure."""
+    chosen = [s for s in reversed(there) if name in (s.stack, s.place.cell)]
+    if not chosen:
+        stacks = [s.stack for s in there]
+        raise BadInput(f"stack {name!r}", "there is none of that name", did_you_mean(name, stacks, "stacks"))
+    going = {s.service.name for s in chosen}
+    for other in there:
+        if other.release and other not in chosen and (needed := sorted(going & set(other.service.needs))):
+            found = f"{other.stack} needs {', '.join(needed)} and is still there"
+            raise BadInput(f"stack {name}", found, f"`cellwave down {other.stack}` first")
+    if keeping := [s.stack for s in chosen if s.service.stateful and not one_way]:
+        found = f"{', '.join(keeping)} is stateful: what it keeps would be gone"
+        raise BadInput(name, found, 'a stack without data, or --one-way "why" when nobody needs it any more')
+    return chosen
+
+
+def _take_away(
+    around: Surroundings, deployer: Deployer, standing: Standing, why: str, watched: Watched
+) -> str:
+    """Destroy one stack and forget what it ran; what it came to in words. CellwaveError when the engine fails."""
+    stack = standing.stack
+    job = Job(
+        attempt=f"down:{stack}:{uuid.uuid4()}",
+        stack=stack,
+        operation="destroy",
+        program=str(standing.source / standing.service.program),
+        source=str(standing.source),
+        release=standing.release,
+        stateful=standing.service.stateful,
+        one_way=bool(why),
+        place=standing.place,
+    )
+    begun = time.monotonic()
+    result = run_watched(deployer, job, watched)
+    done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
+    around.note("down", done, stack)
+    if result.outcome != "succeeded":
+        raise CellwaveError(
+            f"{stack}: {result.outcome}: {result.reason}", hint=f"all of it: cellwave logs {stack}"
+        )
+    around.records.forget_stack(stack, around.target)
+    deleted = result.changes.get("delete", 0)
+    said = f"{deleted} deleted" if deleted else "was not there"
+    return f"{stack}  {said}  {time.monotonic() - begun:.1f} s"

@@ -1,0 +1,259 @@
+"""Start, go on with, command and reverse a rollout, and look at it again and again."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
+from cellwave.releases.store import other_names
+from cellwave.rollout.records import RolloutRow, refuse_taken
+from cellwave.rollout.state import Action, Commanded, Remains, State, first_state, remains, reverse_state
+from cellwave.rollout.worker import ensure_worker
+from cellwave.usecases.plans import plan_for
+from cellwave.usecases.surroundings import Surroundings, whoami
+from cellwave.usecases.views import RolloutSummary, RolloutView, summary_of, view_of
+from cellwave.waves.model import Plan
+from cellwave.waves.planner import data_at_risk, make_rollback
+
+POLL_SECONDS = 0.2
+TAKEN_SECONDS = 45.0
+DEATHS = 5  # of a worker while somebody looks on
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """What the way back of an ended rollout would do, in words: `left` moved on and stays, `lost` is gone for good."""
+
+    left: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def begin(
+    around: Surroundings,
+    wanted: str,
+    cells: Collection[str] | None = None,
+    show: Callable[[Plan], None] = lambda _: None,
+) -> str:
+    """Record a rollout of a release to all cells or these, lease them and see that a worker runs; its name.
+
+    `show` gets the plan before anything is recorded. BadInput: an unknown or held release. Leased: another has one of
+    its cells. Nothing was changed then. Detached: Ctrl-C came when it was recorded.
+    """
+    around.ready()
+    release = around.store.get(wanted)
+    if held := around.store.held(release.digest):
+        others = other_names(release, around.store.list())
+        same = f", as {', '.join(others)} is: the same content" if others else ""
+        raise BadInput(
+            f"release {release.version}",
+            f"it is held by {held.by}{same}: {held.reason}",
+            f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
+        )
+    plan = plan_for(around, release, cells)
+    refuse_taken(around.records.leases(), plan.cells)
+    wake(around)
+    show(plan)
+    name = around.records.next_id(release.version)
+    _record(around, first_state(name, plan))
+    return name
+
+
+def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = lambda _: None) -> str:
+    """Record a rollout of what an ended one did not bring or did not leave; its name. BadInput when that is nothing;
+    else as `begin`."""
+    ended = _row(around, name)
+    require_same_target(around, ended.id, ended.target)
+    plan, running = ended.state.forward.plan, around.running()
+    missing = {step.cell for step in plan.steps if running.get(step.deployment) != plan.release}
+    if not missing:
+        found = f"it is done: every stack of it runs {plan.version}"
+        raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
+    return begin(around, plan.version, missing, show)  # its digest may have other names too
+
+
+def way_back(around: Surroundings, name: str) -> WayBack:
+    """What `begin_reverse` of an ended rollout would do. BadInput when nothing of it is left to take back."""
+    ended, rest = _reversible(around, name)
+    return WayBack(rest.left, losses(ended.state, rest.undone))
+
+
+def begin_reverse(around: Surroundings, name: str, reason: str, agreed: Collection[str]) -> str:
+    """Record a rollout that takes back what is left of an ended one; its name. Detached as in `begin`.
+
+    BadInput when nothing is left, or when something would be lost that is not `agreed`, in the words of `way_back`.
+    """
+    ended, rest = _reversible(around, name)
+    if lost := [loss for loss in losses(ended.state, rest.undone) if loss not in agreed]:
+        raise BadInput(
+            f"the way back of {ended.id}", f"it {'; '.join(lost)}, and nobody agreed to that", "--yes"
+        )
+    wake(around)
+    new = around.records.next_id(ended.state.forward.plan.version)
+    why = f"{whoami()} asked for it: {reason}"
+    _record(around, reverse_state(new, ended.state, rest.undone, why, time.time()))
+    return new
+
+
+def losses(ended: State, undone: Collection[str]) -> tuple[str, ...]:
+    """What is gone when these deployments are taken back, in words: whole services, and data. Pure."""
+    plan = ended.forward.plan
+    touched = [step.deployment for step in plan.steps if step.deployment in undone]
+    cells: dict[str, list[str]] = {}
+    for step in make_rollback(plan, touched).steps:
+        if step.removes:
+            cells.setdefault(step.service, []).append(step.cell)
+    whole = [f"takes {name} away in {', '.join(sorted(where))}" for name, where in sorted(cells.items())]
+    return (*(f"{line}: nothing ran there before" for line in whole), *data_at_risk(plan, touched))
+
+
+def command(around: Surroundings, name: str, action: Action, reason: str) -> None:
+    """Give a command to a rollout and wait until it is taken.
+
+    BadInput when the rollout has ended, CellwaveError when it changes nothing or is not taken in time.
+    """
+    row = _row(around, name)
+    if row.state.outcome:
+        raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
+    require_same_target(around, row.id, row.target)
+    wake(around)
+    event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
+    known = len(around.records.journal(row.id))
+    around.records.command(str(uuid.uuid4()), row.id, event)
+    said = _await_taken(around, row.id, action, known)
+    if "ignored" in said:
+        raise CellwaveError(f"{row.id}: {action} changes nothing: {said['ignored']}")
+
+
+def summaries(around: Surroundings) -> list[RolloutSummary]:
+    """All rollouts, the newest first. Sees that unfinished ones have a worker."""
+    rows = around.records.rollouts()
+    keep_going(around)
+    return [summary_of(row) for row in rows]
+
+
+def views(around: Surroundings) -> list[RolloutView]:
+    """All rollouts with all that a picture shows, the newest first."""
+    return [view_of(row) for row in around.records.rollouts()]
+
+
+def find(around: Surroundings, name: str | None) -> RolloutView:
+    """A rollout by name, or the newest; BadInput when there is none. Sees that unfinished ones have a worker."""
+    rows = around.records.rollouts()
+    keep_going(around)
+    if not rows:
+        raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
+    found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
+    if found is None:
+        raise _unknown(name, rows)
+    return view_of(found)
+
+
+def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
+    """A rollout that is known to be there, as it is now and again and again, and somebody at work on it.
+
+    A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
+    """
+    deaths = 0
+    while True:
+        row = _row(around, name)
+        try:
+            died = not row.state.outcome and wake(around)
+        except Unavailable as dead:
+            raise CellwaveError(f"nobody is at work on {name}: {dead.message}", hint=dead.hint) from dead
+        if died:
+            deaths += 1
+            log = around.project.home / "worker.log"
+            if deaths > DEATHS:
+                raise CellwaveError(
+                    f"the worker died {deaths} times; {name} goes on with the next", hint=f"see {log}"
+                )
+            around.tell(f"the worker had ended, another goes on; see {log}")
+        yield view_of(row)
+        time.sleep(POLL_SECONDS)
+
+
+def await_begun(around: Surroundings, name: str) -> None:
+    """Wait until somebody works on a new rollout: a worker that was just leaving when it began takes nothing up."""
+    for _ in looks(around, name):
+        if around.records.journal(name):
+            return
+
+
+def require_same_target(around: Surroundings, name: str, target: str) -> None:
+    """BadInput when a rollout works on another state backend than this shell: nobody here could carry a command out."""
+    if target != around.target:
+        found = f"it works on {target}, but this shell on {around.target}"
+        raise BadInput(f"rollout {name}", found, f"PULUMI_BACKEND_URL={target}")
+
+
+def wake(around: Surroundings) -> bool:
+    """See that a worker runs, and whether it had to be started; Unavailable, with its reason, when none can live: then
+    nothing is recorded that nobody would carry out."""
+    return ensure_worker(around.project, around.environment, around.target)
+
+
+def keep_going(around: Surroundings) -> None:
+    """An unfinished rollout whose worker was killed gets a new one; where none can live, it can only be looked at."""
+    try:
+        if around.records.unfinished(around.target):
+            wake(around)
+    except Unavailable as missing:
+        around.tell(f"nothing can go on here: {missing.message}")
+
+
+def _row(around: Surroundings, name: str) -> RolloutRow:
+    if row := around.records.rollout(name):
+        return row
+    raise _unknown(name, around.records.rollouts())
+
+
+def _unknown(name: str | None, rows: Sequence[RolloutRow]) -> BadInput:
+    known = ", ".join(row.id for row in rows[:10])
+    return BadInput(f"rollout {name!r}", "there is none of that name", f"one of {known}")
+
+
+def _reversible(around: Surroundings, name: str) -> tuple[RolloutRow, Remains]:
+    ended = _row(around, name)
+    require_same_target(around, ended.id, ended.target)
+    around.ready()
+    running = {stack: row.release for stack, row in around.records.stacks(around.target).items()}
+    rest = remains(ended.state, running)
+    if not rest.undone:
+        found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
+        raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
+    return ended, rest
+
+
+def _record(around: Surroundings, state: State) -> None:
+    """Record a new rollout; from then on Ctrl-C detaches."""
+    now = time.time()
+    row = RolloutRow(id=state.rollout, created=now, actor=whoami(), target=around.target, state=state)
+    try:
+        around.records.create_rollout(row)
+    except KeyboardInterrupt:
+        if around.records.rollout(row.id):
+            raise Detached(row.id) from None
+        raise
+
+
+def _await_taken(around: Surroundings, name: str, action: Action, known: int) -> dict[str, str]:
+    """Wait until a rollout has taken a command; what its journal says of it (kind: text), after the `known` lines."""
+    deadline = time.monotonic() + TAKEN_SECONDS
+    while True:
+        row = _row(around, name)  # before the journal: whatever ended it is in there then
+        said = {entry.kind: entry.text for entry in around.records.journal(name)[known:]}
+        if action in said:
+            return said
+        if row.state.outcome:
+            hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
+            raise CellwaveError(
+                f"{name} had ended before it could take {action}: {row.state.status}", hint=hint
+            )
+        if time.monotonic() > deadline:
+            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
+            raise CellwaveError(f"{name} has not taken {action} yet; it is recorded", hint=hint)
+        wake(around)
+        time.sleep(POLL_SECONDS)
