@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellwave.deploy.events import Diagnostic
-from cellwave.deploy.reasons import is_transient, may_pass, reason_of
+from cellwave.deploy.reasons import fault_of, is_lost, is_transient, reason_of
 from cellwave.text import redact
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
@@ -114,9 +114,9 @@ def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
 )
 def test_what_the_environment_lacks_condemns_no_release(said: str) -> None:
     """The engine's own trouble may pass; the same words of a program are the release's fault."""
-    assert may_pass([], f"error: {said}")
+    assert fault_of([], f"error: {said}") == "surroundings"
     if "no space" not in said:
-        assert not may_pass([Diagnostic(STACK, f"{TRACE}Error: {said}")], f"error: {said}")
+        assert fault_of([Diagnostic(STACK, f"{TRACE}Error: {said}")], f"error: {said}") == "release"
 
 
 TRACE = (
@@ -141,7 +141,7 @@ FILLER = "https response error, " * 100
 )
 def test_all_that_was_said_decides_whether_one_more_try_may_help(errors: list[str], log: str) -> None:
     """Not what is left of it in the reason, where only so many causes and characters have room."""
-    assert may_pass([Diagnostic("", text) for text in errors], log)
+    assert fault_of([Diagnostic("", text) for text in errors], log) == "surroundings"
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,76 @@ def test_all_that_was_said_decides_whether_one_more_try_may_help(errors: list[st
             [f"{TRACE}E: no such cell"],
             "",
         ),
-        (["update failed"], "error: something new"),
+        (["missing the property name"], "error: something new"),
+        ([], "error: failed to load Pulumi project located at x: bad"),
+        ([], "error: missing required configuration variable x"),
     ],
 )
 def test_what_is_no_part_of_an_error_helps_no_try(errors: list[str], log: str) -> None:
     """The engine's warnings beside it, the lines of code that a traceback quotes."""
-    assert not may_pass([Diagnostic("", text) for text in errors], log)
+    assert fault_of([Diagnostic("", text) for text in errors], log) == "release"
+
+
+@pytest.mark.parametrize("log", ["error: something new", "", "error: an unhandled error occurred: -1"])
+def test_what_nobody_can_judge_is_nobody_s_fault(log: str) -> None:
+    """The engine failed without a word about anything of the release."""
+    assert fault_of([Diagnostic("", "update failed")], log) == "unknown"
+
+
+GONE = {
+    "the connection was lost in the middle": [
+        "error reading from server: EOF",
+        "error reading from server: read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer",
+        "rpc error: code = Unavailable desc = transport is closing",
+        "1 error occurred:\n\t* rpc error: code = Unavailable desc = closing transport due to: connection error",
+        "program failed:\n1 error occurred:\n\t* EOF\n",
+        'Post "https://sqs.eu-west-1.amazonaws.com/": unexpected EOF',
+        'creating queue: Connection was closed before we received a valid response from endpoint URL: "http://x/"',
+        'creating queue: Read timeout on endpoint URL: "http://x/"',
+        "RequestError: send request failed caused by: read: connection reset by peer",
+        "grpc._channel._InactiveRpcError: <_InactiveRpcError of RPC that terminated with: "
+        'status = StatusCode.UNAVAILABLE details = "Socket closed">',
+        "/venv/bin/python ended with -9; its output says why",
+        "this connection was never configured (was the sandbox's provider restarted meanwhile?)",
+        "context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+    ],
+    "nobody answers there": [
+        'creating queue: Could not connect to the endpoint URL: "http://127.0.0.1:1/"',
+        "aws (resource) plugin [aws] did not begin responding to RPC connections",
+        "operation error STS: GetCallerIdentity, exceeded maximum number of attempts, 3, https response error "
+        'StatusCode: 0, RequestID: , request send failed, Post "https://sts.us-east-1.amazonaws.com/": dial tcp: '
+        "lookup sts.us-east-1.amazonaws.com: no such host",
+        'connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"',
+        "could not connect to resource monitor: context canceled",
+        'Connect timeout on endpoint URL: "https://x/"',
+        "[Errno -3] Temporary failure in name resolution",
+        "SSL validation failed for https://x/ [SSL: CERTIFICATE_VERIFY_FAILED]",
+    ],
+}
+
+
+@pytest.mark.parametrize(("what", "text"), [(what, text) for what, texts in GONE.items() for text in texts])
+def test_what_went_away_says_nothing_of_a_release(what: str, text: str) -> None:
+    """A provider, an emulator or an endpoint that is gone, as Pulumi, gRPC, botocore, Go and AWS's plugin put it."""
+    errors = [Diagnostic(URN, text), Diagnostic(STACK, "update failed")]
+    assert fault_of(errors, "") == "surroundings"
+    assert reason_of(errors, "").startswith(f"{what}: ")
+    assert is_lost(text) == (what == "the connection was lost in the middle")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "defaultRouteSettings.throttlingBurstLimit: unknown input",
+        "assumeRolePolicy has a problem: it must be JSON",
+        "SyntaxError: unexpected EOF while parsing",
+        "aws:sqs/queue:Queue resource 'q' has a problem: keepalive is no property",
+        "PutParameter: ParameterAlreadyExists: The parameter already exists",
+    ],
+)
+def test_a_release_s_own_words_are_not_taken_for_its_surroundings(text: str) -> None:
+    """Names of properties that sound like a trouble."""
+    assert fault_of([Diagnostic(URN, text)], "") == "release"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cellwave.deploy.repair import Refused, mended
+from cellwave.deploy.repair import DOUBTED, Refused, doubting, mended
 
 QUEUE = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 
@@ -116,3 +116,36 @@ def test_the_given_deployment_is_left_alone() -> None:
     mended(deployment, nowhere)
     assert recorded["inputs"] == {"code": "old"}
     assert deployment["pending_operations"]
+
+
+def test_a_create_without_an_answer_is_looked_for_at_the_next_deployment() -> None:
+    """The state says that it may be there, in a form that the engine keeps; no secret of an event goes along."""
+    masked = {"4dabf18193072939515e22adb298388d": "1b47", "ciphertext": "[secret]"}
+    step = ("create", resource(inputs={"name": "q", "password": masked}))
+    noted = doubting({"resources": [resource(urn=f"{QUEUE}-other", id="o")]}, [step])
+    perhaps = noted["resources"][-1]
+    assert (perhaps["id"], perhaps["delete"], perhaps["inputs"]) == (DOUBTED, True, {"name": "q"})
+    (_, adopted) = mended(noted, lambda _: ["q"])["resources"]
+    assert (adopted["id"], adopted["inputs"], adopted["refreshBeforeUpdate"]) == ("q", {"name": "q"}, True)
+    assert "delete" not in adopted
+    assert [r["id"] for r in mended(noted, nowhere)["resources"]] == ["o"]
+
+
+@pytest.mark.parametrize(("step", "inputs"), [("update", {}), ("delete", {"code": "old"})])
+def test_a_change_without_an_answer_is_doubted_at_once(step: str, inputs: dict[str, str]) -> None:
+    """What an update may have set is forgotten, and what a delete may have taken away is looked at again."""
+    recorded = resource(id="q", inputs={"code": "old"})
+    (left,) = doubting({"resources": [recorded]}, [(step, resource(id="q", inputs={"code": "new"}))])[
+        "resources"
+    ]
+    assert (left["inputs"], left["refreshBeforeUpdate"]) == (inputs, True)
+
+
+def test_reading_without_an_answer_leaves_no_doubt() -> None:
+    """Nothing can have been made by it, nor by a step of a component."""
+    deployment = {"resources": [resource(id="q")]}
+    component = {"urn": "u", "custom": False, "type": "my:own:Thing"}
+    assert (
+        doubting(deployment, [("read", resource()), ("refresh", resource()), ("create", component)])
+        == deployment
+    )

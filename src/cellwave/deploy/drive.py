@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.reasons import clean, is_transient, may_pass, reason_of, trouble_of
-from cellwave.deploy.repair import Refused, mend
+from cellwave.deploy.reasons import clean, fault_of, is_lost, is_transient, reason_of, trouble_of
+from cellwave.deploy.repair import Refused, Step, doubt, mend
 from cellwave.errors import Unavailable
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
@@ -78,6 +78,7 @@ class Drive:
     job: Job
     launch: Launch
     files: StackFiles | None
+    left: Sequence[Step] = ()  # by a run of this attempt whose driver was killed: they may have been done
 
     def log(self) -> str:
         """What the engine's last command printed."""
@@ -91,15 +92,16 @@ def drive(task: Task) -> Result:
         result = _run(_prepare(task))
     except OSError as error:
         result = Result(outcome="failed", reason=trouble_of(error), transient=True)
-    except Unavailable as error:
+    except (Unavailable, Refused, RuntimeError) as error:
         result = Result(outcome="failed", reason=redact(str(error)), transient=True)
-    except (Refused, YAMLError, ValueError, RuntimeError) as error:
+    except (YAMLError, ValueError) as error:
         said = str(error)
         result = Result(outcome="failed", reason=redact(said), transient=is_transient(said))
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
 
 
 def _prepare(task: Task) -> Drive:
+    left = unanswered(read_story(task.attempt.events))
     task.attempt.begin(task.job)
     job = _private(task.job, task.attempt.work)
     project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
@@ -112,7 +114,7 @@ def _prepare(task: Task) -> Drive:
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
     launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, root)
-    return Drive(job, launch, stack_files(environment, project, job.stack))
+    return Drive(job, launch, stack_files(environment, project, job.stack), left)
 
 
 def _private(job: Job, work: Path) -> Job:
@@ -209,9 +211,8 @@ def _once(at: Drive) -> Result:
     if at.job.operation == "destroy" and at.files and at.files.is_usable and not at.files.has_stack():
         return Result(outcome="succeeded")
     _ensure_stack(at)
-    deployment = (
-        mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments)).get("deployment") or {}
-    )
+    mended = mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments), at.left)
+    deployment = mended.get("deployment") or {}
     if at.job.operation == "destroy":
         _keep_what_was_there(at, deployment)
         _plain(at, *ARGUMENTS["destroy"], "--event-log", str(at.launch.attempt.events))
@@ -355,15 +356,37 @@ def _check(at: Drive, ended: Ended) -> None:
     if not ended.aborted and (locks := locks_in(log)):
         raise _Again(locks)
     story = read_story(at.launch.attempt.events)
-    outcome: Outcome = "aborted" if ended.aborted else "failed"
-    reason = "interrupted on request" if ended.aborted else reason_of(story.errors, log)
-    transient = outcome == "failed" and may_pass(story.errors, log)
+    if ended.aborted:
+        raise _Stopped(_ended("aborted", story, reason="interrupted on request"))
+    reason = reason_of(story.errors, log) + _doubt(at, unanswered(story))
+    fault = fault_of(story.errors, log)
     raise _Stopped(
-        Result(
-            outcome=outcome,
-            changes=story.changes,
-            outputs=story.outputs,
-            reason=reason,
-            transient=transient,
-        )
+        _ended("failed", story, reason=reason).model_copy(update={"transient": fault != "release"})
     )
+
+
+def _ended(outcome: Outcome, story: Story, reason: str) -> Result:
+    return Result(outcome=outcome, changes=story.changes, outputs=story.outputs, reason=reason)
+
+
+def unanswered(story: Story) -> list[Step]:
+    """The steps that failed for want of an answer: they may have been done."""
+    lost = {error.urn for error in story.errors if is_lost(error.message)}
+    return [(step, state) for step, state in story.failed if state.get("urn") in lost]
+
+
+def _doubt(at: Drive, steps: list[Step]) -> str:
+    """Note in the state what may have been done; in words, when that is impossible."""
+    if not steps:
+        return ""
+    # What the failed run told is for a person to read.
+    told = {path: path.read_bytes() for path in (at.launch.attempt.events, at.launch.attempt.log)}
+    try:
+        doubt(_export(at), steps, at.launch, lambda *arguments: _plain(at, *arguments))
+    except (_Stopped, _Again, OSError, ValueError) as error:
+        names = ", ".join(name_of(state["urn"]) for _, state in steps)
+        return f"; {names} may be there all the same, and the state can't say so: {error}"
+    finally:
+        for path, text in told.items():
+            path.write_bytes(text)
+    return ""

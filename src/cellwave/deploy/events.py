@@ -40,6 +40,9 @@ class Story:
     errors: list[Diagnostic] = field(default_factory=list)
     destroyed: list[tuple[str, str]] = field(default_factory=list)  # (operation, URN), in order
     planned: list[dict[str, Any]] = field(default_factory=list)  # the states that steps lead to, in order
+    failed: list[tuple[str, dict[str, Any]]] = field(
+        default_factory=list
+    )  # (operation, the state it led to or from)
     finished: bool = False
 
 
@@ -107,6 +110,9 @@ def tell(events: Iterable[Event]) -> Story:
                 story.destroyed.append((step["op"], step["urn"]))
             if step.get("new"):
                 story.planned.append(step["new"])
+        elif lost := event.get("resOpFailedEvent"):
+            step = lost["metadata"]
+            story.failed.append((step["op"], step.get("new") or step.get("old") or {}))
         elif ended := event.get("resOutputsEvent"):
             step = ended["metadata"]
             if step["type"] == STACK_TYPE and step.get("new"):
@@ -128,7 +134,7 @@ def _errors(said: list[Event]) -> list[Diagnostic]:
 
 def plain_outputs(outputs: dict[str, Any]) -> dict[str, str]:
     """Stack outputs as texts (other values as JSON); a secret is left out."""
-    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in outputs.items() if not _is_secret(v)}
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in outputs.items() if not is_secret(v)}
     return {k: v for k, v in texts.items() if v != HIDDEN}
 
 
@@ -143,10 +149,11 @@ def _is_physical(step: Event) -> bool:
     return bool((step.get("old") or {}).get("custom")) and not step["type"].startswith("pulumi:")
 
 
-def _is_secret(value: Any) -> bool:
+def is_secret(value: Any) -> bool:
+    """Whether a value is a secret, or holds one."""
     if isinstance(value, dict):
-        return SECRET_MARK in value or any(_is_secret(inner) for inner in value.values())
-    return isinstance(value, list) and any(_is_secret(inner) for inner in value)
+        return SECRET_MARK in value or any(is_secret(inner) for inner in value.values())
+    return isinstance(value, list) and any(is_secret(inner) for inner in value)
 
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:

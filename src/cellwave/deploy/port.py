@@ -42,8 +42,9 @@ class Result(Frozen):
     """What came of a job. `changes` counts resources by operation (create, update, same, delete, replace), and
     `changed_outputs` the stack outputs that are new, gone or others than before.
 
-    `reason` is in words when the outcome is not "succeeded"; `transient` marks a lone credential, throttling or quota
-    error, worth one more try. `owner` names who holds the lock when the outcome is "locked". `seconds` is wall time.
+    `reason` is in words when the outcome is not "succeeded"; `transient` marks a failure that is not known to be the
+    release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked".
+    `seconds` is wall time.
     """
 
     outcome: Outcome

@@ -1,6 +1,7 @@
-"""Mend a stack whose last update was cut off by a killed engine.
+"""Mend a stack whose last update was cut off: by a killed engine, or by a connection that was lost in the middle.
 
-The engine records every operation before it begins it. What was under way may have happened or not, so:
+The engine records every operation before it begins it, and one whose answer never came it records as not done: `doubt`
+puts that right. What was under way may have happened or not, so:
 - a create is looked for; what may be there is put into the state under its id,
 - an update's or delete's resource stays in the state, without the values that the update was changing,
 - all of them are marked to be refreshed: the next update reads what is really there before anything else, and takes
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -21,31 +22,71 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cellwave.deploy.checkpoint import Deployment, Exported, is_physical
 from cellwave.deploy.command import Launch
-from cellwave.deploy.events import name_of
+from cellwave.deploy.events import is_secret, name_of
 from cellwave.deploy.finders import search, session_of
 
 State = dict[str, Any]
+Step = tuple[str, State]  # an operation, and the state it leads to (from, for a delete), as events tell it
 Find = Callable[[State], list[str]]
 
 # A request that was under way when the engine died may take effect a moment later.
 LOOKS = 3
 PAUSE = 0.7  # seconds
 MARK = "refreshBeforeUpdate"
+# The id of what may have been made, until somebody has looked for it. It is marked to be deleted: nothing stands on it.
+DOUBTED = "perhaps-made:cellwave-looks-for-it-at-the-next-deployment"
+KINDS = {
+    "create": "creating", "create-replacement": "creating", "update": "updating",
+    "delete": "deleting", "delete-replaced": "deleting",
+}  # fmt: skip
 
 
 class Refused(Exception):
     """The stack can't be mended without a person; the text says what to do."""
 
 
-def mend(exported: Exported, launch: Launch, run: Callable[..., None]) -> Exported:
-    """What the stack holds, mended if its last update was cut off; `run` runs a command of the engine.
+def mend(exported: Exported, launch: Launch, run: Callable[..., None], left: Iterable[Step] = ()) -> Exported:
+    """What the stack holds, mended if its last update was cut off; `run` runs a command of the engine, and `left` are
+    steps that may have been done and are not noted yet.
 
     Raises Refused.
     """
-    deployment = exported.get("deployment") or {}
-    if not deployment.get("pending_operations"):
+    deployment = doubting(exported.get("deployment") or {}, left)
+    if not deployment.get("pending_operations") and not _doubted(deployment):
         return exported
-    whole = {**exported, "deployment": mended(deployment, _finder(deployment, launch.environment))}
+    return _import(exported, mended(deployment, _finder(deployment, launch.environment)), launch, run)
+
+
+def doubt(exported: Exported, steps: Iterable[Step], launch: Launch, run: Callable[..., None]) -> None:
+    """Note in the stack's state that these steps of an update may have been done, though the engine has no answer."""
+    deployment = exported.get("deployment") or {}
+    if (noted := doubting(deployment, steps)) != deployment:
+        _import(exported, noted, launch, run)
+
+
+def doubting(deployment: Deployment, steps: Iterable[Step]) -> Deployment:
+    """The deployment with what these steps may have done to be looked at again.
+
+    Events tell no secrets: what is missing is read back, or set again.
+    """
+    new = deepcopy(deployment)
+    resources: list[State] = new.setdefault("resources", [])
+    for step, state in steps:
+        kind = KINDS.get(step)
+        if kind == "creating" and is_physical(state):
+            inputs = {key: value for key, value in state.get("inputs", {}).items() if not is_secret(value)}
+            resources.append({**state, "inputs": inputs, "outputs": {}, "id": DOUBTED, "delete": True})
+        elif kind and is_physical(state):
+            _look_again(resources, state, kind)
+    return new
+
+
+def _doubted(deployment: Deployment) -> list[State]:
+    return [resource for resource in deployment.get("resources", ()) if resource.get("id") == DOUBTED]
+
+
+def _import(exported: Exported, deployment: Deployment, launch: Launch, run: Callable[..., None]) -> Exported:
+    whole = {**exported, "deployment": deployment}
     file = launch.attempt.work / "mended.json"
     file.write_text(json.dumps(whole))
     run("stack", "import", "--file", str(file))
@@ -56,17 +97,25 @@ def mended(deployment: Deployment, find: Find) -> Deployment:
     """The deployment with nothing pending; `find` gives the ids under which a resource may have been created."""
     new = deepcopy(deployment)
     resources: list[State] = new.setdefault("resources", [])
-    for operation in new.pop("pending_operations", []):
+    perhaps = [
+        {"type": "creating", "resource": {k: v for k, v in r.items() if k != "delete"}} for r in _doubted(new)
+    ]
+    resources[:] = [resource for resource in resources if resource.get("id") != DOUBTED]
+    for operation in [*new.pop("pending_operations", []), *perhaps]:
         resource, kind = operation["resource"], operation["type"]
         if not is_physical(resource):
             continue
         if kind == "creating":
             _adopt(resources, resource, find)
         elif kind in ("updating", "deleting"):
-            for recorded in resources:
-                if recorded["urn"] == resource["urn"]:
-                    _doubt(recorded, resource if kind == "updating" else recorded)
+            _look_again(resources, resource, kind)
     return new
+
+
+def _look_again(resources: list[State], resource: State, kind: str) -> None:
+    for recorded in resources:
+        if recorded["urn"] == resource["urn"]:
+            _doubt(recorded, resource if kind == "updating" else recorded)
 
 
 def _adopt(resources: list[State], resource: State, find: Find) -> None:
@@ -132,9 +181,15 @@ def _finder(deployment: Deployment, environment: Mapping[str, str]) -> Find:
                 if found := search(kind, session, resource.get("inputs", {})):
                     return found
         except KeyError as error:
+            by_hand = "run `pulumi refresh --stack …` by hand, which asks for its id"
+            if resource.get("id") == DOUBTED:
+                by_hand = (
+                    "look for it, take it away if nobody uses it, "
+                    f"then `pulumi state delete '{resource['urn']}' --stack …`"
+                )
             raise Refused(
                 f"an interrupted update may or may not have created {what}, and cellwave can't look for a {kind} "
-                f"({error}): run `pulumi refresh --stack …` by hand, which asks for its id"
+                f"({error}): {by_hand}"
             ) from None
         except (BotoCoreError, ClientError) as error:
             raise Refused(
