@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
-from cellwave.processes import Proc, alive, spawn, stop
+from cellwave.processes import Proc, alive, spawn, stop, this, written
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 # A leader with a child that ignores SIGTERM; it prints the child's pid.
@@ -64,3 +65,34 @@ def test_another_process_with_the_same_pid_is_left_alone() -> None:
         stop(stale, grace_s=1)
         assert stranger.poll() is None
         stranger.kill()
+
+
+@pytest.mark.parametrize("step", [3, 7200, -7200])
+def test_a_corrected_clock_makes_no_process_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """The boot's time by the clock moves along with a correction, and every start that is counted from it."""
+    process = spawn(SLEEP, os.environ, tmp_path / "log")
+    boot = psutil.boot_time() + step
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot)
+    assert abs(psutil.Process(process.pid).create_time() - process.started) > 2, "the clock was not corrected"
+    assert alive(process)
+    assert alive(written(process.text))
+    stop(process)
+    assert not alive(process)
+
+
+def test_what_an_older_version_wrote_is_still_read() -> None:
+    """A start by the clock alone, in a file or in the name of an owner."""
+    started = psutil.Process().create_time()
+    assert alive(Proc(pid=os.getpid(), started=started))
+    assert alive(written(f"{os.getpid()}:{started:.2f}"))
+    assert not alive(written(f"{os.getpid()}:{started - 60:.2f}"))
+    assert not alive(Proc.model_validate({"pid": os.getpid(), "started": started - 60}))
+
+
+def test_the_same_ticks_after_another_boot_are_another_process() -> None:
+    """Nothing lives through a boot."""
+    me = this(os.getpid())
+    assert alive(me)
+    assert not alive(me.model_copy(update={"born": "another-boot/" + me.born.partition("/")[2]}))

@@ -1,4 +1,8 @@
-"""Detached processes that outlive their starter, recognised later by pid and start time, never by pid alone."""
+"""Detached processes that outlive their starter, recognised later by pid and start, never by pid alone.
+
+A start is told in clock ticks since a boot, which no correction of the clock changes; by the clock only where there is
+no /proc, or where an older version wrote it down.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,43 @@ import psutil
 
 from cellwave.frozen import Frozen
 
-# Start times come from the boot time (whole seconds, may be corrected once) plus ticks since boot.
-SAME_START_S = 2.0
+SAME_START_S = 2.0  # of starts told by the clock, which may be corrected
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Proc(Frozen):
-    """A process that leads its own session. `started` is its creation time (seconds since the epoch)."""
+    """A process: its pid, when it started by the clock (seconds since the epoch), and `born`, the same for certain: the
+    boot and the clock ticks since then ("" where that can't be known)."""
 
     pid: int
     started: float
+    born: str = ""
+
+    @property
+    def text(self) -> str:
+        """`<pid>:<start>`, as `written` reads it."""
+        return f"{self.pid}:{self.born or f'{self.started:.2f}'}"
+
+
+def written(text: str) -> Proc:
+    """The process that a `Proc.text` names; ValueError for any other text."""
+    pid, _, start = text.partition(":")
+    if "/" in start:
+        return Proc(pid=int(pid), started=0.0, born=start)
+    return Proc(pid=int(pid), started=float(start))
+
+
+def this(pid: int) -> Proc:
+    """The process that has this pid now; psutil.NoSuchProcess when none has."""
+    return Proc(pid=pid, started=psutil.Process(pid).create_time(), born=_born(pid))
+
+
+def _born(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        ticks = stat.rpartition(")")[2].split()[19]  # a name may hold anything, parentheses too
+        return f"{BOOT.read_text().strip()}/{ticks}"
+    return ""
 
 
 def spawn(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Proc:
@@ -38,7 +70,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Proc:
         ],
         setsid=True,
     )
-    return Proc(pid=pid, started=psutil.Process(pid).create_time())
+    return this(pid)
 
 
 def alive(proc: Proc) -> bool:
@@ -68,8 +100,10 @@ def stop(proc: Proc, *, grace_s: float = 10.0) -> None:
 def _find(proc: Proc) -> psutil.Process | None:
     """That very process, a zombie too; None when it is gone or its pid is another's."""
     try:
-        found = psutil.Process(proc.pid)
-        return found if abs(found.create_time() - proc.started) < SAME_START_S else None
+        found, now = psutil.Process(proc.pid), this(proc.pid)
+        if proc.born:
+            return found if now.born == proc.born else None
+        return found if abs(now.started - proc.started) < SAME_START_S else None
     except psutil.NoSuchProcess:
         return None
 

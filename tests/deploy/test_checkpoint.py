@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cellwave.deploy.checkpoint import StackFiles, StackLock, break_lock, locks_in, made_since, stack_files
+from tests.deploy.worlds import another_engine
 
 CONTENT = json.dumps({"version": 3, "checkpoint": {"latest": {"resources": []}}})
 
@@ -43,12 +44,18 @@ def test_a_stack_is_there_or_not(files: StackFiles) -> None:
     assert not files.is_usable
 
 
-def test_a_lock_is_dead_when_its_process_is_gone() -> None:
-    """This process holds its lock; one that began later than the lock has only been given the pid."""
-    here = socket.gethostname()
-    assert not StackLock(here, os.getpid(), "me", time.time()).is_dead
-    assert StackLock(here, os.getpid(), "me", time.time() - 10**7).is_dead
-    assert StackLock(here, 2**22 + 1, "me", time.time()).is_dead
+@pytest.mark.parametrize("ago", [0, 3, 10**7, -7200])
+def test_a_lock_is_dead_when_its_engine_is_gone_whatever_the_clock_says(ago: float) -> None:
+    """A living engine holds its lock, though the clock was corrected since; a pid that nobody or anybody else has
+    holds none."""
+    here, at = socket.gethostname(), time.time() - ago
+    with another_engine() as engine:
+        assert not StackLock(here, engine.pid, "me", at).is_dead
+        engine.kill()
+        os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
+        assert StackLock(here, engine.pid, "me", at).is_dead, "nobody has waited for it yet"
+    assert StackLock(here, engine.pid, "me", at).is_dead
+    assert StackLock(here, os.getpid(), "me", at).is_dead
 
 
 def test_another_host_s_lock_is_never_dead() -> None:

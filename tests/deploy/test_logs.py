@@ -50,6 +50,13 @@ def test_the_newest_attempt_that_left_anything_is_read_whole(tmp_path: Path) -> 
     assert "hunter2" not in found.model_dump_json()
 
 
+def test_a_clock_that_was_set_back_makes_no_attempt_older(tmp_path: Path) -> None:
+    """The newest is the one that began last."""
+    left(tmp_path, "a", 9000)
+    left(tmp_path, "b", 1000)
+    assert newest_log(tmp_path, STACK).attempt == "b"
+
+
 def test_an_attempt_that_was_killed_or_runs_is_read(tmp_path: Path) -> None:
     """It has no result, but something to read."""
     left(tmp_path, "a", 1000)

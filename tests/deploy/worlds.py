@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -29,6 +30,15 @@ KINDS = {
     "aws:cloudwatch/logGroup:LogGroup": "logs",
 }
 PATIENCE = 60.0  # seconds before a helper gives up
+
+
+def another_engine() -> subprocess.Popen[bytes]:
+    """A process that is called like the engine, and does nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="engine"))
+    shutil.copy("/bin/sleep", folder / "pulumi")
+    engine = subprocess.Popen([folder / "pulumi", "600"])
+    shutil.rmtree(folder)
+    return engine
 
 
 class FakeWorld:
@@ -96,9 +106,13 @@ class RealWorld:
         self._root = Path(os.environ["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi"
         self._session = boto3.Session(ACCOUNT, "secret", region_name="us-east-1")
         self._deployers: list[PulumiDeployer] = []
+        self._engines: list[subprocess.Popen[bytes]] = []
 
     def close(self) -> None:
-        """Let every deployer's warm process go."""
+        """Let every deployer's warm process go, and the engines that only hold a lock."""
+        for engine in self._engines:
+            engine.kill()
+            engine.wait()
         for deployer in self._deployers:
             deployer.close()
 
@@ -150,12 +164,13 @@ class RealWorld:
         return any(self._locks(stack).glob("*.json"))
 
     def lock(self, stack: str, *, living: bool) -> str:
-        """Write a lock file, of this process or of one that is gone."""
-        pid = os.getpid()
+        """Write a lock file, of an engine that lives as long as this world or of one that is gone."""
+        engine = another_engine()
+        self._engines.append(engine)
+        pid = engine.pid
         if not living:
-            gone = subprocess.Popen([sys.executable, "-c", ""])
-            gone.wait()
-            pid = gone.pid
+            engine.kill()
+            engine.wait()
         content = {
             "pid": pid,
             "username": "somebody",

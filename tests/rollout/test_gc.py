@@ -109,12 +109,12 @@ NAMES = st.builds(
 
 
 @given(
-    attempts=st.dictionaries(NAMES, st.floats(0, 1e9)),
+    attempts=st.dictionaries(NAMES, st.tuples(st.integers(0, 99), st.floats(0, 1e9))),
     ended=st.sets(st.sampled_from(["v1-1", "v1-10", "v2-1"])),
     keep=st.integers(1, 4),
 )
 def test_what_is_kept_is_bounded_and_nothing_of_others_goes(
-    attempts: dict[str, float], ended: set[str], keep: int
+    attempts: dict[str, tuple[int, float]], ended: set[str], keep: int
 ) -> None:
     """Ended rollouts go wholly, unknown and unfinished ones stay wholly; of a command's attempts at a stack the newest
     stay."""

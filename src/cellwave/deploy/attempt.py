@@ -60,6 +60,17 @@ class Attempt:
             return 0.0
 
     @property
+    def number(self) -> int:
+        """How many runs had begun in this home when its last one did; 0 when none did.
+
+        A clock that was set back would not tell which was the newest.
+        """
+        try:
+            return int((self.folder / "number").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    @property
     def _job(self) -> Path:
         return self.folder / "job.json"
 
@@ -78,6 +89,7 @@ class Attempt:
         self.work.mkdir(parents=True)
         for leftover in (self.events, self.log, self.program_log, self.folder / "abort"):
             leftover.unlink(missing_ok=True)
+        (self.folder / "number").write_text(str(_count(self.folder.parent.with_name("deploy.count"))))
         self._job.write_text(job.model_dump_json())
 
     def job(self) -> Job | None:
@@ -148,6 +160,17 @@ def attempts_in(home: Path) -> Iterator[tuple[str, Attempt]]:
     folder = attempts_folder(home)
     if folder.is_dir():
         yield from ((unquote(path.name), Attempt(path)) for path in folder.iterdir())
+
+
+def _count(file: Path) -> int:
+    """One more than the file says, which says so from now on."""
+    with file.open("a+") as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        kept.seek(0)
+        number = int(kept.read() or "0") + 1
+        kept.truncate(0)
+        kept.write(str(number))
+    return number
 
 
 def attempts_folder(home: Path) -> Path:

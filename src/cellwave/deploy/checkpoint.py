@@ -22,8 +22,7 @@ from cellwave.target import backend_folder
 Deployment = dict[str, Any]
 Exported = dict[str, Any]  # as `pulumi stack export` writes it: version, features, deployment
 
-# A process is the owner of a lock only when it ran already at the lock's time; clocks differ by less than this.
-CLOCK_SLACK = 2.0
+ENGINE = "pulumi"  # what the process that takes a lock is called
 LOCKED = re.compile(r"created by (?P<user>\S+?)@(?P<host>\S+) \(pid (?P<pid>[0-9]+)\) at (?P<at>\S+)")
 
 
@@ -44,16 +43,20 @@ class StackLock:
 
     @property
     def is_dead(self) -> bool:
-        """Whether its process ran on this host and is gone for certain; what ran elsewhere never is."""
+        """Whether its process ran on this host and is gone for certain; what ran elsewhere never is.
+
+        No clock is asked: it may have been corrected since. A pid that another engine was given holds the lock until
+        that one ends.
+        """
         if self.host != socket.gethostname():
             return False
         try:
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return True
-            return process.create_time() > self.at + CLOCK_SLACK
+            return process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith(ENGINE)
         except psutil.NoSuchProcess:
             return True
+        except psutil.AccessDenied:
+            return False
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def newest_log(home: Path, stack: str) -> AttemptLog:
     if stack not in kept:
         found = f"no attempt at {stack!r} left a log; one that succeeds leaves none"
         raise BadInput("logs", found, did_you_mean(stack, kept, "stacks with logs"))
-    return _read(max(kept[stack], key=lambda attempt: attempt.begun_at))
+    return _read(max(kept[stack], key=lambda attempt: (attempt.number, attempt.begun_at)))
 
 
 def _has_left(attempt: Attempt) -> bool:

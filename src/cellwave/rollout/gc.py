@@ -35,7 +35,9 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
     """Remove what only ended rollouts needed, but for the newest `keep` (at least 1). Safe while a worker runs."""
     over = records.over(keep)
     folders = dict(attempts_in(home))
-    dead = litter({name: attempt.touched_at for name, attempt in folders.items()}, over, keep)
+    dead = litter(
+        {name: (attempt.number, attempt.touched_at) for name, attempt in folders.items()}, over, keep
+    )
     sizes = [size for name in dead if (size := folders[name].remove()) is not None]
     return Collected(
         attempts=len(sizes),
@@ -46,10 +48,10 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
     )
 
 
-def litter(attempts: Mapping[str, float], over: Collection[str], keep: int) -> list[str]:
-    """The attempts (name: when last touched) that nobody will read again. `over` are the ended rollouts. Pure.
+def litter(attempts: Mapping[str, tuple[int, float]], over: Collection[str], keep: int) -> list[str]:
+    """The attempts (name: its number, and when it was last touched) that nobody will read again. Pure.
 
-    An attempt of a rollout that is not known is not this database's, and stays.
+    `over` are the ended rollouts. An attempt of a rollout that is not known is not this database's, and stays.
     """
     own: dict[str, list[str]] = defaultdict(list)
     for name in sorted(attempts, key=attempts.__getitem__, reverse=True):

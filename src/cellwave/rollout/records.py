@@ -14,12 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psutil
 import sqlalchemy as sa
 
 from cellwave.errors import Leased
 from cellwave.frozen import Frozen
-from cellwave.processes import Proc, alive
+from cellwave.processes import alive, this, written
 from cellwave.rollout.database import database_files, open_engine, unreachable
 from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
@@ -344,15 +343,15 @@ def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
 
 def process_owner(actor: str) -> str:
     """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
-    return f"{UP}{actor}:{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"{UP}{actor}:{socket.gethostname()}:{this(os.getpid()).text}"
 
 
 def _is_dead(owner: str) -> bool:
     if not owner.startswith(UP):
         return False
-    *_, host, pid, started = owner.split(":")
+    *_, host, pid, start = owner.split(":")
     # Of another host's processes nothing is known from here.
-    return host == socket.gethostname() and not alive(Proc(pid=int(pid), started=float(started)))
+    return host == socket.gethostname() and not alive(written(f"{pid}:{start}"))
 
 
 def _rollout(row: sa.Row[Any]) -> RolloutRow:
