@@ -5,10 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
@@ -74,12 +72,5 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'cellwave.db'}"
         return
-    opened: list[Any] = []
-    listener = (sa.pool.Pool, "connect", lambda connection, _record: opened.append(connection))
-    sa.event.listen(*listener)
     with request.getfixturevalue("postgres").database() as url:
         yield url
-        # A pool keeps its connections open for whoever comes next; here nobody does.
-        for connection in opened:
-            connection.close()
-    sa.event.remove(*listener)

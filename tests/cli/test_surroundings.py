@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cellwave.project import Project
 from tests.cli.conftest import Run
+from tests.postgres.server import Server
 
 CELLWAVE = f"{shlex.quote(sys.executable)} -m cellwave.cli.main"
 
@@ -104,6 +106,26 @@ def test_a_database_that_is_none_is_said(run: Run, monkeypatch: pytest.MonkeyPat
     assert ran.code == 2
     assert "error: CELLWAVE_DATABASE_URL: " in ran.err
     assert "s3cret" not in ran.err
+
+
+def test_a_database_that_cant_be_used_is_said(
+    run: Run, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 at once, whatever the command; the password is not shown, nor what a statement was about."""
+    with postgres.database() as url:
+        monkeypatch.setenv("CELLWAVE_DATABASE_URL", url.replace(postgres.password, "s3cret"))
+        for command in (("rollout", "list"), ("journal", "verify"), ("gc",), ("cells",)):
+            ran = run(*command)
+            assert (ran.code, "s3cret" in ran.err, "Traceback" in ran.err) == (2, False, False), ran.err
+            assert "error: the database can't be opened" in ran.err
+            assert "password authentication failed" in ran.err
+            assert "right would be: " in ran.err
+        monkeypatch.setenv("CELLWAVE_DATABASE_URL", url)
+        assert run("journal", "verify").code == 0
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("ALTER TABLE journal RENAME COLUMN text TO words")
+        ran = run("journal", "verify")
+        assert (ran.code, "SELECT" in ran.err, len(ran.err.splitlines())) == (1, False, 1), ran.err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from tests.postgres.install import OWN, Postgres, find
@@ -62,9 +63,15 @@ class Server:
         """The URL of an empty database of one's own, which is dropped afterwards whoever is still in it."""
         name = f"test_{secrets.token_hex(6)}"
         self.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        opened: list[Any] = []
+        listener = (sa.pool.Pool, "connect", lambda connection, _record: opened.append(connection))
+        sa.event.listen(*listener)
         try:
             yield self.url(name)
         finally:
+            sa.event.remove(*listener)
+            for connection in opened:  # a pool keeps them for whoever comes next: here nobody does
+                connection.close()
             self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def stop(self) -> None:

@@ -95,8 +95,9 @@ def _run() -> int:
     except BrokenPipeError:
         return 1
     except (OSError, SQLAlchemyError) as error:
-        # This machine's troubles: a full disk, a database that is gone.
-        fail(redact(f"{type(error).__name__}: {error}"), "")
+        # This machine's troubles: a full disk, a database that is gone; without the statement that was under way.
+        said = " ".join(str(getattr(error, "orig", None) or error).split())
+        fail(redact(f"{type(error).__name__}: {said}"), "")
         return 1
     # What typer makes of Ctrl-C.
     return interrupted(sys.argv[1:]) if code == Detached.exit_code else code or 0
