@@ -117,6 +117,17 @@ def test_leased_cells_are_refused_with_the_owners_name(project: Path, run: Run) 
     assert set(database.leases()) == {"eu-west-1"}
 
 
+def test_a_newer_cellwaves_database_is_named_with_its_revision(project: Path, run: Run) -> None:
+    """Whatever is asked for: nothing is read from it, and nothing written."""
+    Project(project).make_home()
+    with Records(Project(project).database_url).engine.begin() as db:
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
+    for command in (("rollout", "list"), ("journal", "verify")):
+        ran = run(*command)
+        assert ran.code == 2
+        assert "it has revision 0999" in ran.err
+
+
 @pytest.mark.parametrize("command", [("rollout", "start", "v1"), ("up", "us-west-2")])
 def test_a_state_backend_that_is_not_there_is_named(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,17 @@ def unreachable(url: sa.URL, error: sa.exc.DBAPIError) -> Unavailable:
         f"the database can't be opened: {url.render_as_string(hide_password=True)}: {said}",
         hint=f"a database that is there, lets you in and lets you make tables; {VARIABLE} names it",
     )
+
+
+@contextmanager
+def alone(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that no other of its kind runs beside: the next one waits for its end."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7264)"))
+        yield connection
 
 
 def database_files(text: str) -> tuple[Path, ...]:

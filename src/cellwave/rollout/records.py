@@ -21,8 +21,9 @@ from cellwave.frozen import Frozen
 from cellwave.processes import alive, this, written
 from cellwave.rollout.database import database_files, open_engine, unreachable
 from cellwave.rollout.journal import Entry, seal
+from cellwave.rollout.schema import bring_up_to_date
 from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
-from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS, metadata
+from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS
 from cellwave.text import storable
 
 KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
@@ -62,7 +63,7 @@ class Records:
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
         try:
-            metadata.create_all(self.engine)
+            bring_up_to_date(self.engine)
         except sa.exc.DBAPIError as error:
             self.engine.dispose()
             raise unreachable(self.engine.url, error) from error

@@ -6,6 +6,13 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+# What is said of the database itself: `id` is its own, made once.
+META = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
+)
 ROLLOUTS = sa.Table(
     "rollouts",
     metadata,
