@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ def test_two_commands_that_choose_the_same_name_start_one_rollout(records: Recor
     with pytest.raises(Leased, match="v1-1"):
         records.create_rollout(row("v1-1", ["b"]))
     assert records.leases() == {"a": "v1-1"}
+
+
+def test_of_many_commands_at_once_one_gets_a_cell(database_url: str) -> None:
+    """The others learn whose it is; also where the database is made at that moment."""
+
+    def start(name: str) -> str:
+        made = Records(database_url)
+        try:
+            made.create_rollout(row(name, ["a"]))
+        except Leased as taken:
+            return taken.message
+        return "started"
+
+    names = [f"v{n}-1" for n in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        said = list(pool.map(start, names))
+    [owner] = {r.id for r in Records(database_url).rollouts()}
+    assert sorted(said) == ["cells are leased to another: a by " + owner] * 7 + ["started"]
 
 
 def test_a_decision_kept_twice_is_kept_once(records: Records) -> None:
