@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellwave.deploy.backend import BackendStack, Update
 from cellwave.deploy.port import Job, Progress, Result
 
 Parts = dict[str, str]
@@ -52,6 +53,8 @@ class FakeStack:
     pending: Parts = field(default_factory=dict)
     lock: FakeLock | None = None
     is_made: bool = False
+    written_at: float = 0.0
+    updates: list[Update] = field(default_factory=list)
 
 
 @dataclass
@@ -69,10 +72,44 @@ class FakeCloud:
         """The stack, made when it is not there."""
         return self.stacks.setdefault(name, FakeStack())
 
+    def note_update(self, job: Job, result: Result, *, by_hand: bool = False) -> None:
+        """Keep in the history that an update has come to its end."""
+        stack, now = self.stack(job.stack), time.time()
+        stack.written_at = now
+        update = Update(
+            kind="destroy" if job.operation == "destroy" else "update",
+            release=None if by_hand else job.release or "worktree",
+            ended_at=float(int(now)),
+            succeeded=result.outcome == "succeeded",
+            changed=result.outcome != "succeeded" or result.changes.keys() != {"same"},
+        )
+        stack.updates.insert(0, update)
+
     def attempt(self, name: str) -> threading.Lock:
         """The lock of one attempt."""
         with self.mutex:
             return self.attempts.setdefault(name, threading.Lock())
+
+
+class FakeBackend:
+    """What a FakeCloud's state backend tells; all its stacks are the shop's."""
+
+    def __init__(self, cloud: FakeCloud) -> None:
+        self._cloud = cloud
+
+    def stacks(self) -> list[BackendStack]:
+        """See StateBackend."""
+        return [
+            BackendStack(
+                project="shop",
+                name=name,
+                resources=len(stack.recorded) + 2 if stack.recorded else 0,
+                written_at=stack.written_at,
+                updates=tuple(stack.updates),
+            )
+            for name, stack in sorted(self._cloud.stacks.items())
+            if stack.is_made
+        ]
 
 
 class FakeDeployer:
@@ -111,12 +148,14 @@ class FakeDeployer:
         if job.operation in ("preview", "refresh"):
             return Result(outcome="succeeded", changes=_count(stack, wanted, job), outputs=stack.outputs)
         try:
-            return self._apply(job, stack, wanted, _Watcher(settings, progress, aborted))
+            result = self._apply(job, stack, wanted, _Watcher(settings, progress, aborted))
         except _Aborted:
-            return Result(outcome="aborted", reason="interrupted on request")
+            result = Result(outcome="aborted", reason="interrupted on request")
         except _Killed:
             stack.lock = FakeLock("killed", living=False)
             return self._run(job, progress, aborted)
+        self._cloud.note_update(job, result)
+        return result
 
     def _apply(
         self,

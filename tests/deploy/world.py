@@ -60,6 +60,10 @@ class World(Protocol):
         """Leave a lock as another engine would, alive or killed; returns its owner."""
         ...
 
+    def by_hand(self, stack: str, source: Path) -> None:
+        """Bring a release's folder to the stack by a literal `pulumi up`."""
+        ...
+
     def kill_engine(self, stack: str) -> None:
         """Kill -9 the engine that runs on the stack, once it has made the bucket."""
         ...

@@ -17,9 +17,11 @@ from typing import Any
 
 import boto3
 
-from cellwave.deploy.port import Deployer
+from cellwave.deploy.backend import EngineBackend, FolderBackend, StateBackend
+from cellwave.deploy.port import Deployer, Job
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.project import Project
+from cellwave.toolchain.engine import require_engine
 from tests.deploy.fake import FakeCloud, FakeDeployer, FakeLock
 from tests.deploy.world import ACCOUNT
 
@@ -79,6 +81,13 @@ class FakeWorld:
         """Another engine's lock."""
         self.cloud.stack(stack).lock = FakeLock("somebody@here (pid 1)", living)
         return "somebody@here (pid 1)"
+
+    def by_hand(self, stack: str, source: Path) -> None:
+        """A job of the fake's, which the history has as somebody else's."""
+        job = Job(attempt=str(source), stack=stack, operation="up", program=str(source), source=str(source))
+        result = self.deployer().run(job, progress=lambda _: None, aborted=lambda: False)
+        self.cloud.stack(stack).updates.pop(0)
+        self.cloud.note_update(job, result, by_hand=True)
 
     def kill_engine(self, stack: str) -> None:
         """The next engine dies after the bucket."""
@@ -184,6 +193,25 @@ class RealWorld:
     def unlock(self, stack: str) -> None:
         """Take that lock away again."""
         (self._locks(stack) / "left.json").unlink()
+
+    def backend(self, *, through_engine: bool) -> StateBackend:
+        """What its backend tells: read from its folder, or asked through the engine as any other."""
+        return EngineBackend(self._engine, os.environ) if through_engine else FolderBackend(self._root)
+
+    @property
+    def _engine(self) -> Path:
+        return require_engine(self._project).path
+
+    def by_hand(self, stack: str, source: Path) -> None:
+        """Run the engine as a person does, in the folder of the program."""
+        variables = {
+            **os.environ,
+            "PATH": f"{self._project.bin}:{os.environ['PATH']}",
+            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        }
+        command = [str(self._engine), "up", "--yes", "--skip-preview", "--stack", stack]
+        done = subprocess.run(command, cwd=source, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def kill_engine(self, stack: str) -> None:
         """Kill the process that the lock file names, once the checkpoint has the bucket."""

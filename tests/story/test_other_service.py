@@ -108,17 +108,30 @@ def greeting(story: Story, cell: str) -> str:
 def literal_up(story: Story) -> None:
     """Deploy the service into cell two by Pulumi's own command line."""
     story.run("config", "write", "two")
-    folder = str(story.project.root / "hello")
-    pulumi = [str(story.project.bin / "pulumi"), "--non-interactive", "--cwd", folder]
-    for arguments in (["stack", "init", "two.hello"], ["up", "--yes", "--stack", "two.hello"]):
-        environment = {**story.environment, **server.environment(story.project)}
-        subprocess.run([*pulumi, *arguments], env=environment, check=True, capture_output=True)
+    pulumi(story, "stack", "init", "two.hello")
+    pulumi(story, "up", "--yes", "--stack", "two.hello")
     assert greeting(story, "two") == "hello"
+
+
+def pulumi(story: Story, *arguments: str) -> None:
+    """Run Pulumi's own command line in the service's folder."""
+    folder = str(story.project.root / "hello")
+    command = [str(story.project.bin / "pulumi"), "--non-interactive", "--cwd", folder, *arguments]
+    environment = {**story.environment, **server.environment(story.project)}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+def drifted(story: Story, stack: str) -> tuple[str | None, str]:
+    """What the state backend says that a stack runs, and how that is other than it should be."""
+    [found] = [status for status in story.json("fleet", "status") if status["stack"] == stack]
+    observed = found["observed"]
+    return observed and observed["name"], found["drift"]
 
 
 def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Story) -> None:
     """`config write` gives Pulumi's own command line the cell's place; `down` leaves nothing, and says so twice."""
     literal_up(hello)
+    assert drifted(hello, "two.hello") == ("worktree", "put there by hand")
     program = hello.project.root / "hello" / "__main__.py"
     bad = 'if cell == "two":\n    aws.ssm.Parameter("bad", name="", type="String", value=text)\n'
     program.write_text(PROGRAM + bad)
@@ -130,12 +143,26 @@ def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Sto
     )
     program.write_text(PROGRAM)
     assert "two.hello" in hello.run("up", "two")
-    assert hello.json("cells")[1]["services"]["hello"].startswith("tree-")
+    tree = hello.json("cells")[1]["services"]["hello"]
+    assert tree.startswith("tree-")
+    assert drifted(hello, "two.hello") == (tree, "")
+
+    program.write_text(PROGRAM.replace('text = "hello"', 'text = "by hand"'))
+    pulumi(hello, "up", "--yes", "--stack", "two.hello")
+    assert drifted(hello, "two.hello") == ("worktree", f"changed by hand since {tree} was proven")
+    for name, gone in (("cells/here.yaml", "name: two"), ("waves.yaml", "cells: [two]")):
+        left = [line for line in FILES[name].splitlines() if gone not in line]
+        (hello.project.root / name).write_text("\n".join(left))
+    assert drifted(hello, "two.hello")[1].startswith("it is in no fleet any more; changed by hand")
+    assert [c["cell"] for c in hello.json("cells") if not c["in_fleet"]] == ["two"]
+    for name in ("cells/here.yaml", "waves.yaml"):
+        (hello.project.root / name).write_text(FILES[name])
 
     assert "2 deleted" in hello.run("down", "two", "--yes")
     with pytest.raises(ClientError, match="ParameterNotFound"):
         greeting(hello, "two")
     assert hello.json("cells")[1]["services"] == {"hello": None}
+    assert drifted(hello, "two.hello") == (None, "")
     assert "was not there" in hello.run("down", "two.hello", "--yes")
 
 

@@ -86,6 +86,11 @@ def test_a_good_release_reaches_every_cell(story: Story, live: object) -> None:
     assert story.json("rollout", "list")[0]["status"] == "done"
     runs = {c["cell"]: set(c["services"].values()) for c in story.json("cells")}
     assert runs == {"control": {"v1"}, "ap-south-1": {"v1"}, "eu-west-1": {"v1"}}
+    status = story.json("fleet", "status", "--probe")
+    assert {(s["expected"]["name"], s["observed"]["name"], s["answers"], s["drift"]) for s in status} == {
+        ("v1", "v1", "v1", "")
+    }
+    assert len(status) == 7
     story.run("journal", "verify")
 
 

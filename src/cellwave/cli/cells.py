@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.here import here
-from cellwave.cli.show import console, row, table, tell_json
+from cellwave.cli.show import console, row, table, tell, tell_json
 from cellwave.usecases.cells import cells as list_cells
 
 
 def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the cells, and the release that each of their services runs.
+    """List the cells, the release that each of their services runs, and where something else is there than should be.
+
+    What a literal `pulumi up` has put there is called the worktree.
 
     Example: [bold]cellwave cells[/]
     """
@@ -21,7 +23,7 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
         tell_json([cell.model_dump() for cell in found])
         return
     shown = table("cell", "region", "AWS region", "account", "runs", "leased to")
-    for cell in found:
+    for cell in (cell for cell in found if cell.in_fleet):
         runs = cell.services
         same = len(set(runs.values())) == 1
         text = next(iter(runs.values())) if same else ", ".join(f"{k} {v or '-'}" for k, v in runs.items())
@@ -30,3 +32,6 @@ def cells(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     for column in (shown.columns[0], shown.columns[2], shown.columns[3]):
         column.no_wrap = True
     console().print(shown)
+    for cell in found:
+        for service, words in cell.drift.items():
+            tell(f"{cell.cell}.{service}: {words}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,7 +102,7 @@ def examine(around: Surroundings, rollouts: list[RolloutView], customers: Custom
     verified, crossed = customers.verify(), customers.cross()
     if not (verified.accepted and crossed.own):
         raise CellwaveError("the customers' traffic got nothing accepted, or nothing back: nothing is proven")
-    with exported(around):
+    with around.exported():
         left = orphans(fleet, read_states(server.state_folder(around.project)))
     return {
         "rollouts": [rollout_report(rollout) for rollout in rollouts],
@@ -114,16 +113,3 @@ def examine(around: Surroundings, rollouts: list[RolloutView], customers: Custom
         "cross_tenant_reads": crossed.reads + verified.misplaced,
         "orphans": len(left),
     }
-
-
-@contextlib.contextmanager
-def exported(around: Surroundings) -> Iterator[None]:
-    """The deployments' environment as this process's own, for boto3."""
-    before, wanted = dict(os.environ), dict(around.environment)
-    os.environ.clear()
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -11,7 +11,21 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave import __version__
-from cellwave.cli import cells, config, demo, down, gc, journal, logs, plan, release, rollout, up, worker
+from cellwave.cli import (
+    cells,
+    config,
+    demo,
+    down,
+    fleet,
+    gc,
+    journal,
+    logs,
+    plan,
+    release,
+    rollout,
+    up,
+    worker,
+)
 from cellwave.cli.interrupted import interrupted
 from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
@@ -26,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(release.app, name="release")
 app.add_typer(journal.app, name="journal")
 app.add_typer(config.app, name="config")

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.backend import message_of
 from cellwave.deploy.checkpoint import (
     Deployment,
     Exported,
@@ -215,9 +216,9 @@ def _once(at: Drive) -> Result:
     deployment = mended.get("deployment") or {}
     if at.job.operation == "destroy":
         _keep_what_was_there(at, deployment)
-        _plain(at, *ARGUMENTS["destroy"], "--event-log", str(at.launch.attempt.events))
+        _plain(at, *ARGUMENTS["destroy"], *_message(at), "--event-log", str(at.launch.attempt.events))
     else:
-        _operate(at, *ARGUMENTS[at.job.operation], *_look_ahead(at, deployment))
+        _operate(at, *ARGUMENTS[at.job.operation], *_message(at), *_look_ahead(at, deployment))
     story = read_story(at.launch.attempt.events)
     if not story.finished:
         reason = "the engine succeeded, but its event log is not whole: is the disk full?"
@@ -233,6 +234,11 @@ def _once(at: Drive) -> Result:
         if elsewhere := foreign(state.get("resources", []), at.job.place):
             return result.model_copy(update={"outcome": "failed", "reason": "; ".join(elsewhere)})
     return result
+
+
+def _message(at: Drive) -> tuple[str, ...]:
+    """Without one, the engine takes the title of the last commit around."""
+    return () if at.job.operation == "preview" else ("--message", message_of(at.job))
 
 
 def _changed_outputs(before: Deployment, story: Story) -> int:

@@ -3,54 +3,56 @@
 from __future__ import annotations
 
 from cellwave.frozen import Frozen
-from cellwave.releases.store import ReleaseStore, versions_of
+from cellwave.usecases.fleet_status import StackStatus, fleet_status
 from cellwave.usecases.surroundings import Surroundings
 
 
 class CellRuns(Frozen):
-    """A cell and the release that each of its services runs (None: nothing is recorded), as people call it."""
+    """A cell, and by service: the release that was last proven there (None: none is recorded) as people call it, the
+    one that the state backend says is there, since when each (epoch seconds), and how they differ in words.
+
+    A cell that is in no fleet any more has neither account, AWS region nor weight.
+    """
 
     cell: str
     region: str | None
-    account: str
-    aws_region: str
-    weight: float
+    account: str | None
+    aws_region: str | None
+    weight: float | None
     services: dict[str, str | None]
+    proven_at: dict[str, float | None]
+    observed: dict[str, str | None]
+    observed_at: dict[str, float | None]
+    drift: dict[str, str]
     leased_to: str | None
+    in_fleet: bool
 
 
 def cells(around: Surroundings) -> list[CellRuns]:
-    """Every cell of the working tree's fleet."""
+    """Every cell of the working tree's fleet, then those in which something is left that it has no more."""
     fleet, _ = around.configuration()
-    names = names_of_releases(around.store)
-    running, leases = around.stacks(), around.records.leases()
+    known = {cell.name: cell for cell in fleet.every_cell}
+    stacks: dict[str, list[StackStatus]] = {name: [] for name in known}
+    for status in fleet_status(around):
+        stacks.setdefault(status.cell, []).append(status)
     found = []
-    for cell in fleet.every_cell:
-        region = fleet.region_of(cell.name)
-        services = {}
-        for service in fleet.services_of(cell.name):
-            stack = running.get(f"{cell.name}.{service.name}")
-            services[service.name] = names.get(stack.release, stack.release[:12]) if stack else None
+    for name, of_cell in stacks.items():
+        cell = known.get(name)
+        region = fleet.region_of(name)
         found.append(
             CellRuns(
-                cell=cell.name,
+                cell=name,
                 region=region.name if region else None,
-                account=cell.account,
-                aws_region=cell.aws_region,
-                weight=cell.weight,
-                services=services,
-                leased_to=leases.get(cell.name),
+                account=cell.account if cell else None,
+                aws_region=cell.aws_region if cell else None,
+                weight=cell.weight if cell else None,
+                services={s.service: s.expected and s.expected.name for s in of_cell},
+                proven_at={s.service: s.expected and s.expected.since for s in of_cell},
+                observed={s.service: s.observed and s.observed.name for s in of_cell},
+                observed_at={s.service: s.observed and s.observed.since for s in of_cell},
+                drift={s.service: s.drift for s in of_cell if s.drift},
+                leased_to=next((s.leased_to for s in of_cell), None),
+                in_fleet=cell is not None,
             )
         )
     return found
-
-
-def names_of_releases(store: ReleaseStore) -> dict[str, str]:
-    """What people call each release, by digest: all its versions, and whether it is held."""
-    releases = store.list()
-    given = [release for release in releases if release.version != release.tree_name]
-    return {
-        digest: " = ".join(versions_of(digest, given) or versions_of(digest, releases))
-        + (" (held)" if store.held(digest) else "")
-        for digest in {release.digest for release in releases}
-    }

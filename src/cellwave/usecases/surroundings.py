@@ -6,11 +6,13 @@ import getpass
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from cellwave.environment import portable
+from cellwave.deploy.backend import StateBackend, open_backend
+from cellwave.environment import portable, with_account
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
@@ -85,6 +87,12 @@ class Surroundings:
         """The releases."""
         return open_store(self.project)
 
+    @cached_property
+    def backend(self) -> StateBackend:
+        """The state backend, to be asked what is there. Unavailable as `environment`, or without an engine."""
+        environment = with_account(self.environment, self.project.home)
+        return open_backend(require_engine(self.project).path, environment)
+
     def configuration(self, release: str | None = None) -> tuple[Fleet, Strategy]:
         """Fleet and strategy: as a release (its digest) froze them, or of the working tree."""
         from cellwave.waves.parse import parse_strategy
@@ -104,6 +112,18 @@ class Surroundings:
     def running(self) -> dict[str, str | None]:
         """The release that each stack runs."""
         return {name: row.release for name, row in self.stacks().items()}
+
+    @contextmanager
+    def exported(self) -> Iterator[None]:
+        """The deployments' environment as this process's own, for boto3."""
+        before, wanted = dict(os.environ), dict(self.environment)
+        os.environ.clear()
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def note(self, kind: str, text: str, subject: str, key: str = "") -> None:
         """Append a journal line of something that was asked for; the same `key` is written once."""
