@@ -124,3 +124,13 @@ def test_a_backend_that_cant_be_asked_is_said_and_what_is_recorded_still_shown(
         assert ran.code == 0
         assert "what really runs is not known: the state backend can't be reached" in ran.err
         assert "v1" in ran.out
+
+
+def test_without_a_backend_that_is_said_once(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox is down, and the shell names no other."""
+    assert project.exists()
+    monkeypatch.delenv("PULUMI_BACKEND_URL")
+    ran = run("fleet", "status")
+    assert (ran.code, ran.err.count("is not known")) == (0, 1)

@@ -111,6 +111,8 @@ def test_what_one_person_began_another_sees_decides_and_takes_back(team: Team) -
     assert "removed: " in bob.run("gc", "--keep", "1")
     bob.run("rollout", "rollback", "v2-1", "-m", "too formal", code=3)
     assert team.greetings() == {"hello"}
+    status = ann.json("fleet", "status")
+    assert {(s["expected"]["name"], s["observed"]["name"], s["drift"]) for s in status} == {("v1", "v1", "")}
     assert "held" in ann.run("release", "list")
     entries = ann.json("journal", "verify")
     assert entries["faults"] == []

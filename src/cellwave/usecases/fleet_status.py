@@ -89,9 +89,7 @@ def _status(
     cell, _, service = stack.rpartition(".")
     region = fleet.region_of(cell)
     row, in_fleet = rows.get(stack), stack in fleet.stacks
-    expected = None
-    if row:
-        expected = Standing(release=row.release, name=names.get(row.release, row.release[:12]), since=row.at)
+    expected = _expected(row, names)
     observed = Observed(standing=expected) if seen is None else observe(seen.get(stack), expected, names)
     return StackStatus(
         stack=stack,
@@ -107,11 +105,21 @@ def _status(
     )
 
 
+def _expected(row: StackRow | None, names: Mapping[str, str]) -> Standing | None:
+    if row is None or not row.release:
+        return None
+    return Standing(release=row.release, name=names.get(row.release, row.release[:12]), since=row.at)
+
+
 def _seen(
     around: Surroundings, fleet: Fleet, of_releases: Mapping[str, Fleet]
 ) -> dict[str, BackendStack] | None:
     """The backend's stacks by name, of the projects that this fleet, or what is recorded, deploys; None when it can't
     be asked. Other projects may share the backend."""
+    try:
+        _ = around.target
+    except Unavailable:  # that was told when the records were asked
+        return None
     try:
         stacks = around.backend.stacks()
     except Unavailable as missing:
@@ -127,7 +135,7 @@ def _seen(
 def _fleets(around: Surroundings, rows: Mapping[str, StackRow]) -> dict[str, Fleet]:
     """The fleets of what is recorded, by the release's digest, as far as the store still has it."""
     found = {}
-    for digest in {row.release for row in rows.values()}:
+    for digest in {row.release for row in rows.values() if row.release}:
         with suppress(CellwaveError):
             found[digest] = around.configuration(digest)[0]
     return found
@@ -150,7 +158,8 @@ def _answers(
     by_digest = {release.digest: release for release in releases}
 
     def ask(row: StackRow) -> str | None:
-        if (fleet := fleets.get(row.release)) is None:
+        release, fleet = by_digest.get(row.release or ""), fleets.get(row.release or "")
+        if release is None or fleet is None:
             return None
         cell, _, name = row.stack.rpartition(".")
         service = fleet.service(cell, name)
@@ -159,8 +168,8 @@ def _answers(
         found = observe_digest(service.proof, Scope.of(fleet, cell, name, row.outputs))
         if isinstance(found, Unreadable):
             return f"nothing ({found.reason})"
-        if found == expected_digest(by_digest[row.release], service):
-            return names[row.release]
+        if found == expected_digest(release, service):
+            return names[release.digest]
         return _named(found, service, releases, names)
 
     with around.exported(), ThreadPoolExecutor(PROBES) as pool:
