@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cellwave.processes import Proc, alive, spawn, stop, this, written
+from cellwave.processes import Proc, alive, end_holders, holders, spawn, stop, this, written
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 # A leader with a child that ignores SIGTERM; it prints the child's pid.
@@ -96,3 +96,18 @@ def test_the_same_ticks_after_another_boot_are_another_process() -> None:
     me = this(os.getpid())
     assert alive(me)
     assert not alive(me.model_copy(update={"born": "another-boot/" + me.born.partition("/")[2]}))
+
+
+def test_what_has_a_file_open_is_ended_with_its_session_even_when_stopped(tmp_path: Path) -> None:
+    """The leader's child has nothing open; a process that has it open in this session is spared with this session."""
+    log = tmp_path / "log"
+    leader, child = start_family(log)
+    os.kill(leader.pid, signal.SIGSTOP)
+    child.suspend()
+    assert leader.pid in {process.pid for process in holders(log)}
+    with log.open():
+        assert os.getpid() not in {process.pid for process in holders(log)}
+        assert end_holders(log)
+    assert not alive(leader)
+    assert gone(child)
+    assert holders(log) == []

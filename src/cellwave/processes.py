@@ -97,6 +97,33 @@ def stop(proc: Proc, *, grace_s: float = 10.0) -> None:
     alive(proc)
 
 
+def holders(file: Path) -> list[psutil.Process]:
+    """The other processes that have a file open; those of other people can't be seen."""
+    path, found = str(file.resolve()), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and any(opened.path == path for opened in process.open_files()):
+                found.append(process)
+    return found
+
+
+def end_holders(file: Path, *, within_s: float = 10.0) -> bool:
+    """Kill the other processes that have a file open, with all of their sessions; whether none is left.
+
+    Stopped ones too. This process's own session is spared.
+    """
+    deadline = time.monotonic() + within_s
+    while found := holders(file):
+        if time.monotonic() > deadline:
+            return False
+        sessions = {_session_id(process.pid) for process in found} - {os.getsid(0), -1}
+        doomed = [*found, *(p for p in psutil.process_iter() if _session_id(p.pid) in sessions)]
+        for process in doomed:
+            _signal(process, signal.SIGKILL)
+        _await_end(doomed, within_s)
+    return True
+
+
 def _find(proc: Proc) -> psutil.Process | None:
     """That very process, a zombie too; None when it is gone or its pid is another's."""
     try:

@@ -82,10 +82,15 @@ def test_a_tail_waits_for_whole_lines(tmp_path: Path) -> None:
     assert [(p.resource, p.operation, p.done) for p in tail.progress()] == [
         ("aws:sqs/queue:Queue queue", "create", 0)
     ]
+    assert tail.under_way == ["create aws:sqs/queue:Queue queue"]
     log.write_text(begun + ended)
     assert [p.done for p in tail.progress()] == [1]
+    assert tail.under_way == []
     log.write_text(begun)
     assert [p.done for p in tail.progress()] == [0]
+    log.write_text(begun + json.dumps(step("resOpFailedEvent", "create")) + "\n")
+    assert list(tail.progress()) == []
+    assert tail.under_way == []
 
 
 def test_a_name_is_type_and_name() -> None:

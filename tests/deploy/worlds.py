@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 
 from cellwave.deploy.backend import EngineBackend, FolderBackend, StateBackend
+from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.port import Deployer, Job
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.project import Project
@@ -130,6 +131,11 @@ class RealWorld:
         if not self._deployers:
             self.restarted()
         return self._deployers[0]
+
+    def within(self, deadlines: Deadlines) -> Deployer:
+        """A deployer with a warm process of its own, and with these deadlines."""
+        self._deployers.append(PulumiDeployer(self._project, os.environ, deadlines))
+        return self._deployers[-1]
 
     def restarted(self, **variables: str) -> Deployer:
         """A deployer with a warm process of its own, and with these variables in its environment."""

@@ -6,6 +6,7 @@ it is free exactly when none of them runs any more. `result.json` is written onc
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -19,9 +20,12 @@ from urllib.parse import quote, unquote
 from pydantic import ValidationError
 
 from cellwave.deploy.port import Job, Result
+from cellwave.processes import end_holders
 
 CALLED_OFF_SECONDS = 45.0  # an interrupted engine finishes what it has begun
 POLL_SECONDS = 0.1
+# What an attempt's driver is at.
+STARTING, PREPARING, PACKAGES, ENGINE = "starting", "preparing", "packages", "engine"
 LONGEST_NAME = 150  # characters; a file system takes 255 bytes
 
 
@@ -50,6 +54,28 @@ class Attempt:
     def program_log(self) -> Path:
         """What the program printed."""
         return self.folder / "program.log"
+
+    @property
+    def lock_file(self) -> Path:
+        """What every process of the attempt has open, and holds by flock."""
+        return self.folder / "lock"
+
+    @property
+    def sign(self) -> tuple[str, int]:
+        """What its driver is at, and a number that is another one with every sign that it gives."""
+        file = self.folder / "sign"
+        try:
+            return file.read_text(), file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return "", 0
+
+    def give_sign(self, phase: str = "") -> None:
+        """Show that the driver lives, and what it is at from now on ("": what it was at)."""
+        file = self.folder / "sign"
+        with contextlib.suppress(OSError):  # a full disk
+            if phase:
+                file.write_text(phase)
+            os.utime(file)
 
     @property
     def begun_at(self) -> float:
@@ -146,7 +172,7 @@ class Attempt:
 
     def try_lock(self) -> int | None:
         """A descriptor that holds the attempt's lock, or None while another process holds it."""
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -179,16 +205,19 @@ def attempts_folder(home: Path) -> Path:
 
 
 def call_off(home: Path, rollouts: Collection[str], seconds: float = CALLED_OFF_SECONDS) -> list[str]:
-    """Interrupt the engines that these rollouts' workers left running, and wait for their end; those still running."""
+    """Interrupt the engines that these rollouts' workers left running, and wait for their end; those still running.
+
+    What has not ended after `seconds`, frozen for instance, is killed.
+    """
     attempts = [(name, attempt) for name, attempt in attempts_in(home) if name.split(":")[0] in rollouts]
     deadline = time.monotonic() + seconds
     while running := [(name, attempt) for name, attempt in attempts if attempt.runs]:
         if time.monotonic() > deadline:
-            break
+            return [name for name, attempt in running if not end_holders(attempt.lock_file)]
         for _, attempt in running:
             attempt.ask_abort()
         time.sleep(POLL_SECONDS)
-    return [name for name, _ in running]
+    return []
 
 
 def open_attempt(home: Path, name: str) -> Attempt:

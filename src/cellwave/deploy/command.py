@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.attempt import ENGINE, PREPARING, Attempt
+from cellwave.deploy.deadlines import Deadlines
 from cellwave.toolchain.language_host import ProgramServer, serve
 
 POLL = 0.1  # seconds between two looks at whether an abort was asked for
-GRACE = 20.0  # seconds that an interrupted engine gets for the operations it has begun
-KILL_AFTER = 10.0  # seconds after the second interrupt
+SIGN_EVERY = 1.0  # seconds between two signs of life
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Launch:
     program: Path | None
     virtualenv: Path | None
     source: Path
+    deadlines: Deadlines
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
             (alive, launch.lock),
         )
         os.close(alive)
-        return _wait(engine, gone, launch.attempt)
+        return _wait(engine, gone, launch)
     finally:
         os.close(gone)
         _end_host(host)
@@ -83,7 +84,7 @@ def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
     engine = _start(launch, arguments, (alive, launch.lock))
     os.close(alive)
     try:
-        return _wait(engine, gone, launch.attempt)
+        return _wait(engine, gone, launch)
     finally:
         os.close(gone)
 
@@ -103,22 +104,28 @@ def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> 
         )
 
 
-def _wait(engine: subprocess.Popen[bytes], gone: int, attempt: Attempt) -> Ended:
+def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch) -> Ended:
     """Wait for the engine's end; interrupts it when an abort is asked for, and twice when it takes too long."""
-    interrupted_at, interrupts = 0.0, 0
+    attempt, limits = launch.attempt, launch.deadlines
+    interrupted_at, interrupts, signed = 0.0, 0, 0.0
+    attempt.give_sign(ENGINE)
     while engine.poll() is None:
         ready, _, _ = select.select([gone], [], [], POLL)
         if ready:
             engine.wait()
             break
         now = time.monotonic()
+        if now - signed > SIGN_EVERY:
+            attempt.give_sign()
+            signed = now
         waited = now - interrupted_at
-        due = (0.0, GRACE, KILL_AFTER)[interrupts] if interrupts < 3 else float("inf")
+        due = (0.0, limits.grace, limits.kill_after)[interrupts] if interrupts < 3 else float("inf")
         if (interrupts or attempt.abort_asked) and waited >= due:
             number = signal.SIGKILL if interrupts == 2 else signal.SIGINT
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(engine.pid, number)
             interrupted_at, interrupts = now, interrupts + 1
+    attempt.give_sign(PREPARING)
     return Ended(engine.returncode, aborted=interrupts > 0)
 
 
@@ -128,7 +135,8 @@ def _fork_host(launch: Launch, program: Path, gone: int, alive: int) -> tuple[in
     pid = os.fork()
     if pid == 0:
         try:
-            for descriptor in (told, alive, launch.lock):
+            # The lock stays open: what holds it is found, and ended, when the attempt is over its time.
+            for descriptor in (told, alive):
                 os.close(descriptor)
             _be_host(launch, program, gone, tell)
         finally:
@@ -161,7 +169,10 @@ def _be_host(launch: Launch, program: Path, gone: int, tell: int) -> None:
 
 
 def _end_host(pid: int) -> None:
+    """End the host, and whatever its program has left running: it would keep the attempt's lock."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)

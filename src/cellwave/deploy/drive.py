@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.attempt import PACKAGES, PREPARING, Attempt
 from cellwave.deploy.backend import message_of
 from cellwave.deploy.checkpoint import (
     Deployment,
@@ -29,6 +29,7 @@ from cellwave.deploy.checkpoint import (
     stack_files,
 )
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
+from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.placed import configuration, foreign
 from cellwave.deploy.port import Job, Outcome, Result
@@ -61,8 +62,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What a driver is told: the job, the engine's path and environment, the attempt's folder and held lock, and the
-    folder of cellwave's own files."""
+    """What a driver is told: the job, the engine's path and environment, the attempt's folder and held lock, the folder
+    of cellwave's own files, and how long an abort takes."""
 
     job: Job
     engine: str
@@ -70,6 +71,7 @@ class Task:
     attempt: Attempt
     lock: int
     home: Path
+    deadlines: Deadlines
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,11 @@ def _prepare(task: Task) -> Drive:
     left = unanswered(read_story(task.attempt.events))
     task.attempt.begin(task.job)
     job = _private(task.job, task.attempt.work)
+    task.attempt.give_sign(PACKAGES)
     project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
-    environment = {**task.environment, **ENGINE_ENVIRONMENT}
+    task.attempt.give_sign(PREPARING)
+    # A program through `cellwave.cell` asks whose its cell is when nobody of cellwave's runs it.
+    environment = {**task.environment, **ENGINE_ENVIRONMENT, "CELLWAVE_ATTEMPT": task.job.attempt}
     # For dynamic providers: they are processes of their own.
     environment["PULUMI_RUNTIME_VIRTUALENV"] = str(virtualenv or sys.prefix)
     if "PULUMI_DEBUG_PROVIDERS" in environment:
@@ -114,7 +119,9 @@ def _prepare(task: Task) -> Drive:
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
-    launch = Launch(task.engine, environment, task.attempt, task.lock, program, virtualenv, root)
+    launch = Launch(
+        task.engine, environment, task.attempt, task.lock, program, virtualenv, root, task.deadlines
+    )
     return Drive(job, launch, stack_files(environment, project, job.stack), left)
 
 

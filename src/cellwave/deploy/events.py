@@ -20,6 +20,7 @@ HIDDEN = "[secret]"
 DESTRUCTIVE = frozenset(
     {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 )
+STEPS = (b'"resourcePreEvent"', b'"resOutputsEvent"', b'"resOpFailedEvent"')
 ERROR_LINE = re.compile(r"^error: ", re.IGNORECASE | re.MULTILINE)
 
 
@@ -52,31 +53,44 @@ class Tail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._done = 0
+        self._under_way: dict[str, str] = {}
+        self.done = 0
+
+    @property
+    def under_way(self) -> list[str]:
+        """The steps that have begun and not ended, in words."""
+        return list(self._under_way.values())
 
     def progress(self) -> Iterator[Progress]:
         """The new steps, in order."""
         for line in self._lines():
             # Most lines are no step's: skip them without parsing.
-            if b'"resourcePreEvent"' in line or b'"resOutputsEvent"' in line:
+            if any(kind in line for kind in STEPS):
                 seen = self._step(json.loads(line))
                 if seen is not None:
                     yield seen
 
     def _step(self, event: Event) -> Progress | None:
         begun = event.get("resourcePreEvent")
-        step = (begun or event["resOutputsEvent"])["metadata"]
+        step = (begun or event.get("resOutputsEvent") or event["resOpFailedEvent"])["metadata"]
         if step["op"] in ("same", "read") or step["type"] == STACK_TYPE:
             return None
-        self._done += begun is None
-        return Progress(resource=name_of(step["urn"]), operation=step["op"], done=self._done)
+        name, operation = name_of(step["urn"]), step["op"]
+        self._under_way.pop(step["urn"], None)
+        if begun is not None:
+            self._under_way[step["urn"]] = f"{operation} {name}"
+        elif "resOpFailedEvent" in event:
+            return None
+        self.done += begun is None
+        return Progress(resource=name, operation=operation, done=self.done)
 
     def _lines(self) -> list[bytes]:
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, 2)
                 if size < self._offset:  # another run of the same attempt began
-                    self._offset = self._done = 0
+                    self._offset = self.done = 0
+                    self._under_way.clear()
                 file.seek(self._offset)
                 data = file.read()
         except OSError:

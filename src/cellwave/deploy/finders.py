@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import boto3
+import botocore.session
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cellwave.deploy.placed import nested
+
+# An endpoint that does not answer is given up, so that the attempt ends in words.
+PATIENCE = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
 
 Inputs = Mapping[str, Any]
 Session = boto3.Session
@@ -140,6 +145,7 @@ def session_of(provider: Inputs, environment: Mapping[str, str]) -> Session:
     """A session in the account and region that a provider's inputs name, from the environment's credentials."""
     region = provider.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     session = boto3.Session(
+        botocore_session=_patient(),
         aws_access_key_id=provider.get("accessKey") or environment.get("AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=provider.get("secretKey") or environment.get("AWS_SECRET_ACCESS_KEY"),
         aws_session_token=provider.get("token") or environment.get("AWS_SESSION_TOKEN"),
@@ -152,6 +158,16 @@ def session_of(provider: Inputs, environment: Mapping[str, str]) -> Session:
             RoleArn=role["roleArn"], RoleSessionName=role.get("sessionName") or "cellwave-repair", **extra
         )["Credentials"]
         session = boto3.Session(
-            answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region_name=region
+            answer["AccessKeyId"],
+            answer["SecretAccessKey"],
+            answer["SessionToken"],
+            botocore_session=_patient(),
+            region_name=region,
         )
+    return session
+
+
+def _patient() -> botocore.session.Session:
+    session = botocore.session.get_session()
+    session.set_default_client_config(PATIENCE)
     return session

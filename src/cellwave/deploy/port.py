@@ -44,7 +44,7 @@ class Result(Frozen):
 
     `reason` is in words when the outcome is not "succeeded"; `transient` marks a failure that is not known to be the
     release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked".
-    `seconds` is wall time.
+    `began` is false when it was called off before an engine was started. `seconds` is wall time.
     """
 
     outcome: Outcome
@@ -54,6 +54,7 @@ class Result(Frozen):
     reason: str = ""
     transient: bool = False
     owner: str = ""
+    began: bool = True
     seconds: float = 0.0
 
 

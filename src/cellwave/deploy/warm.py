@@ -11,18 +11,23 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from cellwave.deploy.attempt import Attempt
+from cellwave.deploy.attempt import STARTING, Attempt
+from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.drive import Task, drive
 from cellwave.deploy.port import Job
+from cellwave.deploy.watch import Watch
+from cellwave.processes import end_holders
 
 # Imported before the first fork: what AWS programs use, and what takes long to import.
 PRELOADED = (
@@ -31,13 +36,18 @@ PRELOADED = (
     "pulumi_aws.lambda_", "pulumi_aws.s3", "pulumi_aws.sqs", "pulumi_aws.ssm",
 )  # fmt: skip
 LINE = 1 << 20
+POLL = 0.1  # seconds between two looks at an attempt that has not begun
+LEAVES_WITHIN_S = 10.0
+WAITS = "the process that starts deployments"
 
 
 class WarmProcess:
-    """The worker's side: starts the process when there is none, and hands it jobs."""
+    """The worker's side: starts the process when there is none, and hands it jobs, with the variables of engines."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], deadlines: Deadlines) -> None:
         self._home = home
+        self._environment = environment
+        self._deadlines = deadlines
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -47,27 +57,37 @@ class WarmProcess:
         with self._mutex:
             self._ensure()
 
-    def submit(
-        self, job: Job, engine: str, environment: Mapping[str, str], folder: Path, lock: int
-    ) -> socket.socket:
-        """Run a job in a fork; the returned connection carries its result and is at its end when the fork is gone."""
+    def submit(self, job: Job, engine: str, attempt: Attempt, lock: int, watch: Watch) -> socket.socket:
+        """Run a job in a fork; the returned connection carries its result and is at its end when the fork is gone.
+
+        Raises Hung when the attempt is to end before it has begun.
+        """
         order = {
             "job": job.model_dump(),
             "engine": engine,
-            "environment": dict(environment),
-            "folder": str(folder),
+            "environment": dict(self._environment),
+            "folder": str(attempt.folder),
+            "deadlines": self._deadlines.model_dump(),
         }
         line = json.dumps(order).encode() + b"\n"
+        attempt.give_sign(STARTING)
+        while not self._mutex.acquire(timeout=POLL):
+            watch.wait_for(WAITS)
         mine, theirs = socket.socketpair()
-        with theirs, self._mutex:
-            for _ in range(2):  # a killed warm process is started anew
-                control = self._ensure()
-                with contextlib.suppress(OSError):
-                    socket.send_fds(control, [line[:1]], [theirs.fileno(), lock])
-                    control.sendall(line[1:])
-                    if control.recv(1):
-                        return mine
-                self._drop()
+        try:
+            with theirs:
+                for _ in range(2):  # a killed or frozen warm process is started anew
+                    with contextlib.suppress(OSError):
+                        if self._hand_over(line, [theirs.fileno(), lock], watch):
+                            return mine
+                    self._drop(frozen=True)
+                    end_holders(attempt.lock_file)  # it may have forked before it was killed
+        except BaseException:
+            self._drop(frozen=True)  # what it has been told of may not begin any more
+            mine.close()
+            raise
+        finally:
+            self._mutex.release()
         mine.close()
         raise OSError("the process that runs deployments did not start")
 
@@ -75,6 +95,19 @@ class WarmProcess:
         """Let the process go; running jobs go on."""
         with self._mutex:
             self._drop()
+
+    def _hand_over(self, line: bytes, descriptors: list[int], watch: Watch) -> bool:
+        """Whether the process has taken the job; OSError when it is gone or takes too long."""
+        control = self._ensure()
+        control.settimeout(self._deadlines.accept)
+        socket.send_fds(control, [line[:1]], descriptors)
+        control.sendall(line[1:])
+        deadline = time.monotonic() + self._deadlines.accept
+        while not select.select([control], [], [], POLL)[0]:
+            watch.wait_for(WAITS)
+            if time.monotonic() > deadline:
+                return False
+        return control.recv(1) != b""
 
     def _ensure(self) -> socket.socket:
         if self._control is None or self._process is None or self._process.poll() is not None:
@@ -90,11 +123,15 @@ class WarmProcess:
             self._control = mine
         return self._control
 
-    def _drop(self) -> None:
+    def _drop(self, *, frozen: bool = False) -> None:
+        """Let the process go, by force if it is `frozen`, or does not leave."""
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0 if frozen else LEAVES_WITHIN_S)
+            self._process.kill()
             self._process.wait()
             self._process = None
 
@@ -140,7 +177,9 @@ def _be_driver(order: dict[str, object], control: socket.socket, connection: int
         environment = dict(order["environment"])  # type: ignore[call-overload]
         os.environ.clear()
         os.environ.update(environment)
-        result = drive(Task(job, str(order["engine"]), environment, attempt, lock, Path(sys.argv[1])))
+        deadlines = Deadlines.model_validate(order["deadlines"])
+        task = Task(job, str(order["engine"]), environment, attempt, lock, Path(sys.argv[1]), deadlines)
+        result = drive(task)
         with contextlib.suppress(OSError):  # a full disk: the result still reaches whoever waits
             attempt.finish(result)
         with contextlib.suppress(OSError):
