@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pulumi
 
+from cellwave.cell.lease import refuse_leased
 from cellwave.errors import CellwaveError
 from cellwave.fleet.files import FOLDER, config_texts
 from cellwave.fleet.model import Cell, Fleet, Service
@@ -62,7 +63,7 @@ class CellContext:
 def context() -> CellContext:
     """The running stack's context; RunError with the known stacks when its name is not of the fleet.
 
-    RunError too when the sandbox's settings would reach real accounts.
+    RunError too when the sandbox's settings would reach real accounts, or when somebody else is changing the cell.
     """
     _refuse_real_accounts_unprotected()
     source = _source(Path(sys.argv[0]).resolve())
@@ -78,6 +79,7 @@ def context() -> CellContext:
             f"stack {stack!r} is no <cell>.<service> of {source / 'cells'}; there are:\n{known}"
         )
     cell, _, service = stack.rpartition(".")
+    refuse_leased(cell, source)
     return CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), source, _release(source))
 
 

@@ -19,6 +19,7 @@ from cellwave.cli import (
     fleet,
     gc,
     journal,
+    lease,
     logs,
     plan,
     release,
@@ -47,6 +48,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(sandbox, name="sandbox")
 app.command("plan")(plan.plan)
 app.command("cells")(cells.cells)
+app.command("lease")(lease.lease)
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("logs")(logs.logs)

@@ -210,6 +210,12 @@ class Records:
         with self.engine.connect() as db:
             return {row.cell: row.owner for row in db.execute(sa.select(LEASES))}
 
+    def lease_of(self, cell: str) -> tuple[str, float] | None:
+        """The owner of a cell, and since when (epoch seconds); None when nobody has it, or a process that has ended."""
+        with self.engine.connect() as db:
+            row = db.execute(sa.select(LEASES).where(LEASES.c.cell == cell)).first()
+            return (row.owner, row.since) if row and not _is_dead(row.owner) else None
+
     def stacks(self, target: str) -> dict[str, StackRow]:
         """What each stack of a state backend runs, by stack."""
         with self.engine.connect() as db:

@@ -8,6 +8,7 @@ must agree to is a value that is shown to them and comes back as an argument; wh
     rollouts.py      start, go on with, command and reverse a rollout; look at it again and again
     views.py         a rollout as those see it who show it
     cells.py         what each cell runs
+    leases.py        whose a cell is
     deploying.py     put a release into one cell
     removing.py      take a cell's stacks away
     releases.py      build a release; let a held one go again

@@ -1,0 +1,36 @@
+"""Whose a cell is."""
+
+from __future__ import annotations
+
+from cellwave.frozen import Frozen
+from cellwave.rollout.records import UP, recorded
+from cellwave.usecases.surroundings import Surroundings
+
+
+class Lease(Frozen):
+    """Who is changing a cell, in words, since when (epoch seconds), and how to get it from them."""
+
+    cell: str
+    owner: str
+    since: float
+    hint: str
+
+
+def lease_of(around: Surroundings, cell: str) -> Lease | None:
+    """The lease of a cell; None for a free one, or where nothing is recorded."""
+    records = recorded(around.project.database_url)
+    held = records.lease_of(cell) if records else None
+    if records is None or held is None:
+        return None
+    owner, since = held
+    if owner.startswith(UP):
+        _, actor, host, pid, _ = owner.split(":")
+        whose = f"a command of {actor}'s on {host} (pid {pid})"
+        return Lease(cell=cell, owner=whose, since=since, hint=f"wait for its end, or ask {actor} to end it")
+    row = records.rollout(owner)
+    actor = row.actor if row else "somebody"
+    hint = (
+        f"wait for its end (`cellwave rollout status {owner}`), or ask {actor} to end it "
+        f"(`cellwave rollout abort {owner}`, `cellwave rollout rollback {owner}`)"
+    )
+    return Lease(cell=cell, owner=f"rollout {owner} of {actor}'s", since=since, hint=hint)
