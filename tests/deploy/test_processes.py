@@ -199,3 +199,17 @@ def test_a_wrong_passphrase_says_nothing_of_a_release(
     result = other.run(again, progress=lambda _: None, aborted=lambda: False)
     assert (result.outcome, result.transient) == ("failed", True), result
     assert "passphrase" in result.reason
+
+
+def test_another_host_s_lock_is_named_with_its_time(
+    engine_world: RealWorld, stack: str, tmp_path: Path
+) -> None:
+    """Who, where and since when; nobody here can know whether it lives, and it stays."""
+    wanted = slow(tmp_path, stack)
+    owner = engine_world.lock(stack, living=False, host="another-host")
+    result = engine_world.deployer().run(wanted, progress=lambda _: None, aborted=lambda: False)
+    assert (result.outcome, result.owner, result.elsewhere) == ("locked", owner, True)
+    assert f"{owner} since 20" in result.reason
+    assert f"pulumi cancel --stack {stack}" in result.reason
+    assert engine_world.is_locked(stack)
+    engine_world.unlock(stack)

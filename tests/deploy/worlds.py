@@ -178,8 +178,8 @@ class RealWorld:
         """Whether there is a lock file."""
         return any(self._locks(stack).glob("*.json"))
 
-    def lock(self, stack: str, *, living: bool) -> str:
-        """Write a lock file, of an engine that lives as long as this world or of one that is gone."""
+    def lock(self, stack: str, *, living: bool, host: str = "") -> str:
+        """Write a lock file: of an engine that lives as long as this world or is gone, on this host or another."""
         engine = another_engine()
         self._engines.append(engine)
         pid = engine.pid
@@ -189,12 +189,12 @@ class RealWorld:
         content = {
             "pid": pid,
             "username": "somebody",
-            "hostname": socket.gethostname(),
+            "hostname": host or socket.gethostname(),
             "timestamp": datetime.now(UTC).isoformat(),
         }
         self._locks(stack).mkdir(parents=True, exist_ok=True)
         (self._locks(stack) / "left.json").write_text(json.dumps(content))
-        return f"somebody@{socket.gethostname()} (pid {pid})"
+        return f"somebody@{host or socket.gethostname()} (pid {pid})"
 
     def unlock(self, stack: str) -> None:
         """Take that lock away again."""

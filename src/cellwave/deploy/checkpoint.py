@@ -11,7 +11,7 @@ import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,23 @@ class StackLock:
         return f"{self.user}@{self.host} (pid {self.pid})"
 
     @property
+    def since(self) -> str:
+        """Since when, in words."""
+        return f"{datetime.fromtimestamp(self.at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its process runs, or ran, on another host."""
+        return self.host != socket.gethostname()
+
+    @property
     def is_dead(self) -> bool:
         """Whether its process ran on this host and is gone for certain; what ran elsewhere never is.
 
         No clock is asked: it may have been corrected since. A pid that another engine was given holds the lock until
         that one ends.
         """
-        if self.host != socket.gethostname():
+        if self.is_elsewhere:
             return False
         try:
             process = psutil.Process(self.pid)

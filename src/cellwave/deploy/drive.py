@@ -261,9 +261,12 @@ def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
     """Break dead owners' locks; stops when a living one (or one of another host) holds the stack."""
     living = [lock for lock in locks if not lock.is_dead]
     if living:
+        elsewhere = any(lock.is_elsewhere for lock in living)
+        reason = "the stack is locked by " + ", ".join(f"{lock.owner} since {lock.since}" for lock in living)
+        if elsewhere:
+            reason += f"; if it is known to be dead there: pulumi cancel --stack {at.job.stack}"
         owner = ", ".join(lock.owner for lock in living)
-        reason = f"the stack is locked by {owner}"
-        raise _Stopped(Result(outcome="locked", owner=owner, reason=reason))
+        raise _Stopped(Result(outcome="locked", owner=owner, elsewhere=elsewhere, reason=reason))
     for lock in locks:
         break_lock(lock)
     if at.files:

@@ -43,7 +43,8 @@ class Result(Frozen):
     `changed_outputs` the stack outputs that are new, gone or others than before.
 
     `reason` is in words when the outcome is not "succeeded"; `transient` marks a failure that is not known to be the
-    release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked".
+    release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked",
+    and `elsewhere` says that they are on another host: whether they live can't be seen from here.
     `began` is false when it was called off before an engine was started. `seconds` is wall time.
     """
 
@@ -54,6 +55,7 @@ class Result(Frozen):
     reason: str = ""
     transient: bool = False
     owner: str = ""
+    elsewhere: bool = False
     began: bool = True
     seconds: float = 0.0
 

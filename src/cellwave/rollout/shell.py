@@ -116,8 +116,12 @@ class Shell:
             )
 
         result, turn, deadline = run(order.name), 1, time.monotonic() + LOCKED_SECONDS
-        while result.outcome == "locked" and time.monotonic() < deadline:
-            # Somebody's own `pulumi up`, most likely: it will be over soon.
+        # Somebody's own `pulumi up`, most likely: it will be over soon. A way back names another host's at once.
+        while (
+            result.outcome == "locked"
+            and not (order.back and result.elsewhere)
+            and time.monotonic() < deadline
+        ):
             self.records.set_progress(step.deployment, result.reason, 0)
             time.sleep(LOCK_POLL_SECONDS)
             result, turn = run(f"{order.name}:{turn}"), turn + 1
