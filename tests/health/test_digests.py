@@ -169,6 +169,27 @@ def test_a_deployment_that_does_not_answer_proves_nothing() -> None:
     assert isinstance(Observer().digest(HttpProof(http="{outputs[url]}"), SCOPE), Unreadable)
 
 
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "CELLWAVE_EDGE_URL"])
+@pytest.mark.parametrize("how", ["gone", "frozen", "alive"])
+def test_where_all_goes_through_something_that_is_gone_no_release_is_to_blame(
+    web: Web, monkeypatch: pytest.MonkeyPatch, name: str, how: str
+) -> None:
+    """An emulator or edge that nobody listens at, or that answers nothing; one that answers anything is no excuse."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("CELLWAVE_EDGE_URL", raising=False)
+    web.answers = [(502, "")]  # what a living edge says of a dead emulator, too
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        if how == "gone":
+            silent.close()
+        monkeypatch.setenv(name, web.url if how == "alive" else f"http://127.0.0.1:{port}")
+        client = httpx.Client(timeout=1)
+        seen = Observer(client=client).digest(HttpProof(http=web.url), SCOPE)
+    assert isinstance(seen, Unreadable)
+    assert seen.cause == ("signal" if how == "alive" else "way")
+    assert ("gives no answer at all" in seen.reason) == (how != "alive")
+
+
 @pytest.mark.usefixtures("sandbox")
 def test_a_parameter_holds_the_digest() -> None:
     """A service without an address proves itself by a parameter in its cell's account and region."""

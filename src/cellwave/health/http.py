@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from functools import cache
 from typing import Literal, assert_never
@@ -25,6 +26,8 @@ from cellwave.web import Route
 
 TIMEOUT = httpx.Timeout(10, connect=3)
 TRIES = 3
+# What deployments of an emulated AWS stand on: where nothing listens there, none of them can answer.
+GROUND = ("AWS_ENDPOINT_URL", "CELLWAVE_EDGE_URL")
 
 
 def http_client() -> httpx.Client:
@@ -71,11 +74,23 @@ class Observer:
             return Unreadable(reason=str(error))
         match proof:
             case HttpProof():
-                return _from_http(proof, self._client)
+                return self._unless_gone(_from_http(proof, self._client))
             case ParameterProof():
                 return _from_parameter(proof, scope, self._clients)
             case _:
                 assert_never(proof)
+
+    def _unless_gone(self, seen: str | Unreadable) -> str | Unreadable:
+        """What was seen; no fault of the deployment's where what it stands on gives no answer to anybody."""
+        if isinstance(seen, str) or seen.cause == "way":
+            return seen
+        for url in (url for name in GROUND if (url := os.environ.get(name))):
+            try:
+                self._client.get(url)
+            except httpx.HTTPError as error:
+                told = f"{seen.reason}; {url}, which all of it goes through, gives no answer at all: {error}"
+                return Unreadable(reason=told, cause="way")
+        return seen
 
 
 @cache
