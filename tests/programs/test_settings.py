@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.deploy.drive import prepare_work
 from cellwave.deploy.port import Job
+from cellwave.deploy.prepare import prepare_work
 from cellwave.programs.settings import PROJECT_FILES, configured, project_file, project_of, settings_file
 from cellwave.project import find_project
 
