@@ -43,11 +43,13 @@ ENGINE_ENVIRONMENT = {
     # The stack's own encryption, as its state has it: no Pulumi.<stack>.yaml is needed.
     "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
 }
+# The engine's progress is its sign of life.
+ALWAYS = ("--suppress-permalink=true", "--suppress-progress=false")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "up": ("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-permalink=true"),
-    "preview": ("preview", "--suppress-outputs", "--suppress-permalink=true"),
-    "refresh": ("refresh", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-permalink=true"),
-    "destroy": ("destroy", "--yes", "--skip-preview", "--remove", "--suppress-permalink=true"),
+    "up": ("up", "--yes", "--skip-preview", "--suppress-outputs", *ALWAYS),
+    "preview": ("preview", "--suppress-outputs", *ALWAYS),
+    "refresh": ("refresh", "--yes", "--skip-preview", "--suppress-outputs", *ALWAYS),
+    "destroy": ("destroy", "--yes", "--skip-preview", "--remove", *ALWAYS),
 }
 
 
