@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellwave.deploy.drive import _lost
+from cellwave.deploy.drive import _lost, unanswered
 from cellwave.deploy.events import Story, Tail, name_of, read_story, tell
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
@@ -47,6 +47,28 @@ def test_only_physical_resources_count_as_destroyed() -> None:
         ]
     )
     assert story.destroyed == [("replace", URN)]
+
+
+def test_only_a_step_without_an_answer_may_have_been_done() -> None:
+    """One that AWS refused was not; one that failed half-way is in the state as far as it came."""
+
+    def failed(name: str, op: str, status: int, said: str) -> list[dict[str, Any]]:
+        urn = f"{URN}-{name}"
+        lost = step("resOpFailedEvent", op, urn, **{"old" if op == "delete" else "new": {"urn": urn}})
+        lost["resOpFailedEvent"]["status"] = status
+        return [{"diagnosticEvent": {"severity": "error", "urn": urn, "message": said}}, lost]
+
+    gone = "error reading from server: EOF"
+    events = [
+        *failed("made", "create", 0, gone),
+        *failed("gone", "delete", 2, gone),
+        *failed("half", "create", 1, gone),
+        *failed("refused", "update", 2, "AccessDenied: no"),
+    ]
+    assert unanswered(tell(events)) == [
+        ("create", {"urn": f"{URN}-made"}),
+        ("delete", {"urn": f"{URN}-gone"}),
+    ]
 
 
 def test_what_a_language_host_printed_is_the_error_where_there_is_no_other() -> None:

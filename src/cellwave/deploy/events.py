@@ -21,6 +21,7 @@ DESTRUCTIVE = frozenset(
     {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 )
 STEPS = (b'"resourcePreEvent"', b'"resOutputsEvent"', b'"resOpFailedEvent"')
+PARTLY = 1  # the status of a step that failed half-way: what was made is in the state
 ERROR_LINE = re.compile(r"^error: ", re.IGNORECASE | re.MULTILINE)
 
 
@@ -124,7 +125,7 @@ def tell(events: Iterable[Event]) -> Story:
                 story.destroyed.append((step["op"], step["urn"]))
             if step.get("new"):
                 story.planned.append(step["new"])
-        elif lost := event.get("resOpFailedEvent"):
+        elif (lost := event.get("resOpFailedEvent")) and lost.get("status") != PARTLY:
             step = lost["metadata"]
             story.failed.append((step["op"], step.get("new") or step.get("old") or {}))
         elif ended := event.get("resOutputsEvent"):
