@@ -81,6 +81,15 @@ def alive(proc: Proc) -> bool:
     return found is not None and _running(found)
 
 
+def wake(proc: Proc) -> bool:
+    """Let the process go on if it is stopped (by SIGSTOP, say); whether it was."""
+    found = _find(proc)
+    if found is None or found.status() != psutil.STATUS_STOPPED:
+        return False
+    _signal(found, signal.SIGCONT)
+    return True
+
+
 def stop(proc: Proc, *, grace_s: float = 10.0) -> None:
     """End the process and everything of its session: SIGTERM to the leader, after `grace_s` SIGKILL to the rest.
 

@@ -70,6 +70,19 @@ def tables(environment: dict[str, str]) -> list[str]:
     return names
 
 
+def test_a_stopped_part_goes_on(project: Project) -> None:
+    """It is alive and answers nobody: `up` lets it go on, and nothing that it held is lost."""
+    state = server.up(project, silent)
+    tables(server.environment(project))
+    emulator = psutil.Process(state.processes["emulator"].pid)
+    emulator.suspend()
+    until("it is stopped", lambda: emulator.status() == psutil.STATUS_STOPPED)
+    said: list[str] = []
+    assert server.up(project, said.append) == state
+    assert "its emulator was stopped, and goes on" in said
+    assert "kept" in tables(server.environment(project))
+
+
 def test_up_and_down_and_up_again(project: Project) -> None:
     """Down leaves no process; the next up has the same URLs and all that was there; reset forgets it."""
     first = server.up(project, silent)

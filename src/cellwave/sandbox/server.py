@@ -19,7 +19,7 @@ from pydantic import Field
 from cellwave.environment import direct
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.frozen import Frozen
-from cellwave.processes import Proc, alive, spawn, stop
+from cellwave.processes import Proc, alive, spawn, stop, wake
 from cellwave.project import Project
 from cellwave.target import canonical_target, file_url
 
@@ -75,6 +75,9 @@ def up(project: Project, report: Report) -> SandboxState:
         state = _read(project) or SandboxState(secret=secrets.token_hex(20))
         if state.running:
             report(f"the sandbox already runs at {state.url('emulator')}")
+            for part, proc in state.processes.items():
+                if wake(proc):
+                    report(f"its {part} was stopped, and goes on")
             return state
         _heal(state, report)
         _prepare(project)
