@@ -26,7 +26,7 @@ from statistics import median
 
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
-from cellwave.rollout.worker import stop_worker
+from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
 
 COPIED = ("Pulumi.yaml", "waves.yaml", "requirements.lock", "pyproject.toml", "cells", "src")

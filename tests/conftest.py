@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
 from cellwave.toolchain.install import ensure_yaml_host
 from tests.postgres import server as postgres_server
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,6 @@ import boto3
 import botocore.session
 import pytest
 from botocore.loaders import create_loader
-from hypothesis import settings
 
 from audit.handlers.common import aws, directory
 from cellwave.fleet.parse import parse_fleet
@@ -20,10 +19,6 @@ from tests.audit.support import REGION, AuditCell, create
 
 ACCOUNTS = itertools.count(310000000000)
 LOADER = create_loader()  # shared, because reading the service models takes longer than a test
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture

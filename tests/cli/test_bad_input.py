@@ -13,9 +13,9 @@ from typer.main import get_command
 
 from cellwave.cli.main import app
 from cellwave.project import Project
-from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import first_state
-from cellwave.rollout.worker import lock_of, take_lock
+from cellwave.rollout.model import first_state
+from cellwave.rollout.presence import lock_of, take_lock
+from cellwave.rollout.records import Records
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
 
@@ -108,8 +108,7 @@ def test_leased_cells_are_refused_with_the_owners_name(project: Path, run: Run) 
     run("release", "build", "--version", "v1")
     database = Records(Project(project).database_url)
     state = first_state("v0-1", plan([["eu-west-1"]]))
-    row = RolloutRow(id="v0-1", created=time.time(), actor="bob", target="file:///elsewhere", state=state)
-    database.create_rollout(row)
+    database.create_rollout(state, "bob", "file:///elsewhere", time.time())
     ran = run("rollout", "start", "v1")
     assert ran.code == 2
     assert "eu-west-1 by v0-1" in ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,19 @@ def test_every_stack_says_what_was_proven_what_is_there_and_how_they_differ(drif
     )
     assert "shop.web" not in found
     assert "control.control" in found
+
+
+def test_what_was_tried_and_never_proven_is_drift(drifted: Path, run: Run) -> None:
+    """A deployment is at work there, or came to no good end."""
+    assert drifted.exists()
+    around = here()
+    row = around.records.stacks(around.target)["us-west-2.query"]
+    around.records.set_stack(replace(row, known=False))
+    assert statuses(run)["us-west-2.query"] == (
+        "v1",
+        "v1",
+        "something was tried there that no proof has ended yet",
+    )
 
 
 def test_the_table_is_by_region_and_says_how_many_are_other_than_proven(drifted: Path, run: Run) -> None:

@@ -17,9 +17,10 @@ from cellwave.cli.here import here
 from cellwave.demo.fresh import fresh
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
-from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded
-from cellwave.rollout.state import first_state
-from cellwave.rollout.worker import lock_of, take_lock
+from cellwave.rollout.model import first_state
+from cellwave.rollout.presence import lock_of, take_lock
+from cellwave.rollout.records import Records, StackRow, process_owner, recorded
+from cellwave.rollout.rows import RolloutRow
 from cellwave.sandbox import server
 from tests.cli.conftest import ROOT, Run
 from tests.rollout.plans import NEW, plan
@@ -41,10 +42,9 @@ def home(project: Path) -> Project:
     return made
 
 
-def rollout(name: str, target: str, cell: str) -> RolloutRow:
+def begun(records: Records, name: str, target: str, cell: str) -> RolloutRow:
     """A rollout that has not ended."""
-    state = first_state(name, plan([[cell]]))
-    return RolloutRow(id=name, created=1.0, actor="ann", target=target, state=state)
+    return records.create_rollout(first_state(name, plan([[cell]])), "ann", target, 1.0)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_demo_forgets_no_real_project(home: Project, run: Run, recording: st
     if recording == "stack":
         records.set_stack(StackRow("us-west-2.storage", REAL, NEW, {}, 1.0))
     elif recording == "rollout":
-        records.create_rollout(rollout("v1-1", REAL, "us-west-2"))
+        begun(records, "v1-1", REAL, "us-west-2")
     else:
         records.lease(["us-west-2"], process_owner("ann"))
     ran = run("demo")
@@ -123,14 +123,14 @@ def test_the_demo_begins_anew_where_only_the_sandbox_was_worked_on(
     home: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records, releases, attempts and the sandbox of the demo before go, also while a rollout of it has not ended."""
-    begun: list[bool] = []
-    monkeypatch.setattr(server, "up", lambda project, _report: begun.append(untouched(project)))
+    seen: list[bool] = []
+    monkeypatch.setattr(server, "up", lambda project, _report: seen.append(untouched(project)))
     records = Records(home.database_url)
-    records.create_rollout(rollout("v1-1", server.target(home), "us-west-2"))
+    begun(records, "v1-1", server.target(home), "us-west-2")
     records.set_stack(StackRow("us-west-2.storage", server.target(home), NEW, {}, 1.0))
     attempt = open_attempt(home.home, "v1-1:us-west-2.storage:forward:1")
     assert list(fresh(here()).iterdir()) == []
-    assert begun == [False], "a new sandbox is up, after the old one was forgotten"
+    assert seen == [False], "a new sandbox is up, after the old one was forgotten"
     assert recorded(home.database_url) is None
     assert not home.releases.exists()
     assert not attempt.folder.exists()
@@ -143,14 +143,14 @@ def test_a_reset_forgets_what_ran_on_the_sandbox_and_nothing_else(home: Project,
     records = Records(home.database_url)
     for where in (target, REAL):
         records.set_stack(StackRow("us-west-2.storage", where, NEW, {}, 1.0))
-    records.create_rollout(rollout("v1-1", target, "us-west-2"))
-    records.create_rollout(rollout("v2-1", REAL, "eu-west-1"))
+    begun(records, "v1-1", target, "us-west-2")
+    begun(records, "v2-1", REAL, "eu-west-1")
     ran = run("sandbox", "reset")
     assert (ran.code, "ended as failed: v1-1" in ran.err) == (0, True), ran.err
     assert not server.state_folder(home).exists()
     assert (home.releases / "kept").exists()
     assert (records.stacks(target), set(records.stacks(REAL))) == ({}, {"us-west-2.storage"})
-    assert (records.unfinished(target), records.unfinished(REAL)) == (set(), {"v2-1"})
+    assert (records.unfinished(target), set(records.unfinished(REAL))) == ({}, {"v2-1"})
     assert records.leases() == {"eu-west-1": "v2-1"}
     assert [e.text for e in records.journal("v1-1")] == ["ann reset the sandbox"]
 
@@ -171,8 +171,8 @@ def test_the_sandbox_stays_while_its_worker_does_not_leave(
 ) -> None:
     """It would go on deploying into what is no longer there."""
     Records(home.database_url).set_stack(StackRow("us-west-2.storage", server.target(home), NEW, {}, 1.0))
-    monkeypatch.setattr("cellwave.rollout.worker.works_elsewhere", lambda pid: pid != stubborn.pid)
-    monkeypatch.setattr("cellwave.rollout.worker.LEAVES_WITHIN_S", 0.3)
+    monkeypatch.setattr("cellwave.rollout.presence.works_elsewhere", lambda pid: pid != stubborn.pid)
+    monkeypatch.setattr("cellwave.rollout.presence.LEAVES_WITHIN_S", 0.3)
     with working(home, server.target(home), stubborn.pid):
         ran = run("sandbox", command)
     assert (ran.code, "does not leave" in ran.err) == (2, True), ran.err
@@ -192,8 +192,8 @@ def test_a_reset_waits_for_no_command_line_but_says_that_one_is_at_work(home: Pr
 def test_a_reset_interrupts_the_engines_that_a_dead_worker_left(home: Project, run: Run) -> None:
     """An engine outlives its worker; it is asked to stop, and waited for, before its backend goes."""
     records = Records(home.database_url)
-    records.create_rollout(rollout("v1-1", server.target(home), "us-west-2"))
-    attempt = open_attempt(home.home, "v1-1:us-west-2.storage:forward:1")
+    row = begun(records, "v1-1", server.target(home), "us-west-2")
+    attempt = open_attempt(home.home, f"{row.name}:us-west-2.storage:forward:1")
     engine = f"""
 import fcntl, pathlib, time
 folder = pathlib.Path({str(attempt.folder)!r})

@@ -13,10 +13,11 @@ import pytest
 
 from cellwave.cli.here import here
 from cellwave.project import Project
+from cellwave.rollout.model import Note
+from cellwave.rollout.presence import lock_of, take_lock
 from cellwave.rollout.records import Records
-from cellwave.rollout.state import Note, Turn
-from cellwave.rollout.worker import lock_of, take_lock
 from tests.cli.conftest import Run
+from tests.rollout.states import put, with_head
 
 
 def hearing() -> None:
@@ -46,8 +47,8 @@ def test_a_rollout_that_was_followed_goes_on(project: Path, run: Run) -> None:
         while not (row := records.rollout("v1-1")):
             assert process.poll() is None
             time.sleep(0.05)
-        begun = row.state.model_copy(update={"turn": 1})
-        records.commit_turn(Turn(state=begun, notes=(Note(kind="wave", text="canary"),)), 2.0, target)
+        begun = with_head(records.state("v1-1"), turn=1)
+        put(records, begun, notes=(Note(kind="wave", text="canary"),))
         assert process.stdout is not None
         assert "canary" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
@@ -57,9 +58,8 @@ def test_a_rollout_that_was_followed_goes_on(project: Path, run: Run) -> None:
         assert "Traceback" not in said
         row = records.rollout("v1-1")
         assert row is not None
-        assert row.state == begun
-        done = row.state.model_copy(update={"turn": 2, "outcome": "done"})
-        records.commit_turn(Turn(state=done), 3.0, target)
+        assert row.head == begun.head
+        put(records, with_head(begun, turn=2, outcome="done"))
     assert json.loads(run("rollout", "status", "--json").out)["status"] == "done"
 
 

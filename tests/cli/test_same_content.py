@@ -9,11 +9,12 @@ import pytest
 
 from cellwave.cli.here import here
 from cellwave.releases.build import build_release
-from cellwave.rollout.records import RolloutRow, StackRow
-from cellwave.rollout.state import first_state
+from cellwave.rollout.model import first_state
+from cellwave.rollout.records import StackRow
 from cellwave.usecases.plans import plan_for
 from cellwave.usecases.rollouts import begin_again
 from tests.cli.conftest import Run
+from tests.rollout.states import record, with_head
 
 
 def test_what_is_said_of_one_version_names_the_other(project: Path, run: Run) -> None:
@@ -51,9 +52,6 @@ def test_what_is_gone_on_with_keeps_its_name(
     monkeypatch.setattr("cellwave.usecases.rollouts.begin", lambda _, wanted, *__: begun.append(wanted))
     context = here()
     made = plan_for(context, context.store.get("v1"))
-    state = first_state("v1-1", made).model_copy(update={"outcome": "failed"})
-    context.records.create_rollout(
-        RolloutRow(id="v1-1", created=1.0, actor="ann", target=context.target, state=state)
-    )
+    record(context.records, with_head(first_state("v1-1", made), outcome="failed", turn=1), context.target)
     begin_again(context, "v1-1")
     assert begun == ["v1"]

@@ -19,14 +19,16 @@ from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
-from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Note, Turn, first_state
+from cellwave.rollout.model import Note, first_state
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import RolloutRow
 from cellwave.text import visible
 from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of
 from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
-from tests.rollout.plans import plan
+from tests.rollout.plans import NEW, plan
+from tests.rollout.states import put, record, with_head
 
 HOSTILE = (
     "see [/x] [bold]b[/] [link=http://e]l[/link] :smile: \x1b[31mred\x07\x9b2J \u202egnp.exe\r\nerror: forged"
@@ -38,17 +40,13 @@ OBEYED = set("\x1b\x07\x9b\r\u202e")
 def hostile_rollout(project: Path, name: str = "v1-1") -> None:
     """A rollout whose every text is hostile."""
     gate = GateResult(cell="eu-west-1", service="query", gate="errors", verdict=Verdict.FAIL, reason=HOSTILE)
-    state = first_state(name, plan([["eu-west-1"]])).model_copy(
-        update={"reason": HOSTILE, "gates": (gate,), "outcome": "failed", "status": "failed"}
-    )
+    state = with_head(first_state(name, plan([["eu-west-1"]])), reason=HOSTILE, outcome="failed", turn=1)
     Project(project).make_home()
     records = Records(Project(project).database_url)
     target = os.environ["PULUMI_BACKEND_URL"]
-    row = RolloutRow(id=name, created=time.time(), actor=HOSTILE, target=target, state=state)
-    records.create_rollout(row)
-    records.commit_turn(
-        Turn(state=state, notes=(Note(kind="held", text=HOSTILE, actor=HOSTILE),)), time.time(), target
-    )
+    record(records, state, target, at=time.time(), actor=HOSTILE)
+    held = Note(kind="held", text=HOSTILE, actor=HOSTILE)
+    put(records, with_head(state, turn=2), notes=(held,), gates=(gate,), at=time.time())
 
 
 @pytest.fixture(scope="module")
@@ -221,10 +219,11 @@ def test_a_failing_gate_is_seen_in_a_low_window() -> None:
         GateResult(cell=f"c{n}", service="query", gate="errors", verdict=verdict, reason="")
         for n, verdict in enumerate([*[Verdict.PASS] * 40, Verdict.FAIL])
     ]
-    state = first_state("v1-1", plan([["eu-west-1"]])).model_copy(update={"gates": tuple(gates)})
+    state = first_state("v1-1", plan([["eu-west-1"]]))
     out = Console(width=80, record=True, file=io.StringIO())
-    row = RolloutRow(id="v1-1", created=1.0, actor="ann", target="t", state=state)
-    out.print(picture(view_of(row), {}, 1.0))
+    about = {"id": "v1-1", "key": "0", "created": 1.0, "actor": "ann", "target": "t"}
+    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
+    out.print(picture(view_of(row, state, tuple(gates)), {}, 1.0))
     lines = out.export_text().splitlines()
     assert "c40.query errors" in lines[1]
     assert any("c0.query errors" in line for line in lines[2:])

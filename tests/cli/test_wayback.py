@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from cellwave.cli.here import here
 from cellwave.project import Project
-from cellwave.rollout.records import Records, RolloutRow, StackRow
-from cellwave.rollout.state import Track, Turn, first_state
+from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Plan
 from tests.cli.conftest import Run
 from tests.rollout.plans import NEW, OLD, plan
+from tests.rollout.states import converged, record
 
 
 def with_door(made: Plan) -> Plan:
@@ -37,13 +36,7 @@ def ended(project: Path, made: Plan) -> Records:
     """A rollout v2-1 that is done."""
     Project(project).make_home()
     context = here()
-    tracks = {step.deployment: Track(phase="converged", attempt=1) for step in made.steps}
-    state = first_state("v2-1", made)
-    forward = state.forward.model_copy(update={"tracks": tracks})
-    state = state.model_copy(update={"forward": forward, "outcome": "done"})
-    row = RolloutRow(id="v2-1", created=time.time(), actor="ann", target=context.target, state=state)
-    context.records.create_rollout(row)
-    context.records.commit_turn(Turn(state=state.model_copy(update={"turn": 1})), 2.0, context.target)
+    record(context.records, converged("v2-1", made), context.target)
     for step in made.steps:
         context.records.set_stack(StackRow(step.deployment, context.target, NEW, {}, 1.0))
     return context.records

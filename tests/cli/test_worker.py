@@ -7,21 +7,26 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from cellwave.cli.here import here
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
-from cellwave.rollout.decide import decide
-from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Commanded, Note, Turn, first_state
-from cellwave.rollout.worker import lock_of, stop_worker, take_lock
+from cellwave.rollout.loop import take_turns
+from cellwave.rollout.model import first_state
+from cellwave.rollout.presence import lock_of, stop_worker, take_lock
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import COMMAND, Memory
+from cellwave.rollout.tables import INBOX
 from cellwave.usecases.rollouts import DEATHS
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
+from tests.rollout.states import converged, put, record, with_head
 
 
 @pytest.fixture
@@ -33,10 +38,7 @@ def records(project: Path) -> Records:
 
 def recorded(records: Records, target: str) -> None:
     """An unfinished rollout on a state backend."""
-    state = first_state("v9-1", plan([["eu-west-1"]]))
-    records.create_rollout(
-        RolloutRow(id="v9-1", created=time.time(), actor="ann", target=target, state=state)
-    )
+    records.create_rollout(first_state("v9-1", plan([["eu-west-1"]])), "ann", target, time.time())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,8 @@ def test_a_rollout_of_another_backend_is_not_commanded_from_here(
     assert ran.code == 2
     assert "s3://production" in ran.err
     assert os.environ["PULUMI_BACKEND_URL"] in ran.err
-    assert records.undelivered() == []
+    with records.engine.connect() as db:
+        assert db.execute(sa.select(INBOX.c.key).where(INBOX.c.key.startswith(COMMAND))).all() == []
 
 
 def test_an_unknown_rollout_has_no_journal(project: Path, run: Run, records: Records) -> None:
@@ -115,14 +118,13 @@ def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run
     """Attempts of a rollout that has ended go, but for the newest; list and journal stay, and say who did it."""
     for number in (1, 2):
         name = f"v{number}-1"
-        state = first_state(name, plan([[f"c{number}"]]))
-        records.create_rollout(
-            RolloutRow(id=name, created=float(number), actor="ann", target="t", state=state)
-        )
-        records.commit_turn(Turn(state=state.model_copy(update={"outcome": "done"})), 2.0, "t")
-        (open_attempt(Project(project).home, f"{name}:c.app:forward:1").folder / "engine.log").write_text("x")
+        record(records, converged(name, plan([[f"c{number}"]])), "t", at=float(number))
+        row = records.rollout(name)
+        assert row is not None
+        attempt = open_attempt(Project(project).home, f"{row.name}:c.app:forward:1")
+        (attempt.folder / "engine.log").write_text("x")
     gone = json.loads(run("gc", "--keep", "1", "--json").out)
-    assert gone == {"attempts": 1, "bytes": 1, "environments": 0, "rows": 0, "workflows": 0, "kept": 1}
+    assert gone == {"attempts": 1, "bytes": 1, "environments": 0, "rows": 1, "workflows": 0, "kept": 1}
     said = run("gc", "--keep", "1").out
     assert "removed: 0 attempts (0.0 MiB), 0 environments, 0 workflows, 0 rows;" in said
     assert "newest 1 ended rollout all" in said
@@ -131,7 +133,7 @@ def test_gc_tells_what_it_removed_and_leaves_the_history(project: Path, run: Run
     assert [(e.kind, e.actor) for e in records.journal()] == [("collected", "ann")] * 2
 
 
-@pytest.mark.parametrize("case", [("takes it", 3, "rollback taken"), ("ends", 1, "had ended")])
+@pytest.mark.parametrize("case", [("takes it", 3, "rollback taken"), ("ends", 1, "it has ended")])
 def test_a_command_is_answered_by_what_became_of_it(
     project: Path, run: Run, records: Records, case: tuple[str, int, str]
 ) -> None:
@@ -143,16 +145,16 @@ def test_a_command_is_answered_by_what_became_of_it(
     assert lock is not None
 
     def work() -> None:
-        while not (left := records.undelivered()):
+        query = sa.select(INBOX.c.key).where(INBOX.c.key.startswith(COMMAND))
+        told: Sequence[object] = ()
+        while not told:
+            with records.engine.connect() as db:
+                told = db.execute(query).all()
             time.sleep(0.01)
-        row = records.rollout("v9-1")
-        assert row is not None
-        if answer == "takes it":
-            turn = decide(row.state, Commanded.model_validate_json(left[0][2]))
-        else:
-            ended = row.state.model_copy(update={"outcome": "done", "turn": 1})
-            turn = Turn(state=ended, notes=(Note(kind="done", text=""),))
-        records.commit_turn(turn, 2.0, target)
+        if answer == "ends":
+            put(records, with_head(records.state("v9-1"), outcome="done", turn=1))
+        while take_turns(records, Memory(), target, 2.0):
+            pass
 
     with lock, ThreadPoolExecutor(1) as pool:
         working = pool.submit(work)

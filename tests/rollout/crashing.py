@@ -1,31 +1,36 @@
 """A worker on fake ports that dies at its effects, and is started again until it ends.
 
 Usage: python -m tests.rollout.crashing FOLDER ROLLOUT: prints the outcome and how often it was killed. The folder
-holds `project/`, `crashed` (the effects at which it has died already) and `engine.log` (what the fake engine
-did). With a file `faults` in it, the worker does not die, but each point named there fails once. With a file
-`deadly` in it, it dies at the point named there only, and is not started again.
+holds `project/`, `crashed` (the effects at which it has died already) and `engine.log` (what the fake engine did).
+With a file `faults` in it, the worker does not die, but each point named there fails once. With a file `deadly` in
+it, it dies at the point named there only, and is not started again. An engine at work on STACK does not come to its
+end while there is a file `slow-STACK`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from dbos import DBOS
+import sqlalchemy as sa
 
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.health.model import AlarmReading, Reading
 from cellwave.health.ports import Readable, Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
-from cellwave.rollout.records import Records
-from cellwave.rollout.runner import launch, pump, revive, wake_forgotten
-from cellwave.rollout.shell import Shell
-from cellwave.rollout.state import Turn
+from cellwave.rollout import rows
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.model import Event, Turn
+from cellwave.rollout.queues import Queues
+from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.worker import serve
 
 TARGET = "file:///nowhere"
 
@@ -38,6 +43,7 @@ class Dying:
 
     def here(self, point: str) -> None:
         """Die here, once; or fail here, once."""
+        point = re.sub(r"(v2-1)\.[0-9a-f]{8}", r"\1", point)
         faults = self.seen.with_name("faults")
         if faults.exists():
             left = faults.read_text().splitlines()
@@ -74,6 +80,8 @@ class FakeEngine:
                 log.write(f"{job.attempt}\n")
             (self.folder / f"runs-{job.stack}").write_text(job.release)
             done.touch()
+            while (self.folder / f"slow-{job.stack}").exists():
+                time.sleep(0.05)
         self.dying.here(f"after deploy {job.attempt}")
         return Result(outcome="succeeded", outputs={}, changes={"update": 1}, seconds=0.1)
 
@@ -94,16 +102,37 @@ class FakeSignals:
 
 
 class CrashingRecords(Records):
-    """Records that die before and after they keep a decision."""
+    """Records that die before and after an effect is handed to a queue, and before and after its end is told."""
 
     dying: Dying
 
-    def commit_turn(self, turn: Turn, at: float, target: str) -> bool:
-        """Keep a decision, and die on either side of it."""
-        self.dying.here(f"before turn {turn.state.turn}")
-        kept = super().commit_turn(turn, at, target)
-        self.dying.here(f"after turn {turn.state.turn}")
-        return kept
+    def placed(self, asked: Asked) -> None:
+        """A queue was given the effect."""
+        self.dying.here(f"before placed {asked.key}")
+        super().placed(asked)
+        self.dying.here(f"after placed {asked.key}")
+
+    def finish(self, asked: Asked, event: Event | None) -> None:
+        """An effect has ended."""
+        self.dying.here(f"before told {asked.key}")
+        super().finish(asked, event)
+        self.dying.here(f"after told {asked.key}")
+
+
+def crashing_turns(dying: Dying) -> None:
+    """Die inside of a turn's transaction when all is written, and when it was committed and a next one begins."""
+    lock, keep = rows.lock, rows.keep
+
+    def crashing_lock(db: sa.Connection, rollout: str) -> sa.Row[Any] | None:
+        row = lock(db, rollout)
+        dying.here(f"after turn {row.turn if row else 0}")
+        return row
+
+    def crashing_keep(db: sa.Connection, row: sa.Row[Any], turn: Turn, at: float, taken: int | None) -> None:
+        keep(db, row, turn, at, taken)
+        dying.here(f"inside turn {turn.state.head.turn}")
+
+    rows.lock, rows.keep = crashing_lock, crashing_keep
 
 
 def main(folder: Path, name: str) -> None:
@@ -111,7 +140,8 @@ def main(folder: Path, name: str) -> None:
     project = Project(folder / "project")
     records = CrashingRecords(project.database_url)
     records.dying = Dying(folder)
-    shell = Shell(
+    crashing_turns(records.dying)
+    effects = Effects(
         home=folder,
         target=TARGET,
         records=records,
@@ -119,20 +149,24 @@ def main(folder: Path, name: str) -> None:
         deployer=FakeEngine(folder, records.dying),
         signals=FakeSignals(folder, records.dying),
     )
-    rollout = launch(project.database_url, shell)
+    queues = Queues(effects.perform, engines=2)
+    queues.launch(project.database_url, "one")
     # As if every workflow had been recovered more often than DBOS allows unless it is told otherwise.
     with records.engine.begin() as db:
         schema = "" if db.dialect.name == "sqlite" else "dbos."
         db.exec_driver_sql(
             f"UPDATE {schema}workflow_status SET recovery_attempts = 500 WHERE status = 'PENDING'"
         )
-    while pump(records, rollout, TARGET) or DBOS.list_workflows(status="PENDING", load_input=False):
-        revive(records, TARGET)
-        wake_forgotten(records)
-        time.sleep(0.02)
+
+    def over() -> bool:
+        return not records.unfinished(TARGET) and not records.unfinished_effects(TARGET)
+
+    serve(
+        records, effects.memory, queues, TARGET, None, stopped=over, familiar=lambda: None, tidy=lambda: None
+    )
     row = records.rollout(name)
     assert row is not None
-    print(row.state.outcome, flush=True)
+    print(row.head.outcome, flush=True)
     os._exit(0)
 
 

@@ -11,9 +11,9 @@ from cellwave.deploy.port import Deployer
 from cellwave.health.model import AlarmReading, Reading
 from cellwave.health.ports import Readable, Scope, SignalSource
 from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.model import Leg, Position, State, Track, first_state
 from cellwave.rollout.records import Records, StackRow
-from cellwave.rollout.shell import Shell
-from cellwave.rollout.state import State, Track, first_state
 from cellwave.waves.model import Bake
 from tests.rollout.plans import NEW, OLD, plan
 
@@ -60,8 +60,8 @@ class NoDeployer(Deployer):
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """A shell whose release is a fleet of five cells."""
+def effects(tmp_path: Path) -> Effects:
+    """Effects on a release whose fleet is five cells."""
     store = OneRelease(tmp_path / "release")
     cells = tmp_path / "release" / "cells"
     cells.mkdir(parents=True)
@@ -72,31 +72,38 @@ def shell(tmp_path: Path) -> Shell:
     ]
     (cells / "eu.yaml").write_text(REGION + "".join(lines))
     records = Records(f"sqlite:///{tmp_path / 'cellwave.db'}")
-    return Shell(tmp_path, "t", records, store, NoDeployer(), Reds())  # type: ignore[abstract]
+    return Effects(tmp_path, "t", records, store, NoDeployer(), Reds())  # type: ignore[abstract]
 
 
 def baking() -> State:
     """A rollout whose first wave, cell a, bakes."""
-    state = first_state("r", plan([["a"], ["b", "c", "d", "e"]], bake=Bake(seconds=1, samples=1)))
-    tracks = {f"a.{s}": Track(phase="converged", attempt=1, at=1.0) for s in ("storage", "ingest", "query")}
-    return state.model_copy(update={"forward": state.forward.model_copy(update={"tracks": tracks})})
+    made = plan([["a"], ["b", "c", "d", "e"]], bake=Bake(seconds=1, samples=1))
+    done = Track(phase="converged", attempt=1, at=1.0, changed=True)
+    tracks = {f"a.{service}": done for service in ("storage", "ingest", "query")}
+    return State(first_state("r", made).head, Leg.of(made, Position(stage="baking"), tracks))
 
 
-def read_beside(shell: Shell, releases: dict[str, str]) -> set[str]:
+def read_beside(effects: Effects, stacks: dict[str, str], *, known: bool = True) -> set[str]:
     """Whose alarms were read beside that of cell a, when these cells run these releases."""
-    for cell, release in releases.items():
-        shell.records.set_stack(StackRow(f"{cell}.query", "t", release, {}, 1.0))
-    shell.observe(baking())
-    assert isinstance(shell.signals, Reds)
-    return set(shell.signals.read_of) - {"a"}
+    for cell, release in {"a": NEW, **stacks}.items():
+        effects.records.set_stack(StackRow(f"{cell}.query", "t", release, {}, 1.0, known or cell == "a"))
+    effects.gates(baking())
+    assert isinstance(effects.signals, Reds)
+    assert "a" in effects.signals.read_of
+    return set(effects.signals.read_of) - {"a"}
 
 
-def test_only_cells_known_to_run_the_release_before_are_compared_with(shell: Shell) -> None:
+def test_only_cells_known_to_run_the_release_before_are_compared_with(effects: Effects) -> None:
     """Not one that runs this very release, or a third one, or of which nothing is recorded."""
-    assert read_beside(shell, {"b": OLD, "c": NEW, "d": "x" * 64}) == {"b"}
+    assert read_beside(effects, {"b": OLD, "c": NEW, "d": "x" * 64}) == {"b"}
 
 
-def test_a_cell_that_somebody_else_is_changing_is_no_control(shell: Shell) -> None:
+def test_a_cell_that_an_attempt_left_in_doubt_is_no_control(effects: Effects) -> None:
+    """The release before was the last that was proven there; what runs now nobody knows."""
+    assert read_beside(effects, {"b": OLD}, known=False) == set()
+
+
+def test_a_cell_that_somebody_else_is_changing_is_no_control(effects: Effects) -> None:
     """What it runs in this minute is not known."""
-    shell.records.lease(["c"], "another")
-    assert read_beside(shell, {"b": OLD, "c": OLD}) == {"b"}
+    effects.records.lease(["c"], "another")
+    assert read_beside(effects, {"b": OLD, "c": OLD}) == {"b"}

@@ -11,8 +11,8 @@ import pytest
 from cellwave.errors import BadInput, Unavailable
 from cellwave.rollout.database import open_engine
 from cellwave.rollout.journal import faults
+from cellwave.rollout.model import Note
 from cellwave.rollout.records import Records
-from cellwave.rollout.state import Note
 from tests.postgres.server import Server, running
 
 

@@ -15,9 +15,11 @@ from cellwave.deploy.attempt import Attempt, attempts_in, open_attempt
 from cellwave.rollout.database import database_files
 from cellwave.rollout.gc import collect, litter
 from cellwave.rollout.journal import faults
-from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Commanded, Note, State, Turn, first_state
-from cellwave.rollout.tables import ABORTS, COMMANDS
+from cellwave.rollout.loop import take_turn
+from cellwave.rollout.model import Commanded, first_state
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import Memory, attempt_name
+from cellwave.rollout.tables import ABORTS, INBOX
 from tests.rollout.plans import plan
 
 
@@ -37,33 +39,27 @@ def begun(home: Path, name: str, at: float) -> Attempt:
 
 
 def rollout(records: Records, home: Path, number: int, *, ended: bool = True) -> str:
-    """A rollout with all that it leaves behind."""
+    """A rollout with all that it leaves behind; what the names of its attempts begin with."""
     name, cell = f"v{number}-1", f"c{number}"
-    state = first_state(name, plan([[cell]]))
-    row = RolloutRow(id=name, created=float(number), actor="ann", target="t", state=state)
-    records.create_rollout(row)
-    attempt = f"{name}:{cell}.query:forward:1"
+    row = records.create_rollout(first_state(name, plan([[cell]])), "ann", "t", float(number))
+    attempt = attempt_name(row.name, f"{cell}.query", 1, back=False)
     begun(home, attempt, float(number))
-    records.ask_abort(attempt)
-    records.command(f"id-{number}", name, Commanded(at=1.0, action="pause", actor="ann"))
+    with records.transaction() as db:
+        db.execute(ABORTS.insert().values(attempt=attempt))
     records.set_progress(f"{cell}.query", "create a bucket", 1)
     if ended:
-        notes = (Note(kind="done", text=""),)
-        records.commit_turn(Turn(state=over(state), notes=notes), 2.0, "t")
-    return name
-
-
-def over(state: State) -> State:
-    """The state, ended."""
-    return state.model_copy(update={"outcome": "done", "turn": 1})
+        records.command(f"id-{number}", name, Commanded(at=1.0, action="rollback", actor="ann"))
+        while take_turn(records, Memory(), name, 2.0):
+            pass
+    return row.name
 
 
 def left(records: Records, home: Path) -> tuple[set[str], set[str], set[str], set[str]]:
-    """The rollouts that still have attempts, aborts and commands, and the stacks that have progress."""
+    """The rollouts that still have attempts, aborts and events, and the stacks that have progress."""
     with records.engine.connect() as db:
-        aborts = {row.attempt.split(":")[0] for row in db.execute(ABORTS.select())}
-        commands = {row.rollout for row in db.execute(COMMANDS.select())}
-    return {name.split(":")[0] for name, _ in attempts_in(home)}, aborts, commands, set(records.progress())
+        aborts = {row.attempt.split(".")[0] for row in db.execute(ABORTS.select())}
+        events = {row.rollout for row in db.execute(INBOX.select())}
+    return {name.split(".")[0] for name, _ in attempts_in(home)}, aborts, events, set(records.progress())
 
 
 def test_the_newest_ended_rollouts_and_the_unfinished_ones_keep_everything(
@@ -77,17 +73,16 @@ def test_the_newest_ended_rollouts_and_the_unfinished_ones_keep_everything(
     assert left(records, tmp_path) == (kept, kept, kept, {"c2.query"})
     assert (gone.attempts, gone.bytes, gone.workflows) == (2, 200, 0)
     assert len(records.rollouts()) == 5
-    assert [e.kind for e in records.journal()] == ["done"] * 4
+    assert [e.kind for e in records.journal()].count("rolled_back") == 4
     again = collect(tmp_path, records, database_url, keep=2)
     assert (again.attempts, again.rows) == (0, 0)
 
 
 def test_an_attempt_that_runs_is_never_removed(records: Records, database_url: str, tmp_path: Path) -> None:
     """An engine that outlived its rollout, and the command line's own attempts: whoever holds the lock keeps it."""
-    for number in (1, 2):
-        rollout(records, tmp_path, number)
+    first, _ = (rollout(records, tmp_path, number) for number in (1, 2))
     held = [
-        begun(tmp_path, "v1-1:c1.storage:forward:1", 1.0),
+        begun(tmp_path, f"{first}:c1.storage:forward:1", 1.0),
         *(begun(tmp_path, f"up:a.app:{n}", float(n)) for n in range(3)),
     ]
     locks = [attempt.try_lock() for attempt in held]
@@ -102,7 +97,7 @@ def test_an_attempt_that_runs_is_never_removed(records: Records, database_url: s
 
 NAMES = st.builds(
     "{}:{}:{}".format,
-    st.sampled_from(["v1-1", "v1-10", "v2-1", "up", "down", "stranger-1"]),
+    st.sampled_from(["v1-1.aa", "v1-10.aa", "v2-1.bb", "up", "down", "v1-1.bb"]),
     st.sampled_from(["a.app", "b.app"]),
     st.integers(0, 30),
 )
@@ -110,7 +105,7 @@ NAMES = st.builds(
 
 @given(
     attempts=st.dictionaries(NAMES, st.tuples(st.integers(0, 99), st.floats(0, 1e9))),
-    ended=st.sets(st.sampled_from(["v1-1", "v1-10", "v2-1"])),
+    ended=st.sets(st.sampled_from(["v1-1.aa", "v1-10.aa", "v2-1.bb"])),
     keep=st.integers(1, 4),
 )
 def test_what_is_kept_is_bounded_and_nothing_of_others_goes(
@@ -134,22 +129,19 @@ def test_what_is_kept_is_bounded_and_nothing_of_others_goes(
 def test_workflows_of_ended_rollouts_go_and_the_database_gets_smaller(
     records: Records, database_url: str, tmp_path: Path
 ) -> None:
-    """Steps and messages go with them; a rollout that has not ended keeps its own, and goes on."""
+    """A rollout that has not ended keeps its own, and goes on."""
     argv = [sys.executable, "-m", "tests.rollout.workflows", database_url]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     gone = collect(tmp_path, records, database_url, keep=1)
-    assert gone.workflows == 4
+    assert gone.workflows == 2
     files = database_files(database_url)[:1]
     before = sum(file.stat().st_size for file in files)
     records.compact()
     assert sum(file.stat().st_size for file in files) < before or not files
     schema = "" if files else "dbos."
     with records.engine.connect() as db:
-        kept, steps = (
-            set(db.exec_driver_sql(f"SELECT workflow_uuid FROM {schema}{table}").scalars())
-            for table in ("workflow_status", "operation_outputs")
-        )
-    assert kept == {"v3-1", "v3-1:a.app:forward:1", "v4-1"}
-    assert steps == {"v3-1", "v3-1:a.app:forward:1"}
+        names = db.exec_driver_sql(f"SELECT workflow_uuid FROM {schema}workflow_status").scalars()
+        kept = {name.split(".")[0] for name in names}
+    assert kept == {"v3-1", "v4-1"}
     assert not faults(records.journal())

@@ -10,10 +10,9 @@ from cellwave.deploy.port import Deployer
 from cellwave.health.ports import SignalSource
 from cellwave.release import Release
 from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.model import HoldRelease
 from cellwave.rollout.records import Records
-from cellwave.rollout.runner import hold
-from cellwave.rollout.shell import Shell
-from cellwave.rollout.state import Hold
 
 CONTENT = {"Pulumi.yaml": b"name: x"}
 RELEASE = Release(
@@ -27,7 +26,8 @@ def held(folder: Path, *versions: str) -> tuple[DirectoryStore, str]:
     for version in versions:
         store.put(RELEASE.model_copy(update={"version": version}), CONTENT)
     ports = (cast(Deployer, None), cast(SignalSource, None))
-    hold(Shell(folder, "t", records, store, *ports), Hold(release=RELEASE.digest, reason="bad"), "v2-1")
+    effects = Effects(folder, "t", records, store, *ports)
+    effects.hold(HoldRelease(release=RELEASE.digest, reason="bad"), "v2-1")
     [entry] = records.journal("v2-1")
     assert entry.kind == "held"
     return store, entry.text

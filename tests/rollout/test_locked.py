@@ -11,10 +11,11 @@ import pytest
 
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.health.ports import SignalSource
-from cellwave.rollout import shell
-from cellwave.rollout.records import Records
-from cellwave.rollout.shell import Shell
-from tests.rollout.test_proof import FLEET, ORDER, REGION, OneRelease
+from cellwave.rollout import effects
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.model import Deploy
+from cellwave.rollout.records import Asked, Records
+from tests.rollout.test_proof import FLEET, REGION, STEP, OneRelease
 
 
 class Held:
@@ -41,9 +42,12 @@ def test_only_a_way_back_does_not_wait_for_another_host(
     for name, text in {"cells/fleet.yaml": FLEET, "cells/one.yaml": REGION}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(shell, "LOCK_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(effects, "LOCK_POLL_SECONDS", 0.0)
     deployer, records = Held(elsewhere=elsewhere, runs=2), Records(f"sqlite:///{tmp_path / uuid.uuid4().hex}")
-    order = ORDER.model_copy(update={"back": back})
-    made = Shell(tmp_path, "t", records, OneRelease(tmp_path), deployer, cast(SignalSource, None))
-    result = made.deploy(order)
+    deploy = Deploy(step=STEP, attempt=1, back=back)
+    asked = Asked(
+        key="v2-1.k:a.app:forward:1", rollout="v2-1", effect=deploy, at=1.0, round=0, undo_since=0.0
+    )
+    made = Effects(tmp_path, "t", records, OneRelease(tmp_path), deployer, cast(SignalSource, None))
+    result = made.deploy(asked, deploy)
     assert (result.outcome, deployer.ran) == ("locked" if ran == 1 else "succeeded", ran)

@@ -9,16 +9,17 @@ from typing import cast
 
 import pytest
 
-from cellwave.deploy.port import Deployer, Result
+from cellwave.deploy.port import Deployer
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import SignalSource
 from cellwave.release import Release
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.model import Prove, first_state
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove
-from cellwave.rollout.records import Records
-from cellwave.rollout.shell import Order, Shell
-from cellwave.waves.model import Step
+from cellwave.rollout.records import Asked, Records
+from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 from tests.rollout.plans import NEW
 
 WANTED, OTHER = "w" * 64, "o" * 64
@@ -153,7 +154,7 @@ residency: here
 cells: [{name: a, account: "100000000001", aws_region: us-east-1}]
 """
 STEP = Step(cell="a", service="app", release=NEW, previous=None)
-ORDER = Order(name="v2-1:a.app:forward:1", rollout="v2-1", step=STEP, attempt=1, back=False)
+PROVE = Prove(step=STEP, attempt=1, back=False)
 
 
 class OneRelease(DirectoryStore):
@@ -188,11 +189,17 @@ def test_a_rollout_hears_what_the_proof_came_to(
         (tmp_path / name).write_text(text)
     (tmp_path / MANIFEST).write_text(Release(version="v2", files={}, code={"app": WANTED}).model_dump_json())
     records = Records(f"sqlite:///{tmp_path / 'db'}")
-    records.ask_abort(ORDER.name)  # so that one look decides
-    monkeypatch.setattr("cellwave.rollout.shell.observe_digest", lambda _proof, _scope: seen)
-    ports = (cast(Deployer, None), cast(SignalSource, None))
-    event = Shell(tmp_path, "t", records, OneRelease(tmp_path), *ports).prove(
-        ORDER, Result(outcome="succeeded")
+    waves = (PlannedWave(number=1, name="w", steps=(STEP,), concurrency=1, bake=Bake()),)
+    made = Plan(release=NEW, version="v2", waves=waves)
+    row = records.create_rollout(first_state("v2-1", made), "ann", "t", 1.0)
+    asked = Asked(
+        key="v2-1.k:a.app:forward:1:prove", rollout=row.id, effect=PROVE, at=1.0, round=0, undo_since=0.0
     )
-    assert (event.converged, event.transient) == (converged, transient)
-    assert said in event.reason
+    monkeypatch.setattr(records, "abort_asked", lambda attempt, _: attempt == "v2-1.k:a.app:forward:1")
+    monkeypatch.setattr("cellwave.rollout.effects.observe_digest", lambda _proof, _scope: seen)
+    ports = (cast(Deployer, None), cast(SignalSource, None))
+    event = Effects(tmp_path, "t", records, OneRelease(tmp_path), *ports).prove(asked, PROVE)
+    assert (event.failure is None) == converged
+    if event.failure:
+        assert event.failure.transient == transient
+        assert said in event.failure.reason

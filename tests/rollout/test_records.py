@@ -11,10 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from cellwave.errors import Leased
+from cellwave.rollout import rows
 from cellwave.rollout.journal import faults
-from cellwave.rollout.records import Records, RolloutRow, StackRow, process_owner, recorded
-from cellwave.rollout.state import Commanded, Note, Ran, Turn, first_state
-from cellwave.rollout.tables import ABORTS, JOURNAL
+from cellwave.rollout.loop import take_turn
+from cellwave.rollout.model import Commanded, Note, Ran, first_state
+from cellwave.rollout.records import Records, StackRow, process_owner, recorded
+from cellwave.rollout.rows import Memory, RolloutRow
+from cellwave.rollout.tables import INBOX, JOURNAL
 from tests.rollout.plans import NEW, plan
 
 
@@ -24,89 +27,103 @@ def records(database_url: str) -> Records:
     return Records(database_url)
 
 
-def row(name: str, cells: list[str]) -> RolloutRow:
-    """A rollout of cells."""
-    return RolloutRow(id=name, created=1.0, actor="ann", target="t", state=first_state(name, plan([cells])))
+def start(records: Records, name: str, cells: list[str], target: str = "t") -> RolloutRow:
+    """Record a rollout of cells."""
+    return records.create_rollout(first_state(name, plan([cells])), "ann", target, 1.0)
+
+
+def end(records: Records, name: str) -> None:
+    """Let a rollout end before it has touched anything."""
+    records.command(f"end-{name}", name, Commanded(at=2.0, action="rollback", actor="ann"))
+    while take_turn(records, Memory(), name, 2.0):
+        pass
+
+
+def record_ran(records: Records, ran: Ran) -> None:
+    """Record what is known of what a stack runs."""
+    with records.transaction() as db:
+        rows.write_ran(db, ran, "t", 2.0)
 
 
 def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Records) -> None:
     """A second rollout that shares one cell changes nothing, and learns whose it is."""
-    records.create_rollout(row("v1-1", ["a", "b"]))
+    start(records, "v1-1", ["a", "b"])
     with pytest.raises(Leased, match="b by v1-1"):
-        records.create_rollout(row("v2-1", ["b", "c"]))
+        start(records, "v2-1", ["b", "c"])
     assert [r.id for r in records.rollouts()] == ["v1-1"]
     assert records.leases() == {"a": "v1-1", "b": "v1-1"}
 
 
 def test_two_commands_that_choose_the_same_name_start_one_rollout(records: Records) -> None:
     """The second learns of the first, whatever cells it wants."""
-    records.create_rollout(row("v1-1", ["a"]))
+    start(records, "v1-1", ["a"])
     with pytest.raises(Leased, match="v1-1"):
-        records.create_rollout(row("v1-1", ["b"]))
+        start(records, "v1-1", ["b"])
     assert records.leases() == {"a": "v1-1"}
 
 
 def test_of_many_commands_at_once_one_gets_a_cell(database_url: str) -> None:
     """The others learn whose it is; also where the database is made at that moment."""
 
-    def start(name: str) -> str:
+    def begin(name: str) -> str:
         made = Records(database_url)
         try:
-            made.create_rollout(row(name, ["a"]))
+            start(made, name, ["a"])
         except Leased as taken:
             return taken.message
         return "started"
 
     names = [f"v{n}-1" for n in range(8)]
     with ThreadPoolExecutor(len(names)) as pool:
-        said = list(pool.map(start, names))
+        said = list(pool.map(begin, names))
     [owner] = {r.id for r in Records(database_url).rollouts()}
     assert sorted(said) == ["cells are leased to another: a by " + owner] * 7 + ["started"]
 
 
-def test_a_decision_kept_twice_is_kept_once(records: Records) -> None:
-    """A step that is repeated after a crash writes no second journal line."""
-    made = row("v1-1", ["a"])
-    records.create_rollout(made)
-    state = made.state.model_copy(update={"turn": 1})
-    for _ in range(2):
-        records.commit_turn(Turn(state=state, notes=(Note(kind="started", text="x"),)), 2.0, "t")
-    assert [e.kind for e in records.journal()] == ["started"]
-
-
-def test_a_converged_stack_is_recorded_with_its_release(records: Records) -> None:
+def test_a_proven_stack_is_recorded_with_its_release(records: Records) -> None:
     """The planner learns from it what each stack runs; another backend's stacks are another's."""
-    made = row("v1-1", ["a"])
-    records.create_rollout(made)
-    ran = Ran(deployment="a.storage", release=NEW, outputs={"url": "x"})
-    records.commit_turn(Turn(state=made.state, ran=(ran,)), 2.0, "t")
-    assert {n: (s.release, s.outputs) for n, s in records.stacks("t").items()} == {
-        "a.storage": (NEW, {"url": "x"})
-    }
+    record_ran(records, Ran(kind="proven", deployment="a.storage", release=NEW, outputs={"url": "x"}))
+    assert records.stacks("t") == {"a.storage": StackRow("a.storage", "t", NEW, {"url": "x"}, 2.0)}
     assert records.stacks("elsewhere") == {}
-    gone = Ran(deployment="a.storage", release=None)
-    records.commit_turn(Turn(state=made.state, ran=(gone,)), 3.0, "t")
+    record_ran(records, Ran(kind="gone", deployment="a.storage", release=None))
     assert records.stacks("t") == {}
+
+
+def test_what_runs_is_unknown_from_an_attempt_s_beginning_to_its_proof(records: Records) -> None:
+    """The last release that was proven there stays named; a stack where none ever was is there all the same."""
+    record_ran(records, Ran(kind="proven", deployment="a.storage", release=NEW))
+    for stack in ("a.storage", "a.query"):
+        record_ran(records, Ran(kind="unknown", deployment=stack, release=None))
+    known = {name: (row.release, row.known) for name, row in records.stacks("t").items()}
+    assert known == {"a.storage": (NEW, False), "a.query": (None, False)}
+    for stack in ("a.storage", "a.query"):
+        record_ran(records, Ran(kind="unchanged", deployment=stack, release=None))
+    assert {name: (row.release, row.known) for name, row in records.stacks("t").items()} == {
+        "a.storage": (NEW, True)
+    }
 
 
 def test_leases_end_with_the_rollout(records: Records) -> None:
     """Whatever the outcome."""
-    made = row("v1-1", ["a"])
-    records.create_rollout(made)
-    records.commit_turn(Turn(state=made.state.model_copy(update={"outcome": "failed", "turn": 1})), 2.0, "t")
+    start(records, "v1-1", ["a"])
+    end(records, "v1-1")
     assert records.leases() == {}
 
 
-def test_a_command_is_taken_once(records: Records) -> None:
-    """The same command left twice is delivered once."""
+def test_a_command_is_taken_once_and_its_answer_kept(records: Records) -> None:
+    """The same command left twice is in the inbox once; whoever gave it learns what became of it."""
+    start(records, "v1-1", ["a"])
     event = Commanded(at=1.0, action="pause", actor="ann")
     for _ in range(2):
         records.command("one", "v1-1", event)
-    [(identity, name, text)] = records.undelivered()
-    assert (identity, name) == ("one", "v1-1")
-    assert Commanded.model_validate_json(text) == event
-    records.delivered(identity)
-    assert records.undelivered() == []
+    assert records.answer("one") is None
+    while take_turn(records, Memory(), "v1-1", 2.0):
+        pass
+    answer = records.answer("one")
+    assert answer is not None
+    assert answer.kind == "taken"
+    assert records.state("v1-1").head.paused == "ann"
+    assert [entry.kind for entry in records.journal()].count("pause") == 1
 
 
 def test_the_chain_stays_whole_under_concurrent_writers(records: Records) -> None:
@@ -158,63 +175,41 @@ def test_what_a_stack_runs_is_replaced(records: Records) -> None:
 
 def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records) -> None:
     """Its stacks, and all that its unfinished rollouts hold; ended ones, other backends, and `up` keep theirs."""
-    records.create_rollout(row("v1-1", ["a"]))
-    ended = row("v0-1", ["b"])
-    records.create_rollout(ended)
-    records.commit_turn(Turn(state=ended.state.model_copy(update={"outcome": "done", "turn": 1})), 2.0, "t")
-    records.create_rollout(row("v1-10", ["c"]).model_copy(update={"target": "elsewhere"}))
+    row = start(records, "v1-1", ["a"])
+    start(records, "v0-1", ["b"])
+    end(records, "v0-1")
+    start(records, "v1-10", ["c"], "elsewhere")
     for target in ("t", "elsewhere"):
         records.set_stack(StackRow("a.app", target, NEW, {}, 1.0))
     up = process_owner("ann")
     records.lease(["d"], up)
-    pause = Commanded(at=1.0, action="pause", actor="ann")
     for name in ("v1-1", "v1-10"):
-        records.ask_abort(f"{name}:a.app:forward:1")
-        records.command(f"new-{name}", name, pause)
-        records.command(f"old-{name}", name, pause)
-        records.delivered(f"old-{name}")
+        take_turn(records, Memory(), name, 2.0)
+        records.command(f"new-{name}", name, Commanded(at=1.0, action="pause", actor="ann"))
+    assert "v1-1" in {asked.rollout for asked in records.unplaced("t")}
     assert records.targets() == {"t": "2 rollouts and 1 stack", "elsewhere": "1 rollout and 1 stack"}
+    told = len(records.journal())
 
     assert records.forget_target("t", "ann reset the sandbox", 7.0) == ("v1-1",)
-    states = {r.id: (r.state.outcome, r.state.reason) for r in records.rollouts()}
-    assert states == {"v1-1": ("failed", "ann reset the sandbox"), "v0-1": ("done", ""), "v1-10": ("", "")}
+    ends = {r.id: (r.head.outcome, r.head.reason) for r in records.rollouts()}
+    assert ends["v1-1"] == ("failed", "ann reset the sandbox")
+    assert (ends["v0-1"][0], ends["v1-10"]) == ("rolled_back", ("", ""))
     assert (records.stacks("t"), set(records.stacks("elsewhere"))) == ({}, {"a.app"})
     assert records.leases() == {"c": "v1-10", "d": up}
-    assert [(identity, name) for identity, name, _ in records.undelivered()] == [("new-v1-10", "v1-10")]
+    assert {asked.rollout for asked in records.unplaced("t")} == {"v0-1"}
+    assert {asked.rollout for asked in records.unplaced("elsewhere")} == {"v1-10"}
     with records.engine.connect() as db:
-        assert [found.attempt for found in db.execute(ABORTS.select())] == ["v1-10:a.app:forward:1"]
-    said = [(e.kind, e.rollout, e.subject, e.text) for e in records.journal()]
+        untaken = db.execute(sa.select(INBOX.c.key).where(INBOX.c.turn.is_(None))).scalars().all()
+    assert untaken == ["command:new-v1-10"]
+    said = [(e.kind, e.rollout, e.subject, e.text) for e in records.journal()[told:]]
     assert said == [
         ("forgotten", "", "a.app", f"ran release {NEW[:12]}: ann reset the sandbox"),
         ("failed", "v1-1", "", "ann reset the sandbox"),
     ]
     assert not faults(records.journal())
+    assert records.abort_asked(rows.attempt_name(row.name, "a.storage", 1, back=False), row.id)
     assert records.forget_target("t", "again", 8.0) == ()
-    assert len(records.journal()) == 2
-
-
-def test_a_rollout_that_another_hand_ended_is_not_brought_back(records: Records) -> None:
-    """A decision that was pending meanwhile keeps nothing: no state, no journal line, no stack."""
-    made = row("v1-1", ["a"])
-    records.create_rollout(made)
-    records.forget_target("t", "gone", 7.0)
-    ran = Ran(deployment="a.storage", release=NEW)
-    for outcome in ("", "done"):
-        state = made.state.model_copy(update={"turn": 1, "outcome": outcome})
-        late = Turn(state=state, notes=(Note(kind="converged", text="x"),), ran=(ran,))
-        assert not records.commit_turn(late, 8.0, "t")
-    assert [e.kind for e in records.journal()] == ["failed"]
-    assert (records.stacks("t"), records.unfinished("t")) == ({}, set())
-    assert records.abort_asked("v1-1:a.storage:forward:1")
-    assert not records.abort_asked("v1-10:a.storage:forward:1")
-
-
-def test_the_last_decision_of_a_rollout_is_kept_twice_as_once(records: Records) -> None:
-    """A worker that died before it noted that it had kept it goes on with what follows."""
-    made = row("v1-1", ["a"])
-    records.create_rollout(made)
-    ended = Turn(state=made.state.model_copy(update={"outcome": "rolled_back", "turn": 1}))
-    assert [records.commit_turn(ended, 2.0, "t") for _ in range(2)] == [True, True]
+    assert len(records.journal()) == told + 2
 
 
 def test_a_database_is_only_looked_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Brings a database up to date, and dies after its first statement; begun again, after its second; until it lives.
+"""Brings a database up to date, and dies after its first change; begun again, after its second; until it lives.
 
 Usage: python -m tests.rollout.upgrading URL: prints what the database had after each death, then how often it died.
 """
@@ -17,12 +17,12 @@ from cellwave.rollout.schema import bring_up_to_date, revision
 
 
 def main(url: str, last: int) -> None:
-    """Die after so many statements."""
+    """Die after so many changes."""
     engine, done = open_engine(url), 0
 
-    def count(_connection: Any, _cursor: Any, _statement: str, *_more: Any) -> None:
+    def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
         nonlocal done
-        done += 1
+        done += statement.split(maxsplit=1)[0] in ("CREATE", "DROP", "INSERT", "UPDATE", "DELETE")
         if done == last:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Leaves a database with real DBOS workflows behind: three rollouts that ended and one that has not.
+"""Leaves a database with real DBOS workflows behind: those of three rollouts that ended and of one that has not.
 
 Usage: python -m tests.rollout.workflows DATABASE_URL
 """
@@ -11,8 +11,10 @@ import threading
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from cellwave.rollout.records import Records, RolloutRow
-from cellwave.rollout.state import Turn, first_state
+from cellwave.rollout.loop import take_turn
+from cellwave.rollout.model import Commanded, first_state
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import Memory
 from tests.rollout.plans import plan
 
 
@@ -27,27 +29,23 @@ def main(url: str) -> None:
     }
     DBOS(config=config)
 
-    @DBOS.workflow(name="flow")
-    def flow(size: int) -> None:
+    @DBOS.workflow(name="effect")
+    def effect(size: int) -> str:
         if not size:
             threading.Event().wait()
-        DBOS.run_step({"name": "step"}, lambda: "x" * size)
+        return "x" * size
 
     DBOS.launch()
     for number, size in enumerate((200_000, 200_000, 10, 0), 1):
         name = f"v{number}-1"
-        state = first_state(name, plan([[f"c{number}"]]))
-        records.create_rollout(
-            RolloutRow(id=name, created=float(number), actor="ann", target="t", state=state)
-        )
-        for flow_id in (name, f"{name}:a.app:forward:1") if size else (name,):
-            with SetWorkflowID(flow_id):
-                handle = DBOS.start_workflow(flow, size)
-            if size:
-                handle.get_result()
+        row = records.create_rollout(first_state(name, plan([[f"c{number}"]])), "ann", "t", float(number))
+        with SetWorkflowID(f"{row.name}:a.app:forward:1"):
+            handle = DBOS.start_workflow(effect, size)
         if size:
-            ended = state.model_copy(update={"outcome": "done", "turn": 1})
-            records.commit_turn(Turn(state=ended), 2.0, "t")
+            handle.get_result()
+            records.command(name, name, Commanded(at=2.0, action="rollback", actor="ann"))
+            while take_turn(records, Memory(), name, 2.0):
+                pass
     os._exit(0)
 
 

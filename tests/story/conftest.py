@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cellwave.project import Project
+from cellwave.rollout.presence import stop_worker, worker_pid
 from cellwave.rollout.records import Records
-from cellwave.rollout.worker import stop_worker, worker_pid
 from cellwave.sandbox import server
 
 ROOT = Path(__file__).parents[2]

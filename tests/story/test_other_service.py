@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cellwave.project import Project
-from cellwave.rollout.worker import stop_worker
+from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
 from tests.story.conftest import ROOT, Story
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from cellwave.project import Project
-from cellwave.rollout.worker import stop_worker
+from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
 from tests.postgres.server import Server
 from tests.story.conftest import ROOT, Story

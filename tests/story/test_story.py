@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import patch_ng
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 from cellwave.demo.customers import Customers, read_commands
 from cellwave.rollout.journal import faults
+from cellwave.rollout.model import State
 from cellwave.sandbox.accounts import Accounts
 from cellwave.sandbox.orphans import orphans, read_states
 from cellwave.usecases.surroundings import Surroundings
@@ -74,11 +74,9 @@ def _cwd(process: psutil.Process) -> str:
         return ""
 
 
-def row(story: Story, name: str) -> Any:
+def state_of(story: Story, name: str) -> State:
     """A rollout's state."""
-    found = story.records.rollout(name)
-    assert found is not None
-    return found.state
+    return story.records.state(name)
 
 
 def test_a_good_release_reaches_every_cell(story: Story, live: object) -> None:
@@ -105,14 +103,14 @@ def test_a_bad_release_stops_in_its_first_wave_though_the_worker_is_killed(
     story.run("release", "build", "--version", "v2")
     before = {cell: query_alias(story, cell) for cell in ("ap-south-1", "eu-west-1")}
     story.run("rollout", "start", "v2", "--detach")
-    story.wait("the bake", lambda: row(story, "v2-1").forward.stage == "baking")
+    story.wait("the bake", lambda: state_of(story, "v2-1").forward.stage == "baking")
     bad = query_alias(story, "ap-south-1")
     assert bad != before["ap-south-1"]
     pid = story.wait("a worker", story.pid_of_worker)
     os.kill(pid, signal.SIGKILL)
     story.run("rollout", "watch", "v2-1", code=3)
-    state = row(story, "v2-1")
-    assert "ap-south-1" in state.reason
+    state = state_of(story, "v2-1")
+    assert "ap-south-1" in state.head.reason
     assert {name.split(".")[0] for name in state.touched} == {"ap-south-1"}
     assert query_alias(story, "ap-south-1") != bad, "the alias has moved to the code of v1 again"
     assert query_alias(story, "eu-west-1") == before["eu-west-1"]

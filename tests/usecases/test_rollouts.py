@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from cellwave.errors import BadInput
 from cellwave.project import Project
-from cellwave.rollout.records import RolloutRow, StackRow
-from cellwave.rollout.state import Track, Turn, first_state
+from cellwave.rollout.records import StackRow
 from cellwave.usecases.rollouts import begin_reverse, command, find, summaries, views, way_back
 from cellwave.usecases.surroundings import Surroundings
 from tests.cli.conftest import copy_of_this, work_in
 from tests.rollout.plans import NEW, plan
+from tests.rollout.states import converged, record
 
 LOST = "takes query away in eu-west-1: nothing ran there before"
 
@@ -28,13 +27,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
     Project(root).make_home()
     around = Surroundings(Project(root))
     made = plan([["eu-west-1"]], previous=None)
-    state = first_state("v2-1", made)
-    tracks = {step.deployment: Track(phase="converged", attempt=1) for step in made.steps}
-    forward = state.forward.model_copy(update={"tracks": tracks})
-    done = state.model_copy(update={"forward": forward, "outcome": "done", "turn": 1})
-    row = RolloutRow(id="v2-1", created=time.time(), actor="ann", target=around.target, state=state)
-    around.records.create_rollout(row)
-    around.records.commit_turn(Turn(state=done), 2.0, around.target)
+    record(around.records, converged("v2-1", made), around.target)
     for step in made.steps:
         around.records.set_stack(StackRow(step.deployment, around.target, NEW, {}, 1.0))
     return around
@@ -66,7 +59,7 @@ def test_what_a_way_back_says_is_lost_is_what_is_agreed_to(around: Surroundings)
 
 def test_what_it_takes_is_the_name_of_a_rollout_that_is_there(around: Surroundings) -> None:
     """Names may come from anywhere; the known ones are said."""
-    for ask in (way_back, lambda a, name: command(a, name, "pause", "")):
+    for ask in (way_back, find):
         with pytest.raises(BadInput, match="v2-7") as caught:
             ask(around, "v2-7")
         assert caught.value.expected == "one of v2-1"
@@ -76,5 +69,5 @@ def test_nothing_is_printed(around: Surroundings, capsys: pytest.CaptureFixture[
     """Who shows it decides where and how: here it is told, and nobody listens."""
     way_back(around, "v2-1")
     with pytest.raises(BadInput, match="it has ended: done"):
-        command(around, "v2-1", "pause", "")
+        command(around, find(around, "v2-1"), "pause", "")
     assert capsys.readouterr() == ("", "")

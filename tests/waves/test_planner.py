@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellwave.errors import BadInput
-from cellwave.fleet.model import Fleet
+from cellwave.fleet.model import Fleet, Service
 from cellwave.project import Project
 from cellwave.release import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
@@ -120,22 +120,43 @@ def test_services_in_a_circle_are_refused(fleet: Fleet, strategy: Strategy) -> N
         make_plan(fleet.model_copy(update={"services": ring}), strategy, RELEASE, {})
 
 
-def test_the_way_back_reverses_waves_cells_and_services(plan: Plan) -> None:
-    """What was touched last goes back first; nothing bakes; several cells at once."""
+def test_the_way_back_reverses_cells_and_services(plan: Plan) -> None:
+    """What was touched last goes back first, several cells at once, whatever waves they were in; nothing bakes."""
     back = make_rollback(plan, [step.deployment for step in plan.steps])
     assert (back.direction, back.release, back.version) == ("back", RELEASE.digest, "v2")
-    assert [(wave.number, wave.bake, wave.concurrency) for wave in back.waves if wave.steps] == [
-        (3, Bake(), 4),
-        (2, Bake(), 1),
-        (1, Bake(), 1),
-    ]
-    assert [step.deployment for step in back.waves[-1].steps] == [
+    [wave] = back.waves
+    assert (wave.name, wave.bake, wave.concurrency) == ("back", Bake(), 4)
+    assert wave.cells == tuple(reversed(plan.cells))
+    assert [step.deployment for step in back.steps][-3:] == [
         "ap-south-1.query",
         "ap-south-1.ingest",
         "ap-south-1.storage",
     ]
-    after = {step.deployment: step.after for step in back.steps}
-    assert after["us-west-2.ingest"] == after["us-west-2.query"] == ("us-east-1.storage",)
+
+
+def test_on_the_way_back_a_cell_waits_for_no_other(plan: Plan) -> None:
+    """A stuck cell holds up no other; that a pair is not in flight together is for the partners to say."""
+    back = make_rollback(plan, [step.deployment for step in plan.steps])
+    assert {name.split(".")[0] == step.cell for step in back.steps for name in step.after} == {True}
+    assert back.partners["us-east-1"] == "us-west-2"
+    assert back.partners["us-west-2"] == "us-east-1"
+
+
+def test_a_plan_of_an_earlier_version_tells_its_pairs_by_what_waits_for_what(plan: Plan) -> None:
+    """A rollout that was begun before plans had partners never has both of a pair in flight either."""
+    old = plan.model_copy(update={"partners": {}})
+    partners = make_rollback(old, [step.deployment for step in plan.steps]).partners
+    assert partners == {"us-west-2": "us-east-1", "ap-northeast-2": "ap-northeast-1"}
+
+
+def test_what_nobody_proved_is_left_where_it_stands(plan: Plan) -> None:
+    """There is nothing known to be good to go back to, and it is not taken away; the plan says so."""
+    wave = plan.waves[1]
+    steps = tuple(s.model_copy(update={"unproven": "a literal pulumi up"}) for s in wave.steps)
+    made = plan.model_copy(update={"waves": (plan.waves[0], wave.model_copy(update={"steps": steps}))})
+    back = make_rollback(made, [step.deployment for step in made.steps])
+    assert back.cells == ("ap-south-1",)
+    assert "eu-west-1.query stays: a literal pulumi up" in back.waves[0].reasons["eu-west-1"]
 
 
 def test_the_way_back_runs_each_deployments_own_old_release(fleet: Fleet, strategy: Strategy) -> None:
@@ -158,7 +179,7 @@ def test_what_ran_nothing_before_is_taken_away_and_data_is_kept_and_named(plan: 
     ]
     assert back.waves[0].steps[0].release == RELEASE.digest, "the program that made it"
     text = "touched by the rollout; eu-west-1.storage keeps its data: no release ran there before"
-    assert back.waves[0].reasons == {"eu-west-1": text}
+    assert back.waves[0].reasons == {"eu-west-1": text, "ap-south-1": "touched by the rollout"}
 
 
 def test_a_one_way_door_is_shown_wherever_a_plan_is(fleet: Fleet, strategy: Strategy) -> None:
@@ -183,15 +204,19 @@ def test_what_ran_this_very_release_before_stays(fleet: Fleet, strategy: Strateg
 
 
 def test_order_holds_across_services_that_were_not_touched(fleet: Fleet, strategy: Strategy) -> None:
-    """A pair goes back one after the other even when what tied them together has nothing to go back to."""
-    running: dict[str, str | None] = dict.fromkeys(fleet.stacks, RELEASE.digest)
-    plan = make_plan(
-        fleet, strategy, RELEASE, {**running, "us-west-2.storage": "old", "us-east-1.query": "old"}
+    """What a service needs through one that has nothing to go back to still goes back after it."""
+    chain = (
+        Service(name="a", program="."),
+        Service(name="b", program=".", needs=("a",)),
+        Service(name="c", program=".", needs=("b",)),
     )
+    fleet = fleet.model_copy(update={"services": chain})
+    running: dict[str, str | None] = dict.fromkeys(fleet.stacks, "old")
+    plan = make_plan(fleet, strategy, RELEASE, {**running, "us-west-2.b": RELEASE.digest}, ["us-west-2"])
     back = make_rollback(plan, [step.deployment for step in plan.steps])
     assert {step.deployment: step.after for step in back.steps} == {
-        "us-east-1.query": (),
-        "us-west-2.storage": ("us-east-1.query",),
+        "us-west-2.c": (),
+        "us-west-2.a": ("us-west-2.c",),
     }
 
 

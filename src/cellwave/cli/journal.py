@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.here import here
-from cellwave.cli.show import tell, tell_json, when
+from cellwave.cli.show import say, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.rollout.identity import forget
 from cellwave.rollout.journal import Entry, faults
 
 app = typer.Typer(help="Read and prove the journal.", no_args_is_help=True, rich_markup_mode="rich")
@@ -38,7 +39,7 @@ def show(
 
 @app.command()
 def verify(as_json: Json = False) -> None:
-    """Prove that no line was changed, removed or put in between.
+    """Prove that no line was changed, removed or put in between, nor cut off of what this project has seen of it.
 
     Example: [bold]cellwave journal verify[/]
     """
@@ -51,6 +52,20 @@ def verify(as_json: Json = False) -> None:
         tell(f"{len(entries)} entries, the chain is whole; its head is {head}")
     if wrong:
         raise CellwaveError("the journal was tampered with: " + "; ".join(wrong[:10]))
+
+
+@app.command()
+def accept(reason: Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]) -> None:
+    """Take the database that is there for the right one, though this project has worked with another, or a newer copy.
+
+    Nobody but you knows whether what it says of the stacks is still true: see `cellwave fleet status` afterwards.
+
+    Example: [bold]cellwave journal accept -m "restored from last night's backup"[/]
+    """
+    around = here()
+    forget(around.project.home)
+    around.note("accepted", reason, "database")
+    say("accepted; now see what it says against what is there: cellwave fleet status --probe")
 
 
 def line(entry: Entry, *, dated: bool = False) -> str:

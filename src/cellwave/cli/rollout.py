@@ -17,9 +17,10 @@ from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
 from cellwave.cli.plan import table_of
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
+from cellwave.cli.waiting import waiting_json, what_next
 from cellwave.cli.wayback import confirm_losses
 from cellwave.errors import Detached
-from cellwave.rollout.state import Action
+from cellwave.rollout.model import Action
 from cellwave.usecases import rollouts
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.usecases.views import RolloutSummary, RolloutView
@@ -29,6 +30,12 @@ app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True,
 Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
+Question = Annotated[
+    int | None,
+    typer.Option(
+        "--question", metavar="N", help="Answer this question only (`status` names it), and no later one."
+    ),
+]
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
 
 
@@ -98,6 +105,8 @@ def list_rollouts(as_json: Json = False) -> None:
     shown = table("rollout", "release", "status", "started", "by: reason")
     for found in known:
         reason = shorten(found.reason, 90, placeholder=" ...")
+        if found.waiting:
+            reason = f"since {when(found.waiting.since)}: {reason}"
         about = (found.id, found.version, found.status, when(found.created))
         row(shown, *about, f"{found.actor}: {reason}" if reason else found.actor)
     keep_whole(shown, 0, 1, 2, 3)
@@ -105,13 +114,13 @@ def list_rollouts(as_json: Json = False) -> None:
 
 
 @app.command()
-def approve(name: Name = None, reason: Reason = "") -> None:
+def approve(name: Name = None, reason: Reason = "", question: Question = None) -> None:
     """Say yes: to a wave that wants approval, or to a bake that stayed inconclusive.
 
     Example: [bold]cellwave rollout approve v2-1 -m "traffic is low tonight"[/]
     """
     around = here()
-    give(around, "approve", rollouts.find(around, name).id, reason)
+    give(around, "approve", rollouts.find(around, name), reason, question)
 
 
 @app.command()
@@ -121,11 +130,11 @@ def pause(name: Name = None, reason: Reason = "") -> None:
     Example: [bold]cellwave rollout pause[/]
     """
     around = here()
-    give(around, "pause", rollouts.find(around, name).id, reason)
+    give(around, "pause", rollouts.find(around, name), reason)
 
 
 @app.command()
-def resume(name: Name = None, reason: Reason = "") -> None:
+def resume(name: Name = None, reason: Reason = "", question: Question = None) -> None:
     """Go on after a pause, or try again what failed for want of a credential, quota or lock.
 
     One that has ended is continued by a new rollout of its release, to the cells that do not run it.
@@ -136,7 +145,7 @@ def resume(name: Name = None, reason: Reason = "") -> None:
     found = rollouts.find(around, name)
     if found.outcome:
         raise typer.Exit(follow(around, rollouts.begin_again(around, found.id, show_plan)))
-    give(around, "resume", found.id, reason)
+    give(around, "resume", found, reason, question)
 
 
 @app.command()
@@ -156,7 +165,7 @@ def rollback(
     found = rollouts.find(around, name)
     if found.outcome:
         raise typer.Exit(follow(around, reverse(around, found.id, reason or "no reason given", yes=yes)))
-    give(around, "rollback", found.id, reason)
+    give(around, "rollback", found, reason)
     raise typer.Exit(follow(around, found.id))
 
 
@@ -170,10 +179,12 @@ def reverse(around: Surroundings, ended: str, reason: str, *, yes: bool) -> str:
     return rollouts.begin_reverse(around, ended, reason, back.lost)
 
 
-def give(around: Surroundings, action: Action, name: str, reason: str) -> None:
-    """Give a command to a rollout, and say so when it was taken."""
-    rollouts.command(around, name, action, reason)
-    say(f"{name}: {action} taken")
+def give(
+    around: Surroundings, action: Action, seen: RolloutView, reason: str, question: int | None = None
+) -> None:
+    """Give a command to a rollout, and say what became of it."""
+    answer = rollouts.command(around, seen, action, reason, question)
+    say(f"{seen.id}: {action} {answer.kind}: {answer.said}")
 
 
 def summary(found: RolloutSummary) -> dict[str, object]:
@@ -189,6 +200,9 @@ def summary(found: RolloutSummary) -> dict[str, object]:
         "cells": list(found.cells),
         "touched": list(found.touched),
         "wave": found.wave,
+        "waiting": waiting_json(found),
+        "paused": found.paused or None,
+        "trouble": found.trouble or None,
     }
 
 
@@ -230,13 +244,7 @@ def _tell(around: Surroundings, name: str) -> RolloutView:
     return seen
 
 
-def tell_what_next(found: RolloutView) -> None:
+def tell_what_next(found: RolloutSummary) -> None:
     """What a person can do now."""
-    if found.status == "waiting":
-        say(f"it waits for a person: {found.waiting}")
-        if not found.has_failed:
-            say(f"  cellwave rollout approve {found.id}    go on")
-        say(f"  cellwave rollout resume {found.id}     try again")
-        say(f"  cellwave rollout rollback {found.id}   undo everything it touched")
-    elif found.status == "paused":
-        say(f"paused by {found.paused}; go on with: cellwave rollout resume {found.id}")
+    for said in what_next(found, time.time()):
+        say(said)

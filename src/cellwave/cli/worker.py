@@ -8,7 +8,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.show import say
-from cellwave.rollout.worker import READY, lock_of, sign, take_lock, worker_pid
+from cellwave.rollout.presence import READY, lock_of, sign, take_lock, worker_pid
 
 
 def worker(
@@ -19,7 +19,7 @@ def worker(
 
     Example: [bold]cellwave worker[/]
     """
-    from cellwave.rollout.work import work  # DBOS and the engine take a second to import
+    from cellwave.rollout.worker import work  # DBOS and the engine take a second to import
 
     around = here()
     around.project.make_home()

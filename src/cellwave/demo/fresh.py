@@ -10,8 +10,9 @@ from cellwave.deploy.attempt import attempts_folder
 from cellwave.errors import BadInput, Leased, Unavailable
 from cellwave.project import Project
 from cellwave.rollout.database import database_files
+from cellwave.rollout.identity import forget
+from cellwave.rollout.presence import stop_worker, workers, works_elsewhere
 from cellwave.rollout.records import commands_at_work, recorded
-from cellwave.rollout.worker import stop_worker, workers, works_elsewhere
 from cellwave.sandbox import server
 from cellwave.usecases.forgetting import end_engines
 from cellwave.usecases.surroundings import Surroundings
@@ -35,6 +36,7 @@ def fresh(around: Surroundings) -> Path:
     server.reset(around.project)
     for file in database_files(around.project.database_url):
         file.unlink(missing_ok=True)
+    forget(home)
     for spent in (around.project.releases, attempts_folder(home), folder):
         shutil.rmtree(spent, ignore_errors=True)
     folder.mkdir()

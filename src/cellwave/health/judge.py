@@ -36,7 +36,7 @@ What excuses a gate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -140,25 +140,37 @@ def judge_gate(
     )
 
 
-def judge_bake(results: Sequence[GateResult], bake: Bake, elapsed: float, *, tolerance: int = 0) -> Decision:
-    """What the newest results of all gates of a wave come to, `elapsed` seconds into its bake.
+def judge_bake(
+    results: Sequence[GateResult],
+    bake: Bake,
+    elapsed: float,
+    *,
+    tolerance: int = 0,
+    harmed: Collection[str] = (),
+) -> Decision:
+    """What the newest results of all gates of a wave come to, when its bake was watched for `elapsed` seconds.
 
-    A gate that FAILs ends the bake at once. So many cells as `tolerance` may fail and be let pass, unless the gate is
-    critical, fails in two cells, or the wave has one cell only: then there is nothing that says it is the cell.
+    A gate that FAILs ends the bake at once. So many cells as `tolerance` may be harmed in the whole rollout and be let
+    pass (`harmed` are those that are already), unless the gate is critical, fails in two cells, or no cell of the wave
+    is left that isn't harmed: then there is nothing that says it is the cell.
     """
     failing = tuple(sorted((r for r in results if r.verdict is Verdict.FAIL), key=_place))
-    if failing and _condemned(results, failing, tolerance):
+    passed_over = {*harmed, *(r.cell for r in failing)}
+    if failing and (
+        _condemned(failing)
+        or len(passed_over) > tolerance
+        or passed_over.issuperset(result.cell for result in results)
+    ):
         return Decision(verdict=BakeVerdict.FAIL, reason=_tell(failing), failing=failing)
     if not bake.seconds and not bake.samples:
         return Decision(verdict=BakeVerdict.PASS, reason="no bake asked for", failing=failing)
     if elapsed < bake.seconds:
         reason = f"baking: {elapsed:.0f} of {bake.seconds:g} seconds"
         return Decision(verdict=BakeVerdict.WAIT, reason=reason, failing=failing)
-    tolerated = {result.cell for result in failing}
-    rest = [r for r in results if r.cell not in tolerated]
+    rest = [r for r in results if r.cell not in passed_over]
     open_ = tuple(sorted((r for r in rest if r.verdict is not Verdict.PASS), key=_place))
     if not open_:
-        return Decision(verdict=BakeVerdict.PASS, reason=_passed(rest, elapsed), failing=failing)
+        return Decision(verdict=BakeVerdict.PASS, reason=_passed(results, rest, elapsed), failing=failing)
     limit = max(bake.limit, bake.seconds, bake.patience if any(r.excused for r in open_) else 0)
     if elapsed < limit:
         reason = f"watching on, until {limit:g} seconds at most: {_tell(open_)}"
@@ -167,12 +179,11 @@ def judge_bake(results: Sequence[GateResult], bake: Bake, elapsed: float, *, tol
     return Decision(verdict=BakeVerdict.INCONCLUSIVE, reason=reason, failing=failing)
 
 
-def _condemned(results: Sequence[GateResult], failing: Sequence[GateResult], tolerance: int) -> bool:
-    cells = {result.cell for result in failing}
+def _condemned(failing: Sequence[GateResult]) -> bool:
+    """Whether it is the release whatever is tolerated: a critical gate, or the same one in two cells."""
     gates = {(result.service, result.gate, result.cell) for result in failing}
     repeated = len({gate[:2] for gate in gates}) < len(gates)
-    lone_wave = len({result.cell for result in results}) == 1
-    return any(r.critical for r in failing) or repeated or lone_wave or len(cells) > tolerance
+    return any(r.critical for r in failing) or repeated
 
 
 def _place(result: GateResult) -> tuple[str, str, str]:
@@ -184,10 +195,11 @@ def _tell(results: Sequence[GateResult]) -> str:
     return "; ".join(told) + (f"; and {len(results) - TOLD} more" if len(results) > TOLD else "")
 
 
-def _passed(results: Sequence[GateResult], elapsed: float) -> str:
-    if not results:
-        return f"no gate is declared; {elapsed:.0f} seconds passed"
-    return f"all {len(results)} gates passed after {elapsed:.0f} seconds"
+def _passed(results: Sequence[GateResult], rest: Sequence[GateResult], elapsed: float) -> str:
+    if not rest:
+        but = ", ".join(sorted({result.cell for result in results}))
+        return f"no gate is declared{but and ' but in '}{but}; {elapsed:.0f} seconds passed"
+    return f"all {len(rest)} gates passed after {elapsed:.0f} seconds"
 
 
 def _find(  # noqa: PLR0917 (all that a verdict depends on)

@@ -1,1 +1,20 @@
+"""How a rollout runs. Read loop.py (a turn), decide.py (the decision), effects.py (the effects), rows.py (the rows).
 
+The words, one meaning each:
+
+plan        a frozen value: waves of deployments in order; a rollout runs its snapshot
+rollout     the execution of a plan, by turns
+turn        one transaction: an event is taken, a decision made, its outcome written
+event       something that happened; it waits in the rollout's inbox until a turn takes it
+inbox       a rollout's events in order of arrival, each under a key that is there once
+decision    what follows from a state and an event; pure, and never made twice
+effect      something to be done outside: deploy, prove, look (check, observe), hold
+outbox      the effects that turns asked for and whose end was not told yet
+leg         a direction of a rollout: forward, or back
+track       how far one deployment of a leg has come
+attempt     one try at a deployment, under a name that is unique for ever
+proof       a look from outside that a deployment runs what it should
+question    what a rollout waits for a person to answer; a command names the question it answers
+lease       whose a cell is, to change it
+worker      the process that takes turns and performs effects; a host may have one a state backend
+"""

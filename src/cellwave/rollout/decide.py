@@ -1,7 +1,7 @@
 """The decision core: a state and an event give the next state, the effects to perform and what to write down.
 
-Read top to bottom: `decide` absorbs what has happened, then advances as far as it can without another event. Pure:
-no clock (events carry the time), no input or output, so every decision can be replayed and tested.
+Read top to bottom: `decide` takes in what has happened, then goes on as far as it can without another event. Pure: no
+clock (events carry the time), no input or output. The rules, a line each and with its test, are in docs/semantics.md.
 """
 
 from __future__ import annotations
@@ -9,94 +9,177 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cellwave.health.judge import BakeVerdict, judge_bake
-from cellwave.rollout.state import (
-    Abort,
-    Check,
+from cellwave.rollout.backward import go_back, goes_back, spare
+from cellwave.rollout.commands import after_the_end, obey
+from cellwave.rollout.draft import Draft
+from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished
+from cellwave.rollout.leg import Applied, Leg
+from cellwave.rollout.model import (
+    Answer,
     Checked,
     Commanded,
-    Deploy,
     Deployed,
     Event,
-    Hold,
-    Leg,
-    Observe,
+    Failure,
     Observed,
+    Prove,
+    Proved,
     Ran,
     Started,
     State,
     Ticked,
-    Track,
     Turn,
+    has_come,
 )
-from cellwave.waves.model import PlannedWave, Step
-from cellwave.waves.planner import data_at_risk, make_rollback
 
-LOOKS_A_BAKE = 20
-LONGEST_LOOK_SECONDS = 60.0
+BACK_ATTEMPTS = 3
 CHECK_AGAIN_SECONDS = 2.0
 CHECKED_FOR_SECONDS = 900.0  # what a failure or a slow minute left red clears by itself
-BACK_ATTEMPTS = 3
+INTERVALS = 3  # a look counts for so many at most, however long ago the one before it was
+TOLD = 3
 
 
 def decide(state: State, event: Event) -> Turn:
     """What follows from an event. A finished rollout stays as it is."""
     if state.outcome:
-        return Turn(state=state)
-    turn = absorb(Turn(state=state).change(turn=state.turn + 1), event)
-    return advance(turn, event.at)
+        return Turn(state, answer=after_the_end(state, event) if isinstance(event, Commanded) else None)
+    draft = Draft(state.head, state.forward, state.back)
+    draft.set(turn=state.head.turn + 1)
+    answer = absorb(draft, event)
+    advance(draft, event.at)
+    return draft.turn(answer)
 
 
-def absorb(turn: Turn, event: Event) -> Turn:
+def absorb(draft: Draft, event: Event) -> Answer | None:
     """Take in what has happened, without deciding what to do next."""
     match event:
         case Started():
-            plan = turn.state.forward.plan
-            text = f"{plan.version} to {len(plan.cells)} cells in {len(plan.waves)} waves"
-            if turn.state.condemned:
-                text = f"{plan.version} is taken back: {turn.state.condemned}"
-            return turn.change(started_at=event.at).note("started", text, actor=event.actor)
-        case Deployed():
-            return absorb_deployed(turn, event)
+            absorb_started(draft, event)
+        case Deployed() | Proved():
+            absorb_attempt(draft, event)
         case Checked():
-            return absorb_checked(turn, event)
+            absorb_checked(draft, event)
         case Observed():
-            return absorb_observed(turn, event)
+            absorb_observed(draft, event)
         case Commanded():
-            return absorb_command(turn, event)
+            return obey(draft, event)
         case Ticked():
-            return turn
+            pass
+    return None
 
 
-def absorb_deployed(turn: Turn, event: Deployed) -> Turn:
-    """An attempt has ended: converged, worth another try, or failed. What an earlier attempt or leg says is late."""
-    state = turn.state
-    leg = state.leg
+def advance(draft: Draft, at: float) -> None:
+    """Do all that can be done now, and look where it is time to: what a person holds is watched all the same."""
+    if not draft.head.begun:
+        return
+    go_on(draft, at)
+    if draft.head.condemned:
+        go_back(draft, at)
+    due = draft.state.due
+    if due is not None and has_come(due, at):
+        draft.look(at)
+
+
+def absorb_started(draft: Draft, event: Started) -> None:
+    """The rollout begins, once."""
+    if draft.head.begun:
+        return
+    plan = draft.forward.plan
+    text = f"{plan.version} to {len(plan.cells)} cells in {len(plan.waves)} waves"
+    if draft.head.condemned:
+        text = f"{plan.version} is taken back: {draft.head.condemned}"
+    draft.set(begun=True, started_at=event.at)
+    draft.note("started", text, actor=event.actor)
+
+
+def absorb_attempt(draft: Draft, event: Deployed | Proved) -> None:
+    """An engine or a proof has ended. What is said of another attempt, or for the second time, is late."""
+    if event.back and draft.back is None:
+        return
+    leg = draft.leg(event.back)
+    if event.deployment not in leg.shape.place:
+        return
     track = leg.track(event.deployment)
-    if event.back != (state.back is not None) or track.attempt != event.attempt or track.phase != "running":
-        return turn
-    if event.converged:
-        step = next(s for s in leg.plan.steps if s.deployment == event.deployment)
-        release = None if step.removes else step.release
-        turn = turn.record(Ran(deployment=event.deployment, release=release, outputs=event.outputs))
-        turn = set_track(turn, event.deployment, "converged", event.at, outputs=event.outputs)
-        text = f"{changes_in_words(event.changes, event.changed_outputs)} in {event.seconds:.1f} s"
-        return turn.note("converged", text, subject=event.deployment)
-    allowed = BACK_ATTEMPTS - 1 if event.back else leg.plan.retries if event.transient else 0
-    if event.refused:
-        allowed = 0
-    if event.attempt <= allowed and (event.back or not state.condemned):
-        turn = set_track(turn, event.deployment, "pending", event.at, reason=event.reason)
-        return turn.note("retrying", event.reason, subject=event.deployment)
-    turn = set_track(turn, event.deployment, "failed", event.at, reason=event.reason)
-    turn = turn.note("failed", event.reason, subject=event.deployment)
-    if event.back or state.condemned:
-        return turn
-    if event.transient:
+    expected = "running" if isinstance(event, Deployed) else "proving"
+    if (track.attempt, track.phase) != (event.attempt, expected):
+        return
+    match event:
+        case Deployed(result=Applied() as applied):
+            absorb_applied(draft, event, applied)
+        case Deployed(result=Failure() as failure) | Proved(failure=Failure() as failure):
+            absorb_failure(draft, event, failure)
+        case Proved():
+            converge(draft, event)
+
+
+def absorb_applied(draft: Draft, event: Deployed, applied: Applied) -> None:
+    """An engine has done its work: what it brought is to be proved, but for what is gone, or goes back anyway."""
+    name, back = event.deployment, event.back
+    leg = draft.leg(back)
+    draft.put(back, name, event.at, phase="proving", applied=applied, changed=True)
+    if leg.step(name).removes:
+        converge(draft, event)
+    elif not back and goes_back(draft, name):
+        draft.put(back, name, event.at, phase="failed", reason="not proved: it goes back")
+    else:
+        draft.effects.append(Prove(step=leg.step(name), attempt=event.attempt, back=back))
+
+
+def converge(draft: Draft, event: Deployed | Proved) -> None:
+    """A deployment has come to what it was to run, or is gone as it was to be."""
+    name, back = event.deployment, event.back
+    leg = draft.leg(back)
+    step, applied = leg.step(name), leg.track(name).applied or Applied()
+    draft.put(back, name, event.at, phase="converged")
+    if step.removes:
+        draft.ran.append(Ran(deployment=name, kind="gone"))
+    else:
+        proven = Ran(deployment=name, kind="proven", release=step.release, outputs=applied.outputs)
+        draft.ran.append(proven)
+    text = f"{changes_in_words(applied.changes, applied.changed_outputs)} in {applied.seconds:.1f} s"
+    draft.note("converged", text, subject=name)
+
+
+def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> None:
+    """An attempt has failed: it is worth another try, or a person is asked, or it is held against the release."""
+    name, back, condemned = event.deployment, event.back, draft.head.condemned
+    leg = draft.leg(back)
+    track = leg.track(name)
+    changed = track.changed or failure.changed
+    if isinstance(event, Deployed) and not failure.changed:
+        draft.ran.append(Ran(deployment=name, kind="unchanged"))
+    allowed = BACK_ATTEMPTS - 1 if back else leg.plan.retries if failure.transient else 0
+    if event.attempt <= allowed and not failure.refused and (back or not condemned):
+        draft.put(back, name, event.at, phase="pending", reason=failure.reason, changed=changed)
+        draft.note("retrying", failure.reason, subject=name)
+        return
+    draft.put(
+        back,
+        name,
+        event.at,
+        phase="failed",
+        reason=failure.reason,
+        changed=changed,
+        transient=failure.transient,
+    )
+    draft.note("failed", failure.reason, subject=name)
+    if back:
+        return
+    if condemned:
+        spare(draft, name, event.at)
+    elif failure.transient:
         # A credential, throttling or quota error says nothing about the release: stop, and let a person look.
-        return turn.change(waiting=f"{event.deployment} failed {event.attempt} times: {event.reason}")
-    if len({step.cell for step in turn.state.leg.failed}) > leg.plan.tolerance:
-        return condemn(turn, event.at, f"{event.deployment} failed: {event.reason}")
-    return turn
+        ask(draft, "failed", event.at, failures_in_words(draft.forward))
+    else:
+        why = f"{name} failed: {failure.reason}"
+        harm(draft, event.at, {leg.step(name).cell: why}, why)
+
+
+def failures_in_words(leg: Leg) -> str:
+    """What failed for reasons that say nothing about the release."""
+    known = unfinished(leg)
+    told = [f"{name} failed {track.attempt} times: {track.reason}" for name, track in known[:TOLD]]
+    return "; ".join(told) + (f"; and {len(known) - TOLD} more" if len(known) > TOLD else "")
 
 
 def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:
@@ -107,307 +190,63 @@ def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:
     return ", ".join(parts) or "no changes"
 
 
-def absorb_checked(turn: Turn, event: Checked) -> Turn:
-    """The look before a wave: start it, look again while a problem may pass, or let a person decide."""
-    leg = turn.state.leg
-    if turn.state.back or turn.state.condemned or leg.stage != "checking":
-        return turn
-    if not event.problems:
-        return turn if turn.state.waiting else turn.change_leg(stage="deploying")
-    text, first = "; ".join(event.problems), leg.checking_since == 0
-    if first:
-        turn = turn.change_leg(checking_since=event.at).note(
-            "blocked", text, subject=f"wave {leg.current.name}"
-        )
-    turn = turn.change_leg(next_look=event.at + CHECK_AGAIN_SECONDS)
-    if not first and event.at - leg.checking_since >= CHECKED_FOR_SECONDS:
-        return turn.change(waiting=f"before wave {leg.current.name}: {text}")
-    return turn
-
-
-def absorb_observed(turn: Turn, event: Observed) -> Turn:
-    """The gates' readings: go on baking, pass, roll back, or wait for a person."""
-    turn = turn.change(gates=event.gates)
-    leg = turn.state.leg
-    if turn.state.back or turn.state.condemned or leg.stage != "baking":
-        return turn
-    wave = leg.current
-    bake = judge_bake(event.gates, wave.bake, event.at - leg.baking_since, tolerance=leg.plan.tolerance)
-    subject = f"wave {wave.name}"
-    turn = turn.change_leg(next_look=event.at + look_interval(wave, event.at - leg.baking_since))
-    match bake.verdict:
-        case BakeVerdict.FAIL:
-            return condemn(turn, event.at, bake.reason)
-        case BakeVerdict.PASS if turn.state.waiting:
-            # A person was asked, and decides; they may want to know that it looks better now.
-            return turn.change(waiting=f"{subject} was inconclusive, and passes now: {bake.reason}")
-        case BakeVerdict.PASS:
-            return turn.change_leg(stage="passed").note("passed", bake.reason, subject=subject)
-        case BakeVerdict.INCONCLUSIVE if not turn.state.waiting:
-            turn = turn.change(waiting=f"{subject}: {bake.reason}")
-            return turn.note("inconclusive", bake.reason, subject=subject)
-    return turn
-
-
-def absorb_command(turn: Turn, event: Commanded) -> Turn:
-    """A person's word. Saying the same twice changes nothing the second time."""
-    state = turn.state
-    turn = turn.note(event.action, event.reason, actor=event.actor)
-    if state.back or (state.condemned and event.action != "rollback"):
-        return turn.note("ignored", "the rollout is already on its way back")
-    match event.action:
-        case "pause":
-            return turn.change(paused=event.actor)
-        case "resume":
-            return retry_failed(turn.change(paused=""), event.at)
-        case "approve":
-            return approve(turn)
-        case "rollback":
-            for step in state.leg.running:
-                track = state.leg.track(step.deployment)
-                turn = turn.ask(Abort(deployment=step.deployment, attempt=track.attempt))
-            why = event.reason or "no reason given"
-            return condemn(turn, event.at, f"{event.actor} asked for it: {why}")
-
-
-def approve(turn: Turn) -> Turn:
-    """A person's yes: to a wave that asks for one, to an inconclusive bake, or to start in spite of problems."""
-    leg = turn.state.leg
-    if leg.failed:
-        return turn.note("ignored", "a failed deployment can be tried again (resume) or undone (rollback)")
-    waited = bool(turn.state.waiting)
-    turn = turn.change(waiting="", approved=tuple(sorted({*turn.state.approved, leg.wave})))
-    if waited and leg.stage == "checking":
-        return turn.change_leg(stage="deploying")
-    if waited and leg.stage == "baking":
-        return turn.change_leg(stage="passed")
-    return turn
-
-
-def retry_failed(turn: Turn, at: float) -> Turn:
-    """Let the wait for a person end: failed steps and a blocked wave are tried again, a bake begins anew."""
-    if not turn.state.waiting:
-        return turn
-    for step in turn.state.leg.failed:
-        turn = set_track(turn, step.deployment, "pending", at)
-    if turn.state.leg.stage == "checking":
-        turn = turn.change_leg(stage="entering")
-    if turn.state.leg.stage == "baking":
-        turn = turn.change_leg(baking_since=at)
-    return turn.change(waiting="")
-
-
-def condemn(turn: Turn, at: float, reason: str) -> Turn:
-    """The release is not to go further: everything the rollout touched goes back once what runs has ended."""
-    if turn.state.condemned:
-        return turn
-    return turn.change(condemned=reason, condemned_at=at, waiting="", paused="").note("rolling_back", reason)
-
-
-def advance(turn: Turn, at: float) -> Turn:
-    """Do all that can be done now."""
-    turn = turn_back(turn, at)
-    before = None
-    while may_move(turn.state) and turn.state != before:
-        before = turn.state
-        turn = settle_wave(start_ready(enter_wave(turn, at), at), at)
-    # What a person holds is still watched: a red gate does not wait for them.
-    return look(turn, at)
-
-
-def may_move(state: State) -> bool:
-    """Whether new work may begin. The way back waits for nobody."""
-    if state.outcome:
+def absorb_look(draft: Draft, event: Checked | Observed, interval: float) -> bool:
+    """Take in that a look has ended; whether it is the one that was out. The time since the one before was watched: not
+    less than none and not more than a few intervals, whatever the clock was set to."""
+    position = draft.forward.position
+    if not position.looking or event.look != position.looking:
         return False
-    return state.back is not None or not (state.condemned or state.waiting or state.paused)
+    since = event.at - position.looked_at if position.looked_at else 0.0
+    seen = min(max(0.0, since), INTERVALS * interval)
+    draft.move(looking=0, looked_at=event.at, watched=position.watched + seen)
+    return True
 
 
-def turn_back(turn: Turn, at: float) -> Turn:
-    """Begin the way back of a condemned rollout, once no engine runs."""
-    state = turn.state
-    if not state.condemned or state.back or state.forward.running:
-        return turn
-    if not state.touched:
-        return finish(turn, at, "rolled_back", f"{state.condemned}; nothing had been touched")
-    touched = [step for step in state.forward.plan.steps if step.deployment in state.touched]
-    if all(step.previous == step.release for step in touched):
-        return finish(turn, at, "rolled_back", f"{state.condemned}; it ran there before, and still does")
-    turn = turn.ask(Hold(release=state.forward.plan.release, reason=state.condemned))
-    back = make_rollback(state.forward.plan, state.touched)
-    if not back.steps:
-        return finish(turn, at, "rolled_back", f"{state.condemned}{what_stays(state)}")
-    lost = data_at_risk(state.forward.plan, state.touched)
-    text = "; ".join([f"{len(back.steps)} deployments in {len(back.cells)} cells", *lost])
-    return turn.change(back=Leg(plan=back, stage="deploying")).note("back_started", text)
+def absorb_checked(draft: Draft, event: Checked) -> None:
+    """The look before a wave: start it, look again while a problem may pass, or let a person decide."""
+    leg = draft.forward
+    if not absorb_look(draft, event, CHECK_AGAIN_SECONDS) or draft.head.condemned or leg.stage != "checking":
+        return
+    if not event.problems:
+        draft.move(stage="deploying")
+        return
+    text, first = "; ".join(event.problems), not leg.position.checking_since
+    if first:
+        draft.move(checking_since=event.at)
+        draft.note("blocked", text, subject=f"wave {leg.current.name}")
+    draft.move(next_look=event.at + CHECK_AGAIN_SECONDS)
+    if not first and draft.forward.position.watched >= CHECKED_FOR_SECONDS:
+        ask(draft, "blocked", event.at, f"before wave {leg.current.name}: {text}")
 
 
-def enter_wave(turn: Turn, at: float) -> Turn:
-    """Ask for the look before a wave, after a person's approval where the wave wants one. The way back asks nobody."""
-    state = turn.state
-    if state.leg.stage != "entering":
-        return turn
-    wave = state.leg.current
-    if wave.approve and state.leg.wave not in state.approved:
-        doors = "".join(f"; one-way door {service}: {why}" for service, why in wave.doors.items())
-        return turn.change(waiting=f"approval of wave {wave.name}{doors}").note(
-            "approval_wanted", f"wave {wave.name}{doors}"
-        )
-    turn = turn.note("wave", ", ".join(wave.cells), subject=f"wave {wave.name}")
-    return turn.change_leg(stage="checking", checking_since=0.0, next_look=at + CHECK_AGAIN_SECONDS).ask(
-        Check()
-    )
-
-
-def start_ready(turn: Turn, at: float) -> Turn:
-    """Start every step whose predecessors have converged, as far as the wave's concurrency of cells allows.
-
-    As failures accrue within the tolerance, concurrency falls to at most one more than the tolerance.
-    """
-    state = turn.state
-    leg = state.leg
-    if leg.stage != "deploying":
-        return turn
+def absorb_observed(draft: Draft, event: Observed) -> None:
+    """The gates' readings: go on baking, pass, roll back, or wait for a person."""
+    leg, head = draft.forward, draft.head
     wave = leg.current
-    limit = wave.concurrency
-    if leg.failed and not state.back:
-        limit = min(limit, leg.plan.tolerance + 1)
-    flying = cells_in_flight(leg, wave)
-    for step in wave.steps:
-        ready = leg.phase_of(step) == "pending" and all(leg.track(d).phase == "converged" for d in step.after)
-        if not ready or (step.cell not in flying and len(flying) >= limit):
-            continue
-        flying.add(step.cell)
-        attempt = leg.track(step.deployment).attempt + 1
-        turn = set_track(turn, step.deployment, "running", at, attempt=attempt)
-        turn = turn.ask(Deploy(step=step, attempt=attempt, back=state.back is not None))
-        text = (
-            f"taking it away, attempt {attempt}"
-            if step.removes
-            else f"release {step.release[:12]}, attempt {attempt}"
-        )
-        turn = turn.note("deploying", text, subject=step.deployment)
-    return turn
-
-
-def cells_in_flight(leg: Leg, wave: PlannedWave) -> set[str]:
-    """The wave's cells that are partly changed: begun, and neither wholly converged nor stopped by a failure."""
-    flying = set()
-    for cell in wave.cells:
-        phases = [leg.phase_of(step) for step in wave.steps if step.cell == cell]
-        begun = any(phase != "pending" for phase in phases)
-        over = all(phase == "converged" for phase in phases) or (
-            "failed" in phases and "running" not in phases
-        )
-        if begun and not over:
-            flying.add(cell)
-    return flying
-
-
-def settle_wave(turn: Turn, at: float) -> Turn:
-    """When nothing of the wave runs or can start any more: bake it, or go on."""
-    leg = turn.state.leg
-    if leg.stage == "passed":
-        return advance_wave(turn, at)
-    if leg.stage != "deploying" or leg.running or any(runnable(leg, step) for step in leg.current.steps):
-        return turn
-    if turn.state.back:
-        return settle_back(turn, at)
-    bake = leg.current.bake
-    if bake.seconds == 0 and bake.samples == 0:
-        turn = turn.note("passed", "no bake asked for", subject=f"wave {leg.current.name}")
-        return advance_wave(turn, at)
-    text = f"at least {bake.seconds:g} s and {bake.samples} data points a service"
-    turn = turn.note("baking", text, subject=f"wave {leg.current.name}")
-    return turn.change_leg(
-        stage="baking", baking_since=at, next_look=at + look_interval(leg.current, 0)
-    ).change(gates=())
-
-
-def runnable(leg: Leg, step: Step) -> bool:
-    """Whether a step may still start: pending, and nothing it waits for has failed."""
-    by_name: Mapping[str, Step] = {s.deployment: s for s in leg.current.steps}
-    blocked = any(
-        leg.track(d).phase == "failed"
-        or (d in by_name and leg.track(d).phase == "pending" and not runnable(leg, by_name[d]))
-        for d in step.after
-    )
-    return leg.phase_of(step) == "pending" and not blocked
-
-
-def settle_back(turn: Turn, at: float) -> Turn:
-    """The way back never turns round: what would not go back is named, and a person is wanted."""
-    leg = turn.state.leg
-    if leg.wave + 1 < len(leg.plan.waves):
-        return advance_wave(turn, at)
-    stuck = {s.deployment: leg.track(s.deployment) for s in leg.plan.steps if leg.phase_of(s) != "converged"}
-    if stuck:
-        named = ", ".join(
-            name + (f" ({track.reason})" if track.reason else "") for name, track in stuck.items()
-        )
-        return finish(turn, at, "failed", f"{turn.state.condemned}; could not roll back {named}")
-    return finish(turn, at, "rolled_back", f"{turn.state.condemned}{what_stays(turn.state)}")
-
-
-def what_stays(state: State) -> str:
-    """In words, the stateful stacks that the rollout made and leaves: what they keep is nobody's to throw away."""
-    touched = (s for s in state.forward.plan.steps if s.deployment in state.touched)
-    stays = [s.deployment for s in touched if s.stateful and s.previous is None]
-    return f"; {', '.join(stays)} stay{'s' if len(stays) == 1 else ''}, with the data" if stays else ""
-
-
-def advance_wave(turn: Turn, at: float) -> Turn:
-    """Go to the next wave, or end."""
-    leg = turn.state.leg
-    if leg.wave + 1 == len(leg.plan.waves):
-        failed = list(dict.fromkeys(step.cell for step in leg.failed))
-        text = f"{leg.plan.version} runs in {len(leg.plan.cells) - len(failed)} cells"
-        return finish(turn, at, "done", text + (f", not in {', '.join(failed)}" if failed else ""))
-    turn = turn.change(gates=())
-    return turn.change_leg(wave=leg.wave + 1, stage="deploying" if turn.state.back else "entering")
-
-
-def finish(turn: Turn, at: float, outcome: str, reason: str) -> Turn:
-    """End the rollout."""
-    return turn.change(outcome=outcome, reason=reason, ended_at=at).note(outcome, reason)
-
-
-def look(turn: Turn, at: float) -> Turn:
-    """Read the gates, or look before the wave again, when it is time to."""
-    due = turn.state.next_look
-    if due is None or at < due:
-        return turn
-    return turn.ask(Observe() if turn.state.leg.stage == "baking" else Check())
-
-
-def look_interval(wave: PlannedWave, elapsed: float) -> float:
-    """Seconds between two looks at the gates, `elapsed` seconds into the bake.
-
-    They grow with the bake, so that one of days (or one that waits for a person) keeps a short history; but a gate that
-    turns red is seen within LONGEST_LOOK_SECONDS.
-    """
-    return min(LONGEST_LOOK_SECONDS, max(1.0, max(wave.bake.seconds, elapsed) / LOOKS_A_BAKE))
-
-
-def set_track(
-    turn: Turn,
-    deployment: str,
-    phase: str,
-    at: float,
-    *,
-    attempt: int | None = None,
-    reason: str = "",
-    outputs: dict[str, str] | None = None,
-) -> Turn:
-    """The turn with one deployment's track changed."""
-    leg = turn.state.leg
-    old = leg.track(deployment)
-    track = Track.model_validate(
-        {
-            "phase": phase,
-            "attempt": old.attempt if attempt is None else attempt,
-            "at": at,
-            "reason": reason,
-            "outputs": old.outputs if outputs is None else outputs,
-        }
-    )
-    return turn.change_leg(tracks={**leg.tracks, deployment: track})
+    interval = look_interval(wave, leg.position.watched)
+    if not absorb_look(draft, event, interval) or head.condemned or leg.stage != "baking":
+        return
+    draft.readings = event.gates
+    watched = draft.forward.position.watched
+    draft.move(next_look=event.at + look_interval(wave, watched))
+    bake = judge_bake(event.gates, wave.bake, watched, tolerance=leg.plan.tolerance, harmed=head.harmed)
+    if bake.verdict is BakeVerdict.FAIL:
+        draft.condemn(event.at, bake.reason)
+        return
+    if bake.failing:
+        failing = {r.cell: f"{r.service} {r.gate}: {r.reason}" for r in reversed(bake.failing)}
+        harm(draft, event.at, failing, bake.reason)
+        if draft.head.condemned:
+            return
+    subject = f"wave {wave.name}"
+    match bake.verdict:
+        case BakeVerdict.PASS if draft.head.waiting:
+            # A person was asked, and decides; they may want to know that it looks better now.
+            ask(draft, "inconclusive", event.at, f"{subject} was inconclusive, and passes now: {bake.reason}")
+        case BakeVerdict.PASS:
+            draft.move(stage="passed")
+            draft.note("passed", bake.reason, subject=subject)
+        case BakeVerdict.INCONCLUSIVE:
+            if not draft.head.waiting:
+                draft.note("inconclusive", bake.reason, subject=subject)
+            ask(draft, "inconclusive", event.at, f"{subject}: {bake.reason}")

@@ -35,8 +35,9 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
     """Remove what only ended rollouts needed, but for the newest `keep` (at least 1). Safe while a worker runs."""
     over = records.over(keep)
     folders = dict(attempts_in(home))
+    names = set(over.values())
     dead = litter(
-        {name: (attempt.number, attempt.touched_at) for name, attempt in folders.items()}, over, keep
+        {name: (attempt.number, attempt.touched_at) for name, attempt in folders.items()}, names, keep
     )
     sizes = [size for name in dead if (size := folders[name].remove()) is not None]
     return Collected(
@@ -44,14 +45,14 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
         bytes=sum(sizes),
         environments=sweep(home, time.time()),
         rows=records.sweep(over),
-        workflows=_forget(records, url, over),
+        workflows=_forget(records, url, names),
     )
 
 
 def litter(attempts: Mapping[str, tuple[int, float]], over: Collection[str], keep: int) -> list[str]:
     """The attempts (name: its number, and when it was last touched) that nobody will read again. Pure.
 
-    `over` are the ended rollouts. An attempt of a rollout that is not known is not this database's, and stays.
+    `over` is what those of ended rollouts begin with. One of an unknown rollout is not this database's: it stays.
     """
     own: dict[str, list[str]] = defaultdict(list)
     for name in sorted(attempts, key=attempts.__getitem__, reverse=True):
@@ -64,7 +65,7 @@ def litter(attempts: Mapping[str, tuple[int, float]], over: Collection[str], kee
 
 
 def _forget(records: Records, url: str, over: Collection[str]) -> int:
-    """Delete the workflows of ended rollouts, with their steps and messages; how many. One that still ends, stays."""
+    """Delete the workflows of ended rollouts' effects; how many. One that still ends, stays."""
     schema = None if records.engine.dialect.name == "sqlite" else "dbos"
     if not over or not sa.inspect(records.engine).has_table("workflow_status", schema=schema):
         return 0

@@ -1,15 +1,16 @@
 """What outlives every process: rollouts, leases, what each stack runs, and the journal. SQLite or PostgreSQL.
 
-Every method is one transaction. Writers are the one worker and any number of command lines.
+Every method is one transaction. Writers are workers and any number of command lines.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,37 +19,77 @@ import sqlalchemy as sa
 
 from cellwave.errors import Leased
 from cellwave.frozen import Frozen
+from cellwave.health.model import GateResult
 from cellwave.processes import alive, this, written
+from cellwave.rollout import rows
 from cellwave.rollout.database import database_files, open_engine, unreachable
-from cellwave.rollout.journal import Entry, seal
+from cellwave.rollout.journal import Entry
+from cellwave.rollout.model import (
+    Answer,
+    Commanded,
+    Deploy,
+    Effect,
+    Event,
+    Head,
+    Note,
+    Started,
+    State,
+    Turn,
+    cut_off,
+)
+from cellwave.rollout.rows import EFFECTS, Memory, RolloutRow
 from cellwave.rollout.schema import bring_up_to_date
-from cellwave.rollout.state import Commanded, Note, State, Turn, cut_off
-from cellwave.rollout.tables import ABORTS, COMMANDS, JOURNAL, LEASES, PROGRESS, ROLLOUTS, STACKS
+from cellwave.rollout.tables import (
+    ABORTS,
+    INBOX,
+    JOURNAL,
+    LEASES,
+    META,
+    OUTBOX,
+    PROGRESS,
+    READINGS,
+    ROLLOUTS,
+    STACKS,
+)
 from cellwave.text import storable
 
 KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
+LEASE_LOCK = 7264  # of PostgreSQL; (7263 is the journal's)
 UP = "up:"  # how the owner of a lease begins that is a process
-
-
-class RolloutRow(Frozen):
-    """A rollout as recorded. `target` names the state backend it works on; `created` is epoch seconds."""
-
-    id: str
-    created: float
-    actor: str
-    target: str
-    state: State
 
 
 @dataclass(frozen=True)
 class StackRow:
-    """What a stack runs: the release's digest, its outputs, and since when (epoch seconds)."""
+    """What a stack runs: the digest of the release that was last proven there (None: none was), its outputs, and since
+    when (epoch seconds). `known` is false while, and after, something was tried there that no proof ended."""
 
     stack: str
     target: str
-    release: str
+    release: str | None
     outputs: dict[str, str]
     at: float
+    known: bool = True
+
+
+class Asked(Frozen):
+    """An effect that a turn asked for at `at` (epoch seconds), and whose end was not told yet. `round` counts how often
+    a queue was given it in vain; `undo_since` is since when a way back may delete what was made (epoch seconds)."""
+
+    key: str
+    rollout: str
+    effect: Effect
+    at: float
+    round: int
+    undo_since: float
+
+    @property
+    def workflow(self) -> str:
+        """The name of the workflow that performs it; each time that it is placed again has its own."""
+        return f"{self.key}#{self.round}" if self.round else self.key
+
+    def waits(self, now: float) -> bool:
+        """Whether it is not to begin yet; a clock that went back lets it begin."""
+        return isinstance(self.effect, Deploy) and 0 <= now - self.at < self.effect.delay
 
 
 def recorded(url: str) -> Records | None:
@@ -69,27 +110,33 @@ class Records:
             raise unreachable(self.engine.url, error) from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self) -> Iterator[sa.Connection]:
+        """What is written in it is kept whole or not at all; on SQLite there is one at a time."""
         with self.engine.begin() as connection:
-            # One writer at a time keeps the journal's chain straight.
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7263)"))
             yield connection
 
-    def create_rollout(self, row: RolloutRow) -> None:
-        """Record a new rollout and lease its cells, or neither; Leased names the owner of a cell that is taken."""
-        with self._transaction() as db:
+    def create_rollout(self, state: State, actor: str, target: str, at: float) -> RolloutRow:
+        """Record a new rollout, begun at `at` (epoch seconds), and lease its cells, or neither; Leased names the owner
+        of a cell that is taken."""
+        plan = state.forward.plan
+        row = RolloutRow(
+            id=state.head.rollout,
+            key=secrets.token_hex(4),
+            created=at,
+            actor=actor,
+            target=target,
+            release=plan.release,
+            version=plan.version,
+            head=state.head,
+        )
+        with self.transaction() as db:
             if db.execute(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == row.id)).first():
                 raise Leased(f"{row.id} was started by another command just now")
-            self._lease(db, row.state.forward.plan.cells, row.id)
-            values = {
-                **row.model_dump(exclude={"state"}),
-                "ended": False,
-                "state": row.state.model_dump_json(),
-            }
-            db.execute(sa.insert(ROLLOUTS).values(values))
+            self._lease(db, plan.cells, row.id)
+            rows.insert_rollout(db, row, state, Started(at=at, actor=actor))
+        return row
 
     def next_id(self, version: str) -> str:
         """A rollout name that is not taken: `<version>-<n>`."""
@@ -104,73 +151,107 @@ class Records:
     def rollouts(self) -> list[RolloutRow]:
         """All rollouts, the newest first."""
         with self.engine.connect() as db:
-            return [
-                _rollout(row) for row in db.execute(sa.select(ROLLOUTS).order_by(ROLLOUTS.c.created.desc()))
-            ]
+            query = sa.select(ROLLOUTS).order_by(ROLLOUTS.c.created.desc())
+            return [rows.rollout_of(row) for row in db.execute(query)]
 
-    def unfinished(self, target: str) -> set[str]:
-        """The names of a state backend's rollouts that have not ended."""
+    def unfinished(self, target: str) -> dict[str, str]:
+        """A state backend's rollouts that have not ended: their names, and what their attempts' names begin with."""
         with self.engine.connect() as db:
-            query = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
-            return set(db.execute(query).scalars())
+            query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key)
+            query = query.where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
+            return {row.id: rows.unique_name(row.id, row.key) for row in db.execute(query)}
 
     def rollout(self, name: str) -> RolloutRow | None:
         """One rollout; None when there is none of that name."""
         with self.engine.connect() as db:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
-            return _rollout(row) if row else None
+            return rows.rollout_of(row) if row else None
 
-    def commit_turn(self, turn: Turn, at: float, target: str) -> bool:
-        """Keep a decision: the state, its journal lines, what each stack now runs; leases go when it has ended.
+    def state(self, name: str, memory: Memory | None = None) -> State:
+        """All that a rollout knows; LookupError when there is none of that name."""
+        with self.engine.connect() as db:
+            row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
+            if row is None:
+                raise LookupError(f"no rollout {name} is recorded")
+            return rows.load(db, row, memory or Memory())
 
-        Doing it twice is the same as once: journal lines have a key made of the rollout and its turn. False, and
-        nothing is kept, when the rollout was ended by another hand (`forget_target`): it stays as that left it.
-        """
-        state = turn.state
-        with self._transaction() as db:
-            mine = ROLLOUTS.c.id == state.rollout
-            known = db.execute(sa.select(ROLLOUTS.c.ended, ROLLOUTS.c.state).where(mine)).first()
-            if known is None or (known.ended and State.model_validate_json(known.state) != state):
-                return False
-            values = {"state": state.model_dump_json(), "ended": bool(state.outcome)}
-            db.execute(sa.update(ROLLOUTS).where(mine).values(values))
-            for number, note in enumerate(turn.notes):
-                self._append(db, f"{state.rollout}/{state.turn}/{number}", at, state.rollout, note)
-            for ran in turn.ran:
-                self._forget_stack(db, ran.deployment, target)
-                if ran.release is not None:
-                    self._set_stack(db, StackRow(ran.deployment, target, ran.release, ran.outputs, at))
-            if state.outcome:
-                db.execute(sa.delete(LEASES).where(LEASES.c.owner == state.rollout))
-        return True
+    def readings(self, name: str) -> tuple[GateResult, ...]:
+        """A rollout's gates as last read."""
+        with self.engine.connect() as db:
+            return rows.read_readings(db, name)
+
+    def trouble(self, name: str, why: str) -> None:
+        """A rollout's next turn can't be taken, and why."""
+        with self.transaction() as db:
+            db.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == name).values(trouble=why))
+
+    def unplaced(self, target: str) -> list[Asked]:
+        """What turns have asked for and no queue has been given."""
+        return self._outbox(OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
+
+    def unfinished_effects(self, target: str) -> list[Asked]:
+        """What was given to a queue, and whose end was not told yet."""
+        return self._outbox(OUTBOX.c.target == target, OUTBOX.c.placed)
+
+    def asked(self, key: str) -> Asked | None:
+        """What was asked for under a key; None when that is nothing, or done."""
+        return next(iter(self._outbox(OUTBOX.c.key == key)), None)
+
+    def placed(self, asked: Asked) -> None:
+        """A queue was given the effect."""
+        with self.transaction() as db:
+            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(placed=True))
+
+    def place_again(self, asked: Asked) -> None:
+        """A queue was given the effect in vain: another workflow is to perform it."""
+        with self.transaction() as db:
+            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(placed=False, round=asked.round + 1))
+
+    def finish(self, asked: Asked, event: Event | None) -> None:
+        """An effect has ended; its rollout is told of it, once."""
+        with self.transaction() as db:
+            if event is not None:
+                rows.tell(db, asked.key, asked.rollout, event)
+            db.execute(sa.update(OUTBOX).where(OUTBOX.c.key == asked.key).values(done=time.time()))
+
+    def _outbox(self, *where: sa.ColumnElement[bool]) -> list[Asked]:
+        query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
+        with self.engine.connect() as db:
+            found = db.execute(query.where(OUTBOX.c.done.is_(None), *where).order_by(OUTBOX.c.asked)).all()
+        return [
+            Asked(
+                key=row.key,
+                rollout=row.rollout,
+                effect=EFFECTS.validate_json(row.effect),
+                at=row.asked,
+                round=row.round,
+                undo_since=rows.undo_since(Head.model_validate_json(row.head)),
+            )
+            for row in found
+        ]
 
     def forget_target(self, target: str, why: str, at: float) -> tuple[str, ...]:
         """Forget what runs on a state backend that is emptied, in one transaction; `at` is epoch seconds.
 
-        Its stacks go. Its unfinished rollouts end as failed, and their leases, waiting commands and aborts go; returns
+        Its stacks go. Its unfinished rollouts end as failed, and their leases, untaken events and effects go; returns
         their names. The journal says of each stack and rollout why.
         """
-        with self._transaction() as db:
+        with self.transaction() as db:
+            # Rollouts before the journal, as a turn does: of two that lock, neither waits for the other.
+            alive = sa.select(ROLLOUTS).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
+            unfinished = db.execute(alive.order_by(ROLLOUTS.c.created).with_for_update()).all()
             stacks = db.execute(sa.select(STACKS).where(STACKS.c.target == target).order_by(STACKS.c.stack))
             for stack in stacks.all():
-                note = Note(
-                    kind="forgotten", text=f"ran release {stack.release[:12]}: {why}", subject=stack.stack
-                )
-                self._append(db, f"forgotten/{target}/{stack.stack}/{at!r}", at, "", note)
+                ran = f"release {stack.release[:12]}" if stack.release else "nothing that was proven"
+                note = Note(kind="forgotten", text=f"ran {ran}: {why}", subject=stack.stack)
+                rows.append(db, f"forgotten/{target}/{stack.stack}/{at!r}", at, "", note)
             db.execute(sa.delete(STACKS).where(STACKS.c.target == target))
-            alive = sa.select(ROLLOUTS).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
-            rollouts = [_rollout(row) for row in db.execute(alive.order_by(ROLLOUTS.c.created)).all()]
-            for row in rollouts:
-                over = cut_off(row.state, why, at)
-                update = sa.update(ROLLOUTS).where(ROLLOUTS.c.id == row.id)
-                db.execute(update.values(state=over.model_dump_json(), ended=True))
-                db.execute(sa.delete(LEASES).where(LEASES.c.owner == row.id))
-                waiting = (COMMANDS.c.rollout == row.id, sa.not_(COMMANDS.c.delivered))
-                db.execute(sa.delete(COMMANDS).where(*waiting))
-                own = ABORTS.c.attempt.startswith(f"{row.id}:", autoescape=True)
-                db.execute(sa.delete(ABORTS).where(own))
-                self._append(db, f"{row.id}/forgotten", at, row.id, Note(kind="failed", text=why))
-        return tuple(row.id for row in rollouts)
+            for row in unfinished:
+                _cut_off(db, row, why, at)
+                mine = INBOX.c.rollout == row.id
+                db.execute(sa.delete(INBOX).where(mine, INBOX.c.turn.is_(None)))
+                db.execute(sa.delete(OUTBOX).where(OUTBOX.c.rollout == row.id))
+        return tuple(row.id for row in unfinished)
 
     def targets(self) -> dict[str, str]:
         """The state backends of which anything is recorded, and what that is, in words."""
@@ -183,9 +264,9 @@ class Records:
         return {target: " and ".join(parts) for target, parts in sorted(found.items())}
 
     def note(self, key: str, note: Note, rollout: str = "") -> None:
-        """Append a journal line of something done outside a rollout; the same `key` is written once."""
-        with self._transaction() as db:
-            self._append(db, key, time.time(), rollout, note)
+        """Append a journal line of something done outside of a turn; the same `key` is written once."""
+        with self.transaction() as db:
+            rows.append(db, key, time.time(), rollout, note)
 
     def journal(self, rollout: str | None = None, after: int = 0) -> list[Entry]:
         """Journal lines in order: all, or one rollout's; those after a sequence number."""
@@ -193,16 +274,33 @@ class Records:
         if rollout is not None:
             query = query.where(JOURNAL.c.rollout == rollout)
         with self.engine.connect() as db:
-            return [_entry(row) for row in db.execute(query)]
+            return [rows.entry_of(row) for row in db.execute(query)]
+
+    def identity(self) -> str:
+        """The database's own, made with it."""
+        with self.engine.connect() as db:
+            return str(db.execute(sa.select(META.c.value).where(META.c.key == "id")).scalar_one())
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the journal's last line; (0, "") when it has none."""
+        query = sa.select(JOURNAL.c.seq, JOURNAL.c.hash).order_by(JOURNAL.c.seq.desc()).limit(1)
+        with self.engine.connect() as db:
+            row = db.execute(query).first()
+        return (row.seq, row.hash) if row else (0, "")
+
+    def hash_at(self, seq: int) -> str | None:
+        """The hash of the journal's line of that number; None when there is none."""
+        with self.engine.connect() as db:
+            return db.execute(sa.select(JOURNAL.c.hash).where(JOURNAL.c.seq == seq)).scalar()
 
     def lease(self, cells: Sequence[str], owner: str) -> None:
         """Take the cells for an owner, all or none; Leased when another has one."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             self._lease(db, cells, owner)
 
     def end_lease(self, owner: str) -> None:
         """Give back every cell of an owner."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(sa.delete(LEASES).where(LEASES.c.owner == owner))
 
     def leases(self) -> dict[str, str]:
@@ -219,26 +317,25 @@ class Records:
     def stacks(self, target: str) -> dict[str, StackRow]:
         """What each stack of a state backend runs, by stack."""
         with self.engine.connect() as db:
-            rows = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
+            found = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
             return {
-                row.stack: StackRow(**{**row._mapping, "outputs": json.loads(row.outputs)}) for row in rows
+                row.stack: StackRow(**{**row._mapping, "outputs": json.loads(row.outputs)}) for row in found
             }
 
     def set_stack(self, row: StackRow) -> None:
         """Record what a stack runs now."""
-        with self._transaction() as db:
-            self._set_stack(db, row)
+        with self.transaction() as db:
+            rows.upsert(db, STACKS, [{**asdict(row), "outputs": json.dumps(row.outputs)}])
 
     def forget_stack(self, stack: str, target: str) -> None:
         """Record that a stack runs nothing any more."""
-        with self._transaction() as db:
-            self._forget_stack(db, stack, target)
+        with self.transaction() as db:
+            db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
 
     def set_progress(self, stack: str, text: str, done: int) -> None:
         """What a running engine is doing, for people who watch."""
-        with self._transaction() as db:
-            db.execute(sa.delete(PROGRESS).where(PROGRESS.c.stack == stack))
-            db.execute(sa.insert(PROGRESS).values(stack=stack, text=storable(text), done=done))
+        with self.transaction() as db:
+            rows.upsert(db, PROGRESS, [{"stack": stack, "text": storable(text), "done": done}])
 
     def progress(self) -> dict[str, tuple[str, int]]:
         """What each engine last did, and how many resources it is done with, by stack."""
@@ -246,63 +343,50 @@ class Records:
             return {row.stack: (row.text, row.done) for row in db.execute(sa.select(PROGRESS))}
 
     def command(self, identity: str, rollout: str, event: Commanded) -> None:
-        """Leave a person's command for the worker; the same `identity` is taken once."""
-        with self._transaction() as db:
-            if not db.execute(sa.select(COMMANDS).where(COMMANDS.c.id == identity)).first():
-                row = {
-                    "id": identity,
-                    "rollout": rollout,
-                    "event": event.model_dump_json(),
-                    "delivered": False,
-                }
-                db.execute(sa.insert(COMMANDS).values(row))
+        """Leave a person's command in a rollout's inbox; the same `identity` is taken once."""
+        with self.transaction() as db:
+            rows.tell(db, rows.COMMAND + identity, rollout, event)
 
-    def undelivered(self) -> list[tuple[str, str, str]]:
-        """Commands that no worker has passed on yet: identity, rollout, event as JSON."""
+    def answer(self, identity: str) -> Answer | None:
+        """What became of a command; None when it has not been taken yet. LookupError: there is none (any more)."""
+        query = sa.select(INBOX.c.answer, INBOX.c.said).where(INBOX.c.key == rows.COMMAND + identity)
         with self.engine.connect() as db:
-            rows = db.execute(sa.select(COMMANDS).where(sa.not_(COMMANDS.c.delivered)))
-            return [(row.id, row.rollout, row.event) for row in rows]
+            row = db.execute(query).first()
+        if row is None:
+            raise LookupError(f"no command {identity} is recorded")
+        return Answer(kind=row.answer, said=row.said) if row.answer else None
 
-    def delivered(self, identity: str) -> None:
-        """A command has reached its rollout's inbox."""
-        with self._transaction() as db:
-            db.execute(sa.update(COMMANDS).where(COMMANDS.c.id == identity).values(delivered=True))
-
-    def ask_abort(self, attempt: str) -> None:
-        """Ask a running attempt to stop."""
-        with self._transaction() as db:
-            if not db.execute(sa.select(ABORTS).where(ABORTS.c.attempt == attempt)).first():
-                db.execute(sa.insert(ABORTS).values(attempt=attempt))
-
-    def abort_asked(self, attempt: str) -> bool:
+    def abort_asked(self, attempt: str, rollout: str) -> bool:
         """Whether an attempt was asked to stop, or its rollout is over: then nobody wants what it would bring."""
-        over = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == attempt.partition(":")[0], ROLLOUTS.c.ended)
+        over = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == rollout, ROLLOUTS.c.ended)
         asked = sa.select(ABORTS.c.attempt).where(ABORTS.c.attempt == attempt)
         with self.engine.connect() as db:
             return db.execute(sa.union_all(asked, over)).first() is not None
 
-    def over(self, keep: int) -> set[str]:
-        """The names of the rollouts that have ended, without the newest `keep` of them."""
+    def over(self, keep: int) -> dict[str, str]:
+        """The rollouts that have ended, without the newest `keep` of them: their names, and what their attempts' names
+        begin with."""
         with self.engine.connect() as db:
-            query = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.ended).order_by(ROLLOUTS.c.created.desc())
-            return set(list(db.execute(query).scalars())[keep:])
+            query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.ended)
+            found = db.execute(query.order_by(ROLLOUTS.c.created.desc())).all()
+        return {row.id: rows.unique_name(row.id, row.key) for row in found[keep:]}
 
-    def sweep(self, over: Collection[str]) -> int:
-        """Delete commands and aborts of these ended rollouts, and the progress of stacks that no rollout changes; how
-        many rows."""
-        with self._transaction() as db:
-            unfinished = db.execute(sa.select(ROLLOUTS.c.state).where(sa.not_(ROLLOUTS.c.ended))).scalars()
-            states = (State.model_validate_json(text) for text in unfinished)
-            busy = {step.deployment for state in states for step in state.forward.plan.steps}
+    def sweep(self, over: Mapping[str, str]) -> int:
+        """Delete what only the turns of these ended rollouts needed (`over` as above), and the progress of cells that
+        nobody changes; how many rows."""
+        with self.transaction() as db:
+            busy = set(db.execute(sa.select(LEASES.c.cell)).scalars())
+            names = set(over.values())
 
             def delete(table: sa.Table, column: sa.Column[str], is_dead: Callable[[str], bool]) -> int:
                 dead = [value for value in set(db.execute(sa.select(column)).scalars()) if is_dead(value)]
                 return sum(db.execute(sa.delete(table).where(column == value)).rowcount for value in dead)
 
+            spent = (INBOX, OUTBOX, READINGS)
             return (
-                delete(COMMANDS, COMMANDS.c.rollout, lambda rollout: rollout in over)
-                + delete(ABORTS, ABORTS.c.attempt, lambda attempt: attempt.split(":")[0] in over)
-                + delete(PROGRESS, PROGRESS.c.stack, lambda stack: stack not in busy)
+                sum(delete(table, table.c.rollout, over.__contains__) for table in spent)
+                + delete(ABORTS, ABORTS.c.attempt, lambda attempt: attempt.split(":")[0] in names)
+                + delete(PROGRESS, PROGRESS.c.stack, lambda stack: stack.split(".")[0] not in busy)
             )
 
     def compact(self) -> None:
@@ -313,26 +397,29 @@ class Records:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
+        if db.dialect.name == "postgresql":
+            # Of two that want a cell, the second is to see that the first has it.
+            db.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEASE_LOCK})
         held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
         refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells)
         mine = [cell for cell in cells if held.get(cell) != owner]
         db.execute(sa.delete(LEASES).where(LEASES.c.cell.in_(mine)))  # those of the dead
-        for cell in mine:
-            db.execute(sa.insert(LEASES).values(cell=cell, owner=owner, since=time.time()))
+        if mine:
+            now = time.time()
+            db.execute(sa.insert(LEASES), [{"cell": cell, "owner": owner, "since": now} for cell in mine])
 
-    def _forget_stack(self, db: sa.Connection, stack: str, target: str) -> None:
-        db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
 
-    def _set_stack(self, db: sa.Connection, row: StackRow) -> None:
-        self._forget_stack(db, row.stack, row.target)
-        db.execute(sa.insert(STACKS).values({**asdict(row), "outputs": json.dumps(row.outputs)}))
+def _cut_off(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
+    state = rows.load(db, row, Memory())
+    over = cut_off(state, why, at)
+    legs = ((False, state.forward), (True, state.back))
+    changed = frozenset((back, step.deployment) for back, leg in legs if leg for step in leg.running)
+    rows.keep(db, row, Turn(state=over, notes=(Note(kind="failed", text=why),), changed=changed), at, None)
 
-    def _append(self, db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:
-        if db.execute(sa.select(JOURNAL.c.seq).where(JOURNAL.c.key == key)).first():
-            return
-        last = db.execute(sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)).first()
-        entry = seal(_entry(last) if last else None, at=at, rollout=rollout, **note.model_dump())
-        db.execute(sa.insert(JOURNAL).values(key=key, **entry.model_dump()))
+
+def _same(asked: Asked) -> tuple[sa.ColumnElement[bool], ...]:
+    # Another host may have been faster.
+    return (OUTBOX.c.key == asked.key, OUTBOX.c.round == asked.round)
 
 
 def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
@@ -359,12 +446,3 @@ def _is_dead(owner: str) -> bool:
     *_, host, pid, start = owner.split(":")
     # Of another host's processes nothing is known from here.
     return host == socket.gethostname() and not alive(written(f"{pid}:{start}"))
-
-
-def _rollout(row: sa.Row[Any]) -> RolloutRow:
-    fields = {name: getattr(row, name) for name in ("id", "created", "actor", "target")}
-    return RolloutRow(**fields, state=State.model_validate_json(row.state))
-
-
-def _entry(row: sa.Row[Any]) -> Entry:
-    return Entry.model_validate({name: getattr(row, name) for name in Entry.model_fields})

@@ -1,134 +1,141 @@
-"""The worker process of a project and state backend, seen from outside: is it there, start it, stop it."""
+"""The worker process: turns are taken, and effects performed on DBOS's queues, with the real ports."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
-import subprocess
-import sys
+import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable, Mapping
+from typing import NoReturn
 
-import psutil
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.errors import Unavailable
 from cellwave.frozen import digest_of
+from cellwave.health.read import LiveSource
 from cellwave.project import Project
-from cellwave.text import redact
+from cellwave.releases.open import open_store
+from cellwave.rollout.database import database_files
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.gc import collect
+from cellwave.rollout.identity import remember, require_same
+from cellwave.rollout.loop import take_turns
+from cellwave.rollout.queues import Queues
+from cellwave.rollout.records import KEPT, Records
+from cellwave.rollout.rows import Memory
 
-POLL_SECONDS = 0.1
-IDLE_SECONDS = 20
-LEAVES_WITHIN_S = 30.0
-READY = "ready"
-LOG_BYTES = 10 * 2**20  # a longer log makes room for a new one; the one before is kept
+POLL_SECONDS = 0.1  # between two looks for turns, while no effect ends
+LOST_SECONDS = 5.0  # between two looks for effects that ended untold
+COLLECT_SECONDS = 300.0
+AGAIN_SECONDS = 2.0  # after something could not be kept
+FEWEST_ENGINES = 4
+log = structlog.get_logger()
 
 
-def lock_of(project: Project, target: str) -> Path:
-    """The lock file of the worker for a state backend: one backend's rollouts wait for no other's."""
-    return project.home / f"worker-{digest_of(target)[:16]}.lock"
+def work(
+    project: Project,
+    environment: Mapping[str, str],
+    target: str,
+    idle_exit: float | None,
+    ready: Callable[[], None],
+) -> NoReturn:
+    """Run a target's rollouts until a signal, or until there was none for `idle_exit` seconds; `ready` is called when
+    nothing is in the way any more. The caller holds the lock."""
+    os.environ.clear()  # what the shell had and deployments must not have, such as another profile
+    os.environ.update(environment)
+    records = Records(project.database_url)
+    deployer = PulumiDeployer(project, environment)
+    effects = Effects(
+        home=project.home,
+        target=target,
+        records=records,
+        store=open_store(project),
+        deployer=deployer,
+        signals=LiveSource(),
+    )
+    queues = Queues(effects.perform, engines=max(FEWEST_ENGINES, 2 * (os.cpu_count() or 1)))
+    # What another state backend's effects were doing when their worker died is not for this one to go on with.
+    queues.launch(project.database_url, digest_of([target, socket.gethostname(), str(project.home)])[:16])
+    stopped = threading.Event()
 
+    def stop(_signal: int, _frame: object) -> None:
+        stopped.set()
+        queues.wake.set()
 
-def take_lock(file: Path) -> IO[str] | None:
-    """Become the worker that the file stands for, or None when another process is. A death gives the lock back."""
-    lock = file.open("a+")
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    code = 0
+    ready()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    return lock
-
-
-def sign(lock: IO[str], word: str = "") -> None:
-    """Write this process's id, and that it is READY, where others find it."""
-    lock.truncate(0)
-    lock.write(f"{os.getpid()} {word}\n")
-    lock.flush()
-
-
-def worker_pid(file: Path) -> int | None:
-    """The process id of the worker that holds a lock file (0: it is just starting); None when none does."""
-    lock = take_lock(file)
-    if lock is None:
-        return int((file.read_text().split() or ["0"])[0])
-    lock.close()
-    return None
-
-
-def ensure_worker(project: Project, environment: Mapping[str, str], target: str) -> bool:
-    """Start a worker for the state backend in the background when none runs, and see that it lives; whether it did so.
-
-    It gets the lock from here, so that there is never a second. Unavailable with its own words when it ends before it
-    is ready.
-    """
-    project.make_home()
-    file, log = lock_of(project, target), project.home / "worker.log"
-    lock = take_lock(file)
-    if lock is None:
-        return False
-    lock.truncate(0)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_name("worker.log.1"))
-    begun = log.stat().st_size if log.exists() else 0
-    argv = [sys.executable, "-m", "cellwave.cli.main", "worker"]
-    with lock, log.open("ab") as output:
-        process = subprocess.Popen(
-            [*argv, "--lock", str(lock.fileno()), "--idle-exit", str(IDLE_SECONDS)],
-            cwd=project.root,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
+        serve(
+            records,
+            effects.memory,
+            queues,
+            target,
+            idle_exit,
+            stopped=stopped.is_set,
+            familiar=lambda: look_again(project, records),
+            tidy=lambda: collect(project.home, records, project.database_url, KEPT),
         )
-    while READY not in file.read_text():
-        if process.poll() is not None:
-            with log.open("rb") as written:
-                written.seek(begun)
-                said = written.read().decode(errors="replace").strip().splitlines()
-            raise Unavailable(f"the worker can't live: {redact(last_words(said))}", hint=f"see {log}")
-        time.sleep(POLL_SECONDS / 2)
-    return True
+    except Exception:
+        log.exception("the worker ends; the next one goes on where it was")
+        code = 1
+    deployer.close()
+    # DBOS's threads outlive its end; an engine that still runs is waited for by the next worker.
+    os._exit(code)
 
 
-def last_words(said: Sequence[str]) -> str:
-    """What a process that ended said about it: its error, else the last line of its traceback."""
-    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    return errors[-1] if errors else said[-1].strip() if said else "it said nothing"
+def look_again(project: Project, records: Records) -> None:
+    """Unavailable when the database is another by now: its file was deleted, or an older copy put in its place."""
+    files = database_files(project.database_url)
+    if files and not files[0].exists():
+        raise Unavailable(f"the database is gone: {files[0]}", hint="put it back")
+    require_same(project.home, records)
+    remember(project.home, records)
 
 
-def workers(project: Project) -> list[int]:
-    """The process ids of the project's workers, on whatever backend; 0 for one that is just starting."""
-    pids = (worker_pid(file) for file in sorted(project.home.glob("worker-*.lock")))
-    return [pid for pid in pids if pid is not None]
+def serve(
+    records: Records,
+    memory: Memory,
+    queues: Queues,
+    target: str,
+    idle_exit: float | None,
+    *,
+    stopped: Callable[[], bool],
+    familiar: Callable[[], None],
+    tidy: Callable[[], object],
+) -> None:
+    """Keep every recorded rollout going, until stopped or idle for `idle_exit` seconds; `tidy` now and then.
 
-
-def works_elsewhere(pid: int) -> bool:
-    """Whether a worker is known to work on another backend than the sandbox's."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return pid != 0 and "CELLWAVE_SANDBOX" not in psutil.Process(pid).environ()
-    return False
-
-
-def stop_worker(project: Project, *, only_of_sandbox: bool = False) -> bool:
-    """Ask every worker of the project to leave (or only the sandbox's), and wait; whether none is left."""
-    deadline = time.monotonic() + LEAVES_WITHIN_S
-    asked = set()
-    others = set()  # may go on
-    while running := [pid for pid in workers(project) if pid not in others]:
-        if time.monotonic() > deadline:
-            return False
-        for pid in filter(None, running):
-            if only_of_sandbox and works_elsewhere(pid):
-                others.add(pid)
-            elif pid not in asked:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-                asked.add(pid)
-        time.sleep(POLL_SECONDS)
-    return True
+    `familiar` raises when the database is no longer the one that it was; then this does too.
+    """
+    busy_at, looked_at, tidied_at = time.monotonic(), 0.0, 0.0
+    while not stopped():
+        queues.wake.clear()
+        now = time.monotonic()
+        try:
+            while take_turns(records, memory, target, time.time()):
+                queues.place(records, target)
+            queues.place(records, target)
+            if now - looked_at > LOST_SECONDS:
+                familiar()
+                queues.place_lost(records, target)
+                looked_at = now
+            if records.unfinished(target):
+                busy_at = now
+            if now - tidied_at > COLLECT_SECONDS:
+                tidied_at = now
+                tidy()
+        except (OSError, SQLAlchemyError):
+            # A full disk, a database that is away: nothing was kept by halves, and it is tried until it can be.
+            log.exception("nothing can be kept at the moment")
+            memory.states.clear()
+            familiar()
+            queues.wake.wait(AGAIN_SECONDS)
+        if idle_exit is not None and now - busy_at > idle_exit:
+            return
+        queues.wake.wait(POLL_SECONDS)

@@ -50,12 +50,16 @@ def observe(seen: BackendStack | None, expected: Standing | None, names: Mapping
     return Observed(standing=standing, doubts=tuple(doubts))
 
 
-def drift(expected: Standing | None, observed: Observed, answers: str | None, *, in_fleet: bool) -> str:
+def drift(
+    expected: Standing | None, observed: Observed, answers: str | None, *, in_fleet: bool, known: bool = True
+) -> str:
     """How a stack is other than it should be, in words; "" when it is as it should be.
 
-    `answers` is what it said itself when it was asked, in names of releases; None when it was not.
+    `answers` is what it said itself when it was asked, in names of releases; None when it was not. Not `known`: an
+    attempt has begun there since, and no proof has ended it.
     """
     said = [] if in_fleet else ["it is in no fleet any more"]
+    said += [] if known else ["something was tried there since, and nothing was proven"]
     if words := _difference(expected, observed.standing):
         said.append(words)
     said += observed.doubts

@@ -23,6 +23,7 @@ from cellwave.usecases.drift import Observed, Standing, drift, observe
 from cellwave.usecases.surroundings import Surroundings
 
 PROBES = 16  # that ask at once
+UNPROVEN = "something was tried there that no proof has ended yet"
 
 
 class StackStatus(Frozen):
@@ -91,6 +92,8 @@ def _status(
     row, in_fleet = rows.get(stack), stack in fleet.stacks
     expected = _expected(row, names)
     observed = Observed(standing=expected) if seen is None else observe(seen.get(stack), expected, names)
+    if row and not row.known:
+        observed = observed.model_copy(update={"doubts": (*observed.doubts, UNPROVEN)})
     return StackStatus(
         stack=stack,
         cell=cell,

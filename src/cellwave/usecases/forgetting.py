@@ -10,8 +10,8 @@ from typing import NoReturn
 from cellwave.deploy.attempt import call_off
 from cellwave.errors import Unavailable
 from cellwave.project import Project
+from cellwave.rollout.presence import lock_of, stop_worker, take_lock
 from cellwave.rollout.records import Records, commands_at_work, recorded, refuse_taken
-from cellwave.rollout.worker import lock_of, stop_worker, take_lock
 from cellwave.sandbox import server
 from cellwave.usecases.surroundings import whoami
 
@@ -57,7 +57,7 @@ def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
 
 def end_engines(project: Project, records: Records) -> None:
     """Interrupt what a worker's engines are still doing on the sandbox; Unavailable when one does not end."""
-    if left := call_off(project.home, records.unfinished(server.target(project))):
+    if left := call_off(project.home, set(records.unfinished(server.target(project)).values())):
         raise Unavailable(
             f"an engine is still at work: {', '.join(left)}", hint="wait for its end, and try again"
         )

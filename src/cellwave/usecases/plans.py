@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
+from cellwave.rollout.records import StackRow
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.waves.model import Plan
 
@@ -17,7 +18,21 @@ def plan_for(around: Surroundings, release: Release | None, cells: Collection[st
     fleet, strategy = around.configuration(release.digest if release else None)
     source = around.store.path(release.digest) if release else around.project.root
     check_programs_here(around.project, source, (*fleet.control_services, *fleet.services))
-    running = around.running() if release else {}
-    return make_plan(
-        fleet, strategy, release or Release(version="(working tree)", files={}, code={}), running, cells
-    )
+    wanted = release or Release(version="(working tree)", files={}, code={})
+    stacks = around.stacks() if release else {}
+    running = {name: row.release for name, row in stacks.items()}
+    return make_plan(fleet, strategy, wanted, running, cells, unproven=_unproven(around, wanted, stacks))
+
+
+def _unproven(around: Surroundings, wanted: Release, stacks: Mapping[str, StackRow]) -> dict[str, str]:
+    """The stacks that no way back could bring to anything good, and why: what stands there was never proven, or is
+    held. (What is rolled out anew where it runs needs no way back.)"""
+    others = {row.release for row in stacks.values() if row.release and row.release != wanted.digest}
+    held = {digest: hold for digest in others if (hold := around.store.held(digest))}
+    found = {}
+    for name, row in stacks.items():
+        if row.release is None:
+            found[name] = "something was tried there, and nothing was ever proven"
+        elif row.release in held:
+            found[name] = f"{row.release[:12]}, which ran there, is held: {held[row.release].reason}"
+    return found

@@ -63,7 +63,7 @@ def _standing_in(around: Surroundings, cell: str) -> list[Standing]:
         for service in fleet.services_of(cell):
             found[f"{cell}.{service.name}"] = _standing(fleet, cell, service.name, "", around.project.root)
     for stack, row in around.records.stacks(around.target).items():
-        if stack.split(".")[0] == cell:
+        if stack.split(".")[0] == cell and row.release:
             of_release, _ = around.configuration(row.release)
             source = around.store.path(row.release)
             found[stack] = _standing(of_release, cell, stack.split(".")[1], row.release, source)

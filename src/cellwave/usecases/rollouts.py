@@ -9,9 +9,19 @@ from dataclasses import dataclass
 
 from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.releases.store import other_names
-from cellwave.rollout.records import RolloutRow, refuse_taken
-from cellwave.rollout.state import Action, Commanded, Remains, State, first_state, remains, reverse_state
-from cellwave.rollout.worker import ensure_worker
+from cellwave.rollout.model import (
+    Action,
+    Answer,
+    Commanded,
+    Remains,
+    State,
+    first_state,
+    remains,
+    reverse_state,
+)
+from cellwave.rollout.presence import ensure_worker
+from cellwave.rollout.records import refuse_taken
+from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.usecases.plans import plan_for
 from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.usecases.views import RolloutSummary, RolloutView, summary_of, view_of
@@ -66,8 +76,9 @@ def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = 
     else as `begin`."""
     ended = _row(around, name)
     require_same_target(around, ended.id, ended.target)
-    plan, running = ended.state.forward.plan, around.running()
-    missing = {step.cell for step in plan.steps if running.get(step.deployment) != plan.release}
+    plan, stacks = around.records.state(ended.id).forward.plan, around.stacks()
+    runs = {name for name, row in stacks.items() if row.known and row.release == plan.release}
+    missing = {step.cell for step in plan.steps if step.deployment not in runs}
     if not missing:
         found = f"it is done: every stack of it runs {plan.version}"
         raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
@@ -77,7 +88,7 @@ def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = 
 def way_back(around: Surroundings, name: str) -> WayBack:
     """What `begin_reverse` of an ended rollout would do. BadInput when nothing of it is left to take back."""
     ended, rest = _reversible(around, name)
-    return WayBack(rest.left, losses(ended.state, rest.undone))
+    return WayBack(rest.left, losses(ended, rest.undone))
 
 
 def begin_reverse(around: Surroundings, name: str, reason: str, agreed: Collection[str]) -> str:
@@ -86,14 +97,14 @@ def begin_reverse(around: Surroundings, name: str, reason: str, agreed: Collecti
     BadInput when nothing is left, or when something would be lost that is not `agreed`, in the words of `way_back`.
     """
     ended, rest = _reversible(around, name)
-    if lost := [loss for loss in losses(ended.state, rest.undone) if loss not in agreed]:
+    if lost := [loss for loss in losses(ended, rest.undone) if loss not in agreed]:
         raise BadInput(
-            f"the way back of {ended.id}", f"it {'; '.join(lost)}, and nobody agreed to that", "--yes"
+            f"the way back of {ended.rollout}", f"it {'; '.join(lost)}, and nobody agreed to that", "--yes"
         )
     wake(around)
-    new = around.records.next_id(ended.state.forward.plan.version)
+    new = around.records.next_id(ended.forward.plan.version)
     why = f"{whoami()} asked for it: {reason}"
-    _record(around, reverse_state(new, ended.state, rest.undone, why, time.time()))
+    _record(around, reverse_state(new, ended, rest.undone, why, time.time()))
     return new
 
 
@@ -109,34 +120,42 @@ def losses(ended: State, undone: Collection[str]) -> tuple[str, ...]:
     return (*(f"{line}: nothing ran there before" for line in whole), *data_at_risk(plan, touched))
 
 
-def command(around: Surroundings, name: str, action: Action, reason: str) -> None:
-    """Give a command to a rollout and wait until it is taken.
+def command(
+    around: Surroundings, seen: RolloutSummary, action: Action, reason: str, question: int | None = None
+) -> Answer:
+    """Give a command to a rollout as it was `seen`, and wait until it is taken; what became of it. It answers the
+    question that is named, or else that was asked then, and no other.
 
     BadInput when the rollout has ended, CellwaveError when it changes nothing or is not taken in time.
     """
-    row = _row(around, name)
-    if row.state.outcome:
-        raise BadInput(f"rollout {row.id}", f"it has ended: {row.state.status}", "a rollout that still runs")
-    require_same_target(around, row.id, row.target)
+    if seen.outcome:
+        raise BadInput(f"rollout {seen.id}", f"it has ended: {seen.status}", "a rollout that still runs")
+    require_same_target(around, seen.id, seen.target)
     wake(around)
-    event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason)
-    known = len(around.records.journal(row.id))
-    around.records.command(str(uuid.uuid4()), row.id, event)
-    said = _await_taken(around, row.id, action, known)
-    if "ignored" in said:
-        raise CellwaveError(f"{row.id}: {action} changes nothing: {said['ignored']}")
+    if question is None:
+        question = seen.waiting.question if seen.waiting else 0
+    event = Commanded(at=time.time(), action=action, actor=whoami(), reason=reason, question=question)
+    identity = str(uuid.uuid4())
+    around.records.command(identity, seen.id, event)
+    answer = _await_answer(around, seen.id, action, identity)
+    if answer.kind == "refused":
+        over = (row := around.records.rollout(seen.id)) is not None and row.head.outcome
+        again = over and action in ("resume", "rollback")
+        hint = f"`cellwave rollout {action} {seen.id}` again" if again else ""
+        raise CellwaveError(f"{seen.id}: {action} changes nothing: {answer.said}", hint=hint)
+    return answer
 
 
 def summaries(around: Surroundings) -> list[RolloutSummary]:
     """All rollouts, the newest first. Sees that unfinished ones have a worker."""
-    rows = around.records.rollouts()
+    rows, memory = around.records.rollouts(), Memory()
     keep_going(around)
-    return [summary_of(row) for row in rows]
+    return [summary_of(row, around.records.state(row.id, memory)) for row in rows]
 
 
 def views(around: Surroundings) -> list[RolloutView]:
     """All rollouts with all that a picture shows, the newest first."""
-    return [view_of(row) for row in around.records.rollouts()]
+    return [_view(around, row) for row in around.records.rollouts()]
 
 
 def find(around: Surroundings, name: str | None) -> RolloutView:
@@ -148,7 +167,7 @@ def find(around: Surroundings, name: str | None) -> RolloutView:
     found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
     if found is None:
         raise _unknown(name, rows)
-    return view_of(found)
+    return _view(around, found)
 
 
 def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
@@ -156,11 +175,11 @@ def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
 
     A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
     """
-    deaths = 0
+    deaths, memory = 0, Memory()
     while True:
         row = _row(around, name)
         try:
-            died = not row.state.outcome and wake(around)
+            died = not row.head.outcome and wake(around)
         except Unavailable as dead:
             raise CellwaveError(f"nobody is at work on {name}: {dead.message}", hint=dead.hint) from dead
         if died:
@@ -171,7 +190,7 @@ def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
                     f"the worker died {deaths} times; {name} goes on with the next", hint=f"see {log}"
                 )
             around.tell(f"the worker had ended, another goes on; see {log}")
-        yield view_of(row)
+        yield _view(around, row, memory)
         time.sleep(POLL_SECONDS)
 
 
@@ -204,6 +223,10 @@ def keep_going(around: Surroundings) -> None:
         around.tell(f"nothing can go on here: {missing.message}")
 
 
+def _view(around: Surroundings, row: RolloutRow, memory: Memory | None = None) -> RolloutView:
+    return view_of(row, around.records.state(row.id, memory), around.records.readings(row.id))
+
+
 def _row(around: Surroundings, name: str) -> RolloutRow:
     if row := around.records.rollout(name):
         return row
@@ -215,45 +238,49 @@ def _unknown(name: str | None, rows: Sequence[RolloutRow]) -> BadInput:
     return BadInput(f"rollout {name!r}", "there is none of that name", f"one of {known}")
 
 
-def _reversible(around: Surroundings, name: str) -> tuple[RolloutRow, Remains]:
-    ended = _row(around, name)
-    require_same_target(around, ended.id, ended.target)
+def _reversible(around: Surroundings, name: str) -> tuple[State, Remains]:
+    row = _row(around, name)
+    require_same_target(around, row.id, row.target)
     around.ready()
-    running = {stack: row.release for stack, row in around.records.stacks(around.target).items()}
-    rest = remains(ended.state, running)
+    ended, stacks = around.records.state(row.id), around.records.stacks(around.target)
+    running = {name: stack.release for name, stack in stacks.items() if stack.known and stack.release}
+    # What was tried there since is for another rollout to take back.
+    doubted = {n for n, stack in stacks.items() if not stack.known and stack.at <= ended.head.ended_at}
+    rest = remains(ended, running, doubted)
     if not rest.undone:
         found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
-        raise BadInput(f"rollout {ended.id}", found, "a rollout that brought something")
+        raise BadInput(f"rollout {row.id}", found, "a rollout that brought something")
     return ended, rest
 
 
 def _record(around: Surroundings, state: State) -> None:
     """Record a new rollout; from then on Ctrl-C detaches."""
-    now = time.time()
-    row = RolloutRow(id=state.rollout, created=now, actor=whoami(), target=around.target, state=state)
     try:
-        around.records.create_rollout(row)
+        around.records.create_rollout(state, whoami(), around.target, time.time())
     except KeyboardInterrupt:
-        if around.records.rollout(row.id):
-            raise Detached(row.id) from None
+        if around.records.rollout(state.rollout):
+            raise Detached(state.rollout) from None
         raise
 
 
-def _await_taken(around: Surroundings, name: str, action: Action, known: int) -> dict[str, str]:
-    """Wait until a rollout has taken a command; what its journal says of it (kind: text), after the `known` lines."""
+def _await_answer(around: Surroundings, name: str, action: Action, identity: str) -> Answer:
+    """Wait until a rollout has taken a command; what became of it."""
     deadline = time.monotonic() + TAKEN_SECONDS
-    while True:
-        row = _row(around, name)  # before the journal: whatever ended it is in there then
-        said = {entry.kind: entry.text for entry in around.records.journal(name)[known:]}
-        if action in said:
-            return said
-        if row.state.outcome:
-            hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
-            raise CellwaveError(
-                f"{name} had ended before it could take {action}: {row.state.status}", hint=hint
-            )
+    while (answer := _answer_of(around, name, action, identity)) is None:
         if time.monotonic() > deadline:
-            hint = "the worker takes it when it is done looking at the gates; see `cellwave rollout status`"
-            raise CellwaveError(f"{name} has not taken {action} yet; it is recorded", hint=hint)
+            said = _row(around, name).trouble or "no worker has got to it"
+            raise CellwaveError(
+                f"{name} has not taken {action} yet; it is recorded: {said}",
+                hint="see `cellwave rollout status`",
+            )
         wake(around)
         time.sleep(POLL_SECONDS)
+    return answer
+
+
+def _answer_of(around: Surroundings, name: str, action: Action, identity: str) -> Answer | None:
+    try:
+        return around.records.answer(identity)
+    except LookupError:  # whoever ended it from outside took the command away
+        hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
+        raise CellwaveError(f"{name} had ended before it could take {action}", hint=hint) from None

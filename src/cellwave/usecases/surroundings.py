@@ -19,9 +19,10 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.releases.store import ReleaseStore
+from cellwave.rollout.identity import remember, require_same
+from cellwave.rollout.model import Note
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
-from cellwave.rollout.state import Note
 from cellwave.target import backend_folder, canonical_target, makes_folder
 from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
@@ -77,10 +78,12 @@ class Surroundings:
 
     @cached_property
     def records(self) -> Records:
-        """The database of rollouts."""
-        if self.project.database_url.startswith("sqlite"):
-            self.project.make_home()
-        return Records(self.project.database_url)
+        """The database of rollouts. Unavailable when it is not the one that this project has worked with."""
+        self.project.make_home()
+        records = Records(self.project.database_url)
+        require_same(self.project.home, records)
+        remember(self.project.home, records)
+        return records
 
     @cached_property
     def store(self) -> ReleaseStore:

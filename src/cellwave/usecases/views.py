@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout.records import RolloutRow
-from cellwave.rollout.state import Outcome, State
+from cellwave.rollout.model import Outcome, State, Waiting
+from cellwave.rollout.rows import RolloutRow
 
 
 class RolloutSummary(Frozen):
     """A rollout in a few fields. Times are epoch seconds, 0 when not reached; `target` is the state backend.
 
-    `outcome` is "" until it has ended, and `status` one word until then too. `waiting` says what a person must decide,
-    `paused` who paused it, each "" when it does not hold; `reason` is why it is where it is. `touched` are the
-    deployments that were begun, and `wave` the name of the one being worked on.
+    `outcome` is "" until it has ended, and `status` one word until then too. `waiting` is what a person is asked,
+    `paused` who paused it ("": nobody); `reason` is why it is where it is, and `trouble` why it can't go on ("": it
+    can). `touched` are the deployments that were begun, and `wave` the name of the one being worked on.
     """
 
     id: str
@@ -26,7 +26,8 @@ class RolloutSummary(Frozen):
     status: str
     outcome: Outcome
     reason: str
-    waiting: str
+    waiting: Waiting | None
+    trouble: str
     paused: str
     cells: tuple[str, ...]
     touched: tuple[str, ...]
@@ -51,8 +52,7 @@ class WaveView(Frozen):
 
 
 class RolloutView(RolloutSummary):
-    """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now, and
-    `has_failed` is whether one of the leg has failed for good.
+    """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now.
 
     `release` is its digest, `attempts` how many times a deployment was tried, both ways. `first_change_at` is when the
     first one got to where it is, `condemned_at` when it began to go back (epoch seconds, 0: not so far)."""
@@ -60,54 +60,51 @@ class RolloutView(RolloutSummary):
     release: str
     waves: tuple[WaveView, ...]
     running: tuple[str, ...]
-    has_failed: bool
     gates: tuple[GateResult, ...]
     attempts: int
     first_change_at: float
     condemned_at: float
 
 
-def summary_of(row: RolloutRow) -> RolloutSummary:
+def summary_of(row: RolloutRow, state: State) -> RolloutSummary:
     """A recorded rollout in a few fields."""
-    return RolloutSummary.model_validate(_summary(row))
+    return RolloutSummary.model_validate(_summary(row, state))
 
 
-def view_of(row: RolloutRow) -> RolloutView:
-    """A recorded rollout with all that a picture shows."""
-    state = row.state
+def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> RolloutView:
+    """A recorded rollout, and its gates as last read, with all that a picture shows."""
     tracks = state.forward.tracks.values()
     back = state.back.tracks.values() if state.back else ()
     return RolloutView.model_validate(
         {
-            **_summary(row),
+            **_summary(row, state),
             "release": state.forward.plan.release,
             "waves": tuple(_wave(state, number) for number in range(len(state.forward.plan.waves))),
             "running": tuple(step.deployment for step in state.leg.running),
-            "has_failed": bool(state.leg.failed),
-            "gates": state.gates,
+            "gates": gates,
             "attempts": sum(track.attempt for track in (*tracks, *back)),
-            "first_change_at": min((track.at for track in tracks), default=state.condemned_at),
-            "condemned_at": state.condemned_at,
+            "first_change_at": min((track.at for track in tracks), default=state.head.condemned_at),
+            "condemned_at": state.head.condemned_at,
         }
     )
 
 
-def _summary(row: RolloutRow) -> dict[str, object]:
-    state = row.state
-    plan = state.forward.plan
+def _summary(row: RolloutRow, state: State) -> dict[str, object]:
+    plan, head = state.forward.plan, state.head
     return {
         "id": row.id,
         "version": plan.version,
         "target": row.target,
         "actor": row.actor,
         "created": row.created,
-        "started_at": state.started_at,
-        "ended_at": state.ended_at,
+        "started_at": head.started_at,
+        "ended_at": head.ended_at,
         "status": state.status,
         "outcome": state.outcome,
-        "reason": state.reason or state.condemned or state.waiting,
-        "waiting": state.waiting,
-        "paused": state.paused,
+        "reason": head.reason or head.condemned or (head.waiting.what if head.waiting else ""),
+        "waiting": head.waiting,
+        "trouble": row.trouble,
+        "paused": head.paused,
         "cells": plan.cells,
         "touched": state.touched,
         "wave": state.forward.current.name,
@@ -125,15 +122,15 @@ def _wave(state: State, number: int) -> WaveView:
 
 def _phase(state: State, deployment: str) -> str:
     back = state.back.track(deployment).phase if state.back else ""
-    if back in ("running", "converged"):
-        return "back_running" if back == "running" else "back"
+    if back in ("running", "proving", "converged"):
+        return "back" if back == "converged" else "back_running"
     return state.forward.track(deployment).phase
 
 
 def _stage(state: State, number: int) -> str:
-    leg = state.forward
-    if number > leg.wave or state.outcome in ("rolled_back", "failed"):
+    at = state.forward.position.wave
+    if number > at or state.outcome in ("rolled_back", "failed"):
         return ""
-    if number < leg.wave or state.outcome == "done":
+    if number < at or state.outcome == "done":
         return "done"
-    return "going back" if state.condemned else leg.stage
+    return "going back" if state.head.condemned else state.forward.stage

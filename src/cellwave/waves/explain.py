@@ -170,7 +170,8 @@ def _services(steps: Sequence[Step]) -> str:
 
 def _doors(wave: PlannedWave) -> list[str]:
     """What a way back will not bring again, and why that was declared."""
-    return [f"one-way door {service}: {why}" for service, why in wave.doors.items()]
+    doors = [f"one-way door {service}: {why}" for service, why in wave.doors.items()]
+    return doors + [f"no way back for {s.deployment}: {s.unproven}" for s in wave.steps if s.unproven]
 
 
 def _title(plan: Plan) -> str:

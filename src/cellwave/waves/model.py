@@ -56,9 +56,10 @@ class Step(Frozen):
     """One deployment of a plan. `after` names the deployments of the same wave that must have converged
     first.
 
-    `release` is the digest to run; `previous` the one that ran before (None: the stack was not there). `one_way` is why
-    the release may take away what the service keeps ("": it may not). A step that `removes` takes the stack away again,
-    which nothing but `release` ever ran on.
+    `release` is the digest to run; `previous` the last one that was proven good there (None: none was). `one_way` is
+    why the release may take away what the service keeps ("": it may not). A step that `removes` takes the stack away
+    again, which nothing but `release` ever ran on. `unproven` says what stands there where no release is known to have
+    been good ("": nothing, or `previous`): there is no way back from such a step, and nothing to take away.
     """
 
     cell: str
@@ -69,6 +70,7 @@ class Step(Frozen):
     stateful: bool = False
     one_way: str = ""
     removes: bool = False
+    unproven: str = ""
 
     @property
     def deployment(self) -> str:
@@ -104,7 +106,12 @@ class PlannedWave(Frozen):
 
 
 class Plan(Frozen):
-    """A frozen value: waves of deployments in order. A rollback's plan has direction "back"."""
+    """A frozen value: waves of deployments in order. A rollback's plan has direction "back": its waves are taken all at
+    once. `partners` maps a cell to its failover partner: the two are never in flight together, on either way.
+
+    One `by_hand` is of one cell, at a person's word: nothing is looked at before it, and its release is not held when
+    it fails.
+    """
 
     release: str
     version: str
@@ -112,6 +119,8 @@ class Plan(Frozen):
     tolerance: int = 0
     retries: int = 1
     rollback_concurrency: int = 4
+    by_hand: bool = False
+    partners: dict[str, str] = {}
     waves: tuple[PlannedWave, ...]
 
     @property

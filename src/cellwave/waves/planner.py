@@ -1,14 +1,15 @@
 """Fleet, strategy and release -> Plan, and a plan's way back. Pure: equal input gives an equal plan.
 
-What holds for every plan: each cell stands in one wave; inside a cell services follow `needs`; the two cells
-of a failover pair are never in flight together, because every first step of the second comes after all last
-steps of the first; and no `concurrency` cells of a wave together carry more of the fleet's weight than the
-budget.
+What holds for every plan: each cell stands in one wave; inside a cell services follow `needs`; the two cells of a
+failover pair are never in flight together, because every first step of the second comes after all last steps of the
+first, and on the way back because the plan names them partners; and no `concurrency` cells of a wave together carry
+more of the fleet's weight than the budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Cell, Fleet
@@ -26,12 +27,15 @@ def make_plan(
     release: Release,
     running: Mapping[str, str | None],
     cells: Collection[str] | None = None,
+    *,
+    unproven: Mapping[str, str] = {},
 ) -> Plan:
     """The waves that bring the release to the fleet, or to these `cells` only (waves without any are left
     out).
 
-    `running` maps a stack to the digest it runs now (missing or None: nothing). A wave keeps its number in
-    the strategy. BadInput: an unknown cell, or a cell heavier than the whole budget.
+    `running` maps a stack to the release (its digest) that a way back goes to (missing or None: nothing ran there);
+    `unproven` says of stacks that have something, but no such release, what that is. A wave keeps its number in the
+    strategy. BadInput: an unknown cell, or a cell heavier than the whole budget.
     """
     if problem := over_budget(fleet, strategy.budget):
         raise BadInput("waves.yaml: budget", *problem)
@@ -41,7 +45,14 @@ def make_plan(
         chosen = select(fleet, cells=wave.cells, regions=wave.regions, labels=wave.labels)
         if members := sorted((c for c in chosen if c.name in wanted), key=lambda c: (c.weight, c.name)):
             planned = _plan_wave(
-                wave, members, fleet, strategy, number=number, release=release, running=running
+                wave,
+                members,
+                fleet,
+                strategy,
+                number=number,
+                release=release,
+                running=running,
+                unproven=unproven,
             )
             waves.append(planned)
     return Plan(
@@ -50,8 +61,28 @@ def make_plan(
         tolerance=strategy.tolerance,
         retries=strategy.retries,
         rollback_concurrency=strategy.rollback_concurrency,
+        partners={c.name: c.failover for c in fleet.cells if c.failover in wanted and c.name in wanted},
         waves=tuple(waves),
     )
+
+
+def plan_cell(
+    fleet: Fleet,
+    release: Release,
+    cell: str,
+    running: Mapping[str, str | None],
+    *,
+    unproven: Mapping[str, str] = {},
+) -> Plan:
+    """The plan that brings the release to one cell at a person's word, its services in the order of their needs; the
+    control plane's cell is one too. `running` and `unproven` as in `make_plan`. StopIteration: an unknown cell."""
+    services = {service.name: service for service in fleet.services_of(cell)}
+    edges = ((f"{cell}.{need}", f"{cell}.{s.name}") for s in services.values() for need in s.needs)
+    graph = Graph((f"{cell}.{name}" for name in services), edges)
+    order = graph.order([f"{cell}.{name}" for name in services].index)
+    steps = tuple(_step(fleet, stack, graph, release, running, unproven=unproven) for stack in order)
+    wave = PlannedWave(number=1, name=cell, steps=steps, concurrency=1, bake=Bake())
+    return Plan(release=release.digest, version=release.version, by_hand=True, waves=(wave,))
 
 
 def over_budget(fleet: Fleet, budget: float) -> tuple[str, str] | None:
@@ -73,16 +104,42 @@ def over_budget(fleet: Fleet, budget: float) -> tuple[str, str] | None:
 def make_rollback(plan: Plan, touched: Sequence[str]) -> Plan:
     """The way back of what a rollout touched (deployments in the order of being touched).
 
-    Waves and edges are reversed and nothing bakes. What ran another release before goes back to it; what ran none is
-    taken away, unless it is stateful: that keeps its data, and a reason of its cell says so. KeyError: a deployment
-    that the plan does not have.
+    One wave: each cell goes back by itself, its services in reverse order, and nothing bakes. Partners go one after the
+    other, but neither waits for the other's success: a cell that is stuck holds up no other. What ran another release
+    before goes back to it; what ran none is taken away, unless it is stateful (that keeps its data) or something stands
+    there that nobody proved: a reason of its cell says so. KeyError: a deployment that the plan does not have.
     """
     steps = {step.deployment: step for step in plan.steps}
-    rank = {name: place for place, name in enumerate(dict.fromkeys(touched)) if steps[name]}
-    waves = (_back_wave(wave, rank, plan.rollback_concurrency) for wave in reversed(plan.waves))
-    return plan.model_copy(
-        update={"direction": "back", "waves": tuple(wave for wave in waves if wave.steps or wave.reasons)}
+    chosen = [steps[name] for name in dict.fromkeys(touched)]
+    kept: dict[str, list[Step]] = {}  # by cell; what was touched last stands first
+    for step in reversed(chosen):
+        if step.previous != step.release and not stays(step):
+            kept.setdefault(step.cell, []).append(step)
+    left: dict[str, list[Step]] = {}
+    for step in chosen:
+        if stays(step):
+            left.setdefault(step.cell, []).append(step)
+    cells = dict.fromkeys(step.cell for step in reversed(chosen))
+    inside: dict[str, list[Step]] = {cell: [] for cell in kept}
+    for step in plan.steps:
+        if step.cell in kept:
+            inside[step.cell].append(step)
+    back = [step for cell in kept for step in _back_steps(inside[cell], kept[cell])]
+    reasons = {cell: _back_reason(cell in kept, left.get(cell, [])) for cell in cells}
+    wave = PlannedWave(
+        number=1,
+        name="back",
+        steps=tuple(back),
+        concurrency=max(1, min(plan.rollback_concurrency, len(kept))),
+        bake=Bake(),
+        reasons={cell: reason for cell, reason in reasons.items() if reason},
     )
+    return plan.model_copy(update={"direction": "back", "waves": (wave,), "partners": _partners(plan)})
+
+
+def stays(step: Step) -> bool:
+    """Whether there is no way back from a step, though nothing proven ran before it: data, or what nobody proved."""
+    return step.previous is None and (step.stateful or bool(step.unproven))
 
 
 def data_at_risk(plan: Plan, touched: Collection[str]) -> list[str]:
@@ -109,6 +166,7 @@ def _plan_wave(
     number: int,
     release: Release,
     running: Mapping[str, str | None],
+    unproven: Mapping[str, str],
 ) -> PlannedWave:
     graph = _graph_of(cells, fleet)
     place = {
@@ -116,21 +174,10 @@ def _plan_wave(
         for at, cell in enumerate(cells)
         for index, service in enumerate(fleet.services)
     }
-    steps = []
-    for stack in graph.order(place.__getitem__):
-        cell, name = stack.split(".")
-        service = fleet.service(cell, name)
-        steps.append(
-            Step(
-                cell=cell,
-                service=name,
-                after=graph.before(stack),
-                release=release.digest,
-                previous=running.get(stack),
-                stateful=service.stateful,
-                one_way=service.one_way or "",
-            )
-        )
+    steps = (
+        _step(fleet, stack, graph, release, running, unproven=unproven)
+        for stack in graph.order(place.__getitem__)
+    )
     concurrency, note = _concurrency(wave, cells, fleet, strategy)
     return PlannedWave(
         number=number,
@@ -139,8 +186,31 @@ def _plan_wave(
         concurrency=concurrency,
         bake=wave.bake or strategy.bake,
         approve=wave.approve,
-        reasons={cell.name: _reason(cell, wave, cells, fleet) for cell in cells},
+        reasons=_reasons(wave, cells, fleet),
         note=note,
+    )
+
+
+def _step(
+    fleet: Fleet,
+    stack: str,
+    graph: Graph,
+    release: Release,
+    running: Mapping[str, str | None],
+    *,
+    unproven: Mapping[str, str],
+) -> Step:
+    cell, name = stack.split(".")
+    service = fleet.service(cell, name)
+    return Step(
+        cell=cell,
+        service=name,
+        after=graph.before(stack),
+        release=release.digest,
+        previous=None if stack in unproven else running.get(stack),
+        unproven=unproven.get(stack, ""),
+        stateful=service.stateful,
+        one_way=service.one_way or "",
     )
 
 
@@ -156,19 +226,18 @@ def _graph_of(cells: Sequence[Cell], fleet: Fleet) -> Graph:
     first, last = services.firsts(names), services.lasts(names)
     inside = ((f"{c.name}.{a}", f"{c.name}.{b}") for c in cells for a, b in services.edges)
     between = (
-        (f"{partner.name}.{a}", f"{cell.name}.{b}")
-        for cell in cells
-        if (partner := _partner_before(cell, cells))
+        (f"{partner}.{a}", f"{cell}.{b}")
+        for cell, partner in _partners_before(cells).items()
         for a in last
         for b in first
     )
     return Graph((f"{c.name}.{name}" for c in cells for name in names), (*inside, *between))
 
 
-def _partner_before(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
-    """The cell's failover partner, when it is changed in the same wave and before it (`cells` are in order)."""
-    earlier = cells[: cells.index(cell)]
-    return next((other for other in earlier if other.name == cell.failover), None)
+def _partners_before(cells: Sequence[Cell]) -> dict[str, str]:
+    """Cells whose failover partner is changed in the same wave and before them (`cells` are in order), and it."""
+    place = {cell.name: at for at, cell in enumerate(cells)}
+    return {c.name: c.failover for c in cells if c.failover in place and place[c.failover] < place[c.name]}
 
 
 def _concurrency(wave: Wave, cells: Sequence[Cell], fleet: Fleet, strategy: Strategy) -> tuple[int, str]:
@@ -188,45 +257,57 @@ def _concurrency(wave: Wave, cells: Sequence[Cell], fleet: Fleet, strategy: Stra
     )
 
 
-def _reason(cell: Cell, wave: Wave, cells: Sequence[Cell], fleet: Fleet) -> str:
-    """Why a cell stands where it stands, in words."""
-    region = fleet.region_of(cell.name)
+def _reasons(wave: Wave, cells: Sequence[Cell], fleet: Fleet) -> dict[str, str]:
+    """Why each cell stands where it stands, in words."""
+    regions = {cell.name: region.name for region in fleet.regions for cell in region.cells}
     labels = ", ".join(f"{key}={value}" for key, value in wave.labels.items())
-    chosen = [f"region {region.name}"] if region and wave.regions else []
-    chosen += [f"label {labels}"] if labels else []
-    parts = ["named by the wave" if cell.name in wave.cells else f"selected by {' and '.join(chosen)}"]
-    parts.append(f"{cell.weight / _weight(fleet.cells):.0%} of the traffic")
-    if partner := _partner_before(cell, cells):
-        parts.append(f"after {partner.name}, its failover partner")
-    elif any(other.name == cell.failover for other in cells):
-        parts.append(f"before {cell.failover}, its failover partner")
-    return "; ".join(parts)
+    total, before = _weight(fleet.cells), _partners_before(cells)
+    after = {partner: cell for cell, partner in before.items()}
+    reasons = {}
+    for cell in cells:
+        chosen = [f"region {regions[cell.name]}"] if cell.name in regions and wave.regions else []
+        chosen += [f"label {labels}"] if labels else []
+        parts = ["named by the wave" if cell.name in wave.cells else f"selected by {' and '.join(chosen)}"]
+        parts.append(f"{cell.weight / total:.0%} of the traffic")
+        if cell.name in before:
+            parts.append(f"after {before[cell.name]}, its failover partner")
+        elif cell.name in after:
+            parts.append(f"before {after[cell.name]}, its failover partner")
+        reasons[cell.name] = "; ".join(parts)
+    return reasons
 
 
 def _weight(cells: Iterable[Cell]) -> float:
     return sum(cell.weight for cell in cells)
 
 
-def _back_wave(wave: PlannedWave, rank: Mapping[str, int], concurrency: int) -> PlannedWave:
-    steps = {step.deployment: step for step in wave.steps if step.deployment in rank}
-    left = [name for name, s in steps.items() if s.previous is None and s.stateful]
-    kept = {name: s for name, s in steps.items() if s.previous != s.release and name not in left}
-    forward = Graph(
-        (s.deployment for s in wave.steps), ((a, s.deployment) for s in wave.steps for a in s.after)
+def _partners(plan: Plan) -> dict[str, str]:
+    """The plan's failover pairs. A plan of an earlier version says only which cell of a wave waits for which."""
+    waits = ((name.split(".")[0], step.cell) for step in plan.steps for name in step.after)
+    return plan.partners or {first: second for first, second in waits if first != second}
+
+
+def _back_steps(cell: Sequence[Step], kept: Sequence[Step]) -> list[Step]:
+    """The steps that undo these ones of a cell, in order; `kept` has first what was touched last."""
+    by_service = {step.service: step for step in kept}
+    after = tuple(
+        (step.service, tuple(need.split(".")[1] for need in step.after if need.split(".")[0] == step.cell))
+        for step in cell
     )
+    return [
+        _back_step(by_service[service], tuple(f"{cell[0].cell}.{need}" for need in needs))
+        for service, needs in _reversed_order(after, tuple(by_service))
+    ]
+
+
+@lru_cache(maxsize=256)  # most cells of a fleet are alike
+def _reversed_order(
+    after: tuple[tuple[str, tuple[str, ...]], ...], kept: tuple[str, ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Services in reverse, and what each waits for then. Of those that could be next, the first of `kept` is."""
+    forward = Graph((service for service, _ in after), ((a, b) for b, needs in after for a in needs))
     graph = forward.only(kept).reversed()
-    order = graph.order(lambda name: -rank[name])
-    back = [_back_step(kept[name], graph.before(name)) for name in order]
-    cells = dict.fromkeys(step.cell for step in reversed(steps.values()))
-    reasons = {cell: _back_reason(cell, kept, left) for cell in cells}
-    return PlannedWave(
-        number=wave.number,
-        name=wave.name,
-        steps=tuple(back),
-        concurrency=max(1, min(concurrency, len({step.cell for step in back}))),
-        bake=Bake(),
-        reasons={cell: reason for cell, reason in reasons.items() if reason},
-    )
+    return tuple((service, graph.before(service)) for service in graph.order(kept.index))
 
 
 def _back_step(step: Step, after: tuple[str, ...]) -> Step:
@@ -242,8 +323,9 @@ def _back_step(step: Step, after: tuple[str, ...]) -> Step:
     )
 
 
-def _back_reason(cell: str, kept: Mapping[str, Step], left: Sequence[str]) -> str:
-    parts = ["touched by the rollout"] if any(step.cell == cell for step in kept.values()) else []
-    alone = [name for name in left if name.split(".")[0] == cell]
-    parts += [f"{', '.join(alone)} keeps its data: no release ran there before"] if alone else []
+def _back_reason(goes: bool, left: Sequence[Step]) -> str:
+    parts = ["touched by the rollout"] if goes else []
+    data = [step.deployment for step in left if not step.unproven]
+    parts += [f"{', '.join(data)} keeps its data: no release ran there before"] if data else []
+    parts += [f"{step.deployment} stays: {step.unproven}" for step in left if step.unproven]
     return "; ".join(parts)

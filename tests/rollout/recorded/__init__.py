@@ -22,11 +22,16 @@ TARGETS = ("file:///nowhere", "file:///elsewhere", "file:///gone")
 
 
 def recorded_database(folder: Path) -> Path:
-    """Put the recorded database, its releases (`project/.cellwave/releases`) and what the fake engine had done into a
-    folder; the path of the database."""
+    """Put the recorded database into a folder, with the world that it tells of; the path of the database."""
     database = folder / "cellwave.db"
     with closing(sqlite3.connect(database)) as db:
         db.executescript(dump())
+    recorded_world(folder)
+    return database
+
+
+def recorded_world(folder: Path) -> None:
+    """Put the releases (`project/.cellwave/releases`) and what the fake engine had done into a folder."""
     shutil.copytree(HERE / "releases", folder / "project" / ".cellwave" / "releases")
     world = json.loads((HERE / "world.json").read_text())
     (folder / "bad").write_text(world["bad"])
@@ -36,7 +41,6 @@ def recorded_database(folder: Path) -> Path:
         (folder / "attempts" / attempt).touch()
     for stack, release in world["runs"].items():
         (folder / f"runs-{stack}").write_text(release)
-    return database
 
 
 def dump() -> str:

@@ -1,0 +1,295 @@
+"""The effects of a rollout: everything impure that a turn asks for.
+
+Each ends with an event in the rollout's inbox, under the effect's own key: performed twice, it is told once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import structlog
+
+from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.errors import CellwaveError, Unavailable
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.health.http import observe_digest
+from cellwave.health.model import GateResult, Verdict
+from cellwave.health.ports import Scope, SignalSource
+from cellwave.health.read import Watched, open_alarms, read_gates
+from cellwave.project import Project
+from cellwave.release import Release
+from cellwave.releases.code import expected_digest
+from cellwave.releases.files import MANIFEST
+from cellwave.releases.store import ReleaseStore, versions_of
+from cellwave.rollout.model import (
+    Applied,
+    Check,
+    Checked,
+    Deploy,
+    Deployed,
+    Effect,
+    Event,
+    Failure,
+    HoldRelease,
+    Note,
+    Observe,
+    Observed,
+    Prove,
+    Proved,
+    State,
+)
+from cellwave.rollout.proof import prove
+from cellwave.rollout.records import Asked, Records, StackRow
+from cellwave.rollout.rows import Memory
+from cellwave.rollout.space import require_space
+from cellwave.text import redact
+from cellwave.waves.model import Step
+
+PROGRESS_EVERY = 0.3
+LOCKED_SECONDS = 60.0
+LOCK_POLL_SECONDS = 2.0
+log = structlog.get_logger()
+
+
+@lru_cache(maxsize=16)
+def _fleet(release: Path) -> Fleet:
+    # A release never changes, and is asked for at every step.
+    return parse_fleet(Project(release).config_files())
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The ports a rollout works through. `target` names the state backend; `home` is where space must be free."""
+
+    home: Path
+    target: str
+    records: Records
+    store: ReleaseStore
+    deployer: Deployer
+    signals: SignalSource
+    memory: Memory = field(default_factory=Memory)
+
+    def perform(self, key: str) -> None:
+        """Do what was asked for under this key, and tell the rollout; nothing when that is done already.
+
+        Raises only what keeps it from being told: then it is performed again.
+        """
+        asked = self.records.asked(key)
+        if asked is None:
+            return
+        try:
+            event = self._perform(asked)
+        except Exception as error:
+            # What goes wrong in an effect is an event too: the rollout decides what follows from it.
+            log.exception("an effect failed", effect=key)
+            event = _broken(asked.effect, redact(f"{type(error).__name__}: {error}"))
+        self.records.finish(asked, event)
+
+    def _perform(self, asked: Asked) -> Event | None:
+        match asked.effect:
+            case Deploy() as effect:
+                return _deployed(effect, self.deploy(asked, effect))
+            case Prove() as effect:
+                return self.prove(asked, effect)
+            case Check() as effect:
+                problems = self.problems(self.records.state(asked.rollout, self.memory))
+                return Checked(at=time.time(), look=effect.look, problems=problems)
+            case Observe() as effect:
+                gates = self.gates(self.records.state(asked.rollout, self.memory))
+                return Observed(at=time.time(), look=effect.look, gates=gates)
+            case HoldRelease() as effect:
+                self.hold(effect, asked.rollout)
+        return None
+
+    def fleet(self, release: str) -> Fleet:
+        """The fleet as the release froze it."""
+        return _fleet(self.store.path(release))
+
+    def deploy(self, asked: Asked, effect: Deploy) -> Result:
+        """Run the engine on one stack with the release's own program, or take the stack away."""
+        step = effect.step
+        service = self.fleet(step.release).service(step.cell, step.service)
+        folder = self.store.path(step.release)
+        job = Job(
+            attempt=asked.key,
+            stack=step.deployment,
+            operation="destroy" if step.removes else "up",
+            program=str(folder / service.program),
+            source=str(folder),
+            release=step.release,
+            stateful=service.stateful,
+            one_way=bool(step.one_way),
+            undo_since=asked.undo_since if effect.back else None,
+            place=self.fleet(step.release).place(step.cell),
+        )
+        told = 0.0
+
+        def progress(event: Progress) -> None:
+            nonlocal told
+            if time.monotonic() - told > PROGRESS_EVERY:
+                told = time.monotonic()
+                text = f"{event.operation} {event.resource}".strip()
+                self.records.set_progress(step.deployment, text, event.done)
+
+        def run(attempt: str) -> Result:
+            return self.deployer.run(
+                job.model_copy(update={"attempt": attempt}),
+                progress=progress,
+                aborted=lambda: self.records.abort_asked(asked.key, asked.rollout),
+            )
+
+        result, turn, deadline = run(asked.key), 1, time.monotonic() + LOCKED_SECONDS
+        # Somebody's own `pulumi up`, most likely: it will be over soon. A way back names another host's at once.
+        while (
+            result.outcome == "locked"
+            and not (effect.back and result.elsewhere)
+            and time.monotonic() < deadline
+        ):
+            self.records.set_progress(step.deployment, result.reason, 0)
+            time.sleep(LOCK_POLL_SECONDS)
+            result, turn = run(f"{asked.key}:{turn}"), turn + 1
+        return result
+
+    def prove(self, asked: Asked, effect: Prove) -> Proved:
+        """Look from outside until the expected digest is seen, as long as `proof` says."""
+        step = effect.step
+        service = self.fleet(step.release).service(step.cell, step.service)
+        missing = None
+        if service.proof is not None:
+            # The manifest in the release's own folder: a store that is away must not stop the way back.
+            manifest = self.store.path(step.release) / MANIFEST
+            expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
+            self.records.set_progress(step.deployment, "proving that it converged", 0)
+            state = self.records.state(asked.rollout, self.memory)
+            applied = (
+                (state.back if effect.back and state.back else state.forward).track(step.deployment).applied
+            )
+            missing = prove(
+                expected,
+                partial(observe_digest, service.proof, self.scope(step, applied.outputs if applied else {})),
+                aborted=lambda: self.records.abort_asked(asked.key.removesuffix(":prove"), asked.rollout),
+                clock=time.monotonic,
+                sleep=time.sleep,
+            )
+        failure = Failure(**missing.model_dump()) if missing else None
+        return _proved(effect, failure)
+
+    def problems(self, state: State) -> tuple[str, ...]:
+        """What speaks against starting the current wave: a red alarm, a full disk."""
+        problems: list[str] = []
+        try:
+            require_space(self.home)
+        except Unavailable as full:
+            problems.append(full.message)
+        running = self.records.stacks(self.target)
+        scopes = {
+            (step.cell, step.service): self.scope(step, running[step.deployment].outputs)
+            for step in state.leg.current.steps
+            if step.deployment in running
+        }
+        return (*problems, *open_alarms(self.fleet(state.forward.plan.release), scopes, self.signals))
+
+    def gates(self, state: State) -> tuple[GateResult, ...]:
+        """Every gate of the wave's deployments, as it reads now."""
+        leg = state.leg
+        running, leases = self.records.stacks(self.target), self.records.leases()
+        watched = [
+            Watched(
+                scope=self.scope(step, running[step.deployment].outputs),
+                since=leg.track(step.deployment).at,
+                control=self._control(state, step, running, leases),
+            )
+            for step in leg.current.steps
+            if leg.phase_of(step) == "converged" and step.deployment in running
+        ]
+        fleet = self.fleet(leg.plan.release)
+        return tuple(read_gates(fleet, watched, self.signals, leg.current.bake, leg.position.baking_since))
+
+    def _control(
+        self, state: State, step: Step, running: Mapping[str, StackRow], leases: Mapping[str, str]
+    ) -> tuple[Scope, ...]:
+        """The step's service where the records know that the release before it runs, and nobody is changing it."""
+        fleet = self.fleet(step.release)
+        if step.previous is None or step.previous == step.release:
+            return ()
+        touched = {name.split(".")[0] for name in state.touched}
+        return tuple(
+            Scope.of(fleet, cell.name, step.service, row.outputs)
+            for cell in fleet.every_cell
+            if step.service in {service.name for service in fleet.services_of(cell.name)}
+            and leases.get(cell.name, state.head.rollout) == state.head.rollout
+            and (row := running.get(f"{cell.name}.{step.service}")) is not None
+            and row.known
+            and row.release == step.previous
+            and cell.name not in touched
+        )
+
+    def scope(self, step: Step, outputs: Mapping[str, str]) -> Scope:
+        """Where a deployment's signals are read, and what their texts may name."""
+        return Scope.of(self.fleet(step.release), step.cell, step.service, outputs)
+
+    def hold(self, effect: HoldRelease, rollout: str) -> None:
+        """Hold a release, as far as the store can be reached: the way back does not wait for it."""
+        try:
+            self.store.hold(effect.release, effect.reason, rollout)
+            note = Note(kind="held", text=f"{effect.release}{_named(self.store, effect.release)}")
+        except (CellwaveError, OSError) as error:
+            log.exception("a release could not be held", release=effect.release)
+            note = Note(kind="not_held", text=f"{effect.release}: {error}")
+        self.records.note(f"{rollout}/hold", note, rollout=rollout)
+
+
+def _named(store: ReleaseStore, digest: str) -> str:
+    """The versions whose content is held, as far as the store tells: a hold on one holds all."""
+    versions: tuple[str, ...] = ()
+    with suppress(CellwaveError, OSError):
+        versions = versions_of(digest, store.list())
+    if not versions:
+        return ""
+    first, *others = versions
+    return f": {first}" + (f", and {', '.join(others)}: the same content" if others else "")
+
+
+def _deployed(effect: Deploy, result: Result) -> Deployed:
+    """What an attempt came to, before anybody looked from outside."""
+    ended: Applied | Failure = Applied(**result.model_dump(include=set(Applied.model_fields)))
+    if result.outcome != "succeeded":
+        ended = Failure(
+            reason=result.reason or result.outcome,
+            transient=result.transient or result.outcome == "locked",
+            refused=result.outcome == "refused",
+            changed=result.began and result.outcome not in ("locked", "refused"),
+        )
+    step = effect.step
+    return Deployed(
+        at=time.time(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, result=ended
+    )
+
+
+def _proved(effect: Prove, failure: Failure | None) -> Proved:
+    step = effect.step
+    return Proved(
+        at=time.time(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, failure=failure
+    )
+
+
+def _broken(effect: Effect, why: str) -> Event | None:
+    """What a rollout is told of an effect that broke off, for a reason that is not the release's."""
+    now, failure = time.time(), Failure(reason=why, transient=True)
+    match effect:
+        case Deploy():
+            return _deployed(effect, Result(outcome="failed", transient=True, reason=why))
+        case Prove():
+            return _proved(effect, failure)
+        case Check():
+            return Checked(at=now, look=effect.look, problems=(why,))  # it is no permission
+        case Observe():
+            error = GateResult(cell="", service="", gate="observation", verdict=Verdict.ERROR, reason=why)
+            return Observed(at=now, look=effect.look, gates=(error,))
+    return None

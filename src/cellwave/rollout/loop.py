@@ -1,0 +1,77 @@
+"""The loop: one transaction takes one turn of one rollout.
+
+It locks the rollout's row, takes the next event of its inbox (or the time that has come), decides, and writes what
+changed, the journal's lines and the effects that are wanted. Killed anywhere, a turn was taken whole or not at all; no
+decision is ever made a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+import structlog
+from pydantic import ValidationError
+
+from cellwave.rollout import rows
+from cellwave.rollout.decide import decide
+from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Event, Ticked, has_come
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import EVENTS, Memory
+from cellwave.rollout.tables import INBOX, ROLLOUTS
+from cellwave.text import redact
+
+log = structlog.get_logger()
+
+
+def take_turn(records: Records, memory: Memory, rollout: str, now: float) -> bool:
+    """Let a rollout take in what has happened; False when nothing has. `now` is epoch seconds."""
+    with records.transaction() as db:
+        row = rows.lock(db, rollout)
+        found = _next(db, row, now) if row else None
+        if row is None or found is None:
+            return False
+        taken, event = found
+        turn = decide(rows.load(db, row, memory), event)
+        rows.keep(db, row, turn, event.at, taken)
+    # Only what is in the database is remembered.
+    memory.states[rollout] = turn.state
+    return True
+
+
+def _next(db: sa.Connection, row: sa.Row[object], now: float) -> tuple[int | None, Event] | None:
+    # Where a turn can't be taken, a person's word goes first: they may want out.
+    while told := rows.next_event(db, row.id, commands_first=bool(row.trouble)):
+        number, text = told
+        try:
+            return number, EVENTS.validate_json(text)
+        except ValidationError as error:
+            rows.set_aside(db, row.id, number, redact(f"not understood: {text}: {error}"), now)
+    return (None, Ticked(at=now)) if row.due is not None and has_come(row.due, now) else None
+
+
+def ready(records: Records, target: str, now: float) -> Sequence[str]:
+    """The rollouts of a state backend that have a turn to take."""
+    later = sa.and_(ROLLOUTS.c.due > now, ROLLOUTS.c.due <= now + 2 * LONGEST_LOOK_SECONDS)  # see `has_come`
+    due = sa.and_(ROLLOUTS.c.due.is_not(None), sa.not_(later))
+    told = sa.select(INBOX.c.rollout).where(INBOX.c.turn.is_(None))
+    query = sa.select(ROLLOUTS.c.id).where(
+        ROLLOUTS.c.target == target,
+        sa.or_(sa.and_(sa.not_(ROLLOUTS.c.ended), due), ROLLOUTS.c.id.in_(told)),
+    )
+    with records.engine.connect() as db:
+        return db.execute(query.order_by(ROLLOUTS.c.created)).scalars().all()
+
+
+def take_turns(records: Records, memory: Memory, target: str, now: float) -> bool:
+    """Let every rollout that can take a turn; whether any did. One that can't is left with the reason, and told of."""
+    moved = False
+    for rollout in ready(records, target, now):
+        try:
+            moved = take_turn(records, memory, rollout, now) or moved
+        except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:
+            # A value that this version can't read or decide on: the others go on, and `status` says why this does not.
+            log.exception("a turn could not be taken", rollout=rollout)
+            memory.states.pop(rollout, None)
+            records.trouble(rollout, redact(f"{type(error).__name__}: {error}"))
+    return moved

@@ -1,0 +1,64 @@
+"""Which steps may start now: the one place that bounds how much is in flight, on either way. Pure."""
+
+from __future__ import annotations
+
+from cellwave.rollout.draft import Draft
+from cellwave.rollout.leg import places_of
+from cellwave.rollout.model import Deploy, Ran
+
+RETRY_SECONDS = 3.0  # throttling and a held lock pass with time
+
+
+def start_ready(draft: Draft, at: float, *, back: bool = False) -> None:
+    """Start every step that waits for nothing any more, as far as the concurrency of cells allows.
+
+    Cells that are partly changed go on first. As failures accrue within the tolerance, concurrency falls to at most one
+    cell more than the tolerance.
+    """
+    leg = draft.leg(back)
+    _, scope = leg.shape.waves[leg.position.wave]
+    startable = leg.index.startable & scope
+    if not startable:
+        return
+    limit = leg.plan.rollback_concurrency if back else leg.current.concurrency
+    if not back and (leg.index.failed or draft.head.harmed):
+        limit = min(limit, leg.plan.tolerance + 1)
+    busy = (leg.index.busy & scope).bit_count()
+    for site in places_of(startable & leg.index.flying):
+        going = leg.index.busy >> site & 1
+        if going or (busy < limit and not _kept_apart(draft, site, back=back)):
+            busy += not going
+            _start(draft, site, at, back=back)
+    flying = (leg.index.flying & (leg.index.busy | startable) & scope).bit_count()
+    for site in places_of(startable & ~leg.index.flying):
+        if flying >= limit:
+            return
+        if not _kept_apart(draft, site, back=back):
+            flying += 1
+            _start(draft, site, at, back=back)
+
+
+def _kept_apart(draft: Draft, site: int, *, back: bool) -> bool:
+    """Whether a cell has to wait: its failover partner is in flight, or what goes forward in either has not ended."""
+    leg = draft.leg(back)
+    cell, _, partners = leg.shape.sites[site]
+    if any(leg.flying_in(partner) for partner in partners):
+        return True
+    return back and any(draft.forward.busy_in(name) for name in (cell, *partners))
+
+
+def _start(draft: Draft, site: int, at: float, *, back: bool) -> None:
+    """Start the ready steps of a cell."""
+    leg = draft.leg(back)
+    for place in leg.shape.sites[site].places:
+        if not leg.index.ready >> place & 1:
+            continue
+        step = leg.shape.steps[place]
+        name, attempt = step.deployment, leg.track(step.deployment).attempt + 1
+        draft.put(back, name, at, phase="running", attempt=attempt, reason="", transient=False, applied=None)
+        delay = RETRY_SECONDS * (attempt - 1)
+        draft.effects.append(Deploy(step=step, attempt=attempt, back=back, delay=delay))
+        draft.ran.append(Ran(deployment=name, kind="unknown", release=step.release))
+        what = "taking it away" if step.removes else f"release {step.release[:12]}"
+        alone = "" if back or not step.unproven else f"; there is no way back from it: {step.unproven}"
+        draft.note("deploying", f"{what}, attempt {attempt}{alone}", subject=name)

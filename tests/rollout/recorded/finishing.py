@@ -1,0 +1,60 @@
+"""A worker of today on fake ports, which takes the recorded rollouts of one state backend to their ends.
+
+Usage: python -m tests.rollout.recorded.finishing FOLDER TARGET
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from cellwave.fleet.model import AlarmSignal
+from cellwave.health.model import Period, Reading, SeriesReading
+from cellwave.health.ports import Readable, Scope
+from cellwave.project import Project
+from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.queues import Queues
+from cellwave.rollout.records import Records
+from cellwave.rollout.worker import serve
+from tests.rollout.crashing import Dying, FakeEngine, FakeSignals
+
+
+class BusySignals(FakeSignals):
+    """Customers are many and content, but for the alarms of the bad release."""
+
+    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+        """See SignalSource."""
+        if isinstance(signal, AlarmSignal):
+            return super().read(signal, scope, since)
+        return SeriesReading(periods=(Period(at=time.time(), total=50),))
+
+
+def main(folder: Path, target: str) -> None:
+    """Work until no rollout of the backend is unfinished."""
+    project, dying = Project(folder / "project"), Dying(folder)
+    records = Records(project.database_url)
+    effects = Effects(
+        home=folder,
+        target=target,
+        records=records,
+        store=DirectoryStore(project.releases),
+        deployer=FakeEngine(folder, dying),
+        signals=BusySignals(folder, dying),
+    )
+    queues = Queues(effects.perform, engines=4)
+    queues.launch(project.database_url, "one")
+
+    def over() -> bool:
+        return not records.unfinished(target) and not records.unfinished_effects(target)
+
+    serve(
+        records, effects.memory, queues, target, None, stopped=over, familiar=lambda: None, tidy=lambda: None
+    )
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

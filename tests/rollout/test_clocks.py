@@ -1,0 +1,120 @@
+"""What is watched counts in seconds that were looked at, whatever the clock is set to."""
+
+from __future__ import annotations
+
+import pytest
+
+from cellwave.health.model import Verdict
+from cellwave.rollout.model import Check, Checked, Observe, Observed, Ticked, has_come
+from cellwave.waves.model import Bake
+from tests.rollout.driven import World, gate
+from tests.rollout.plans import plan
+
+BAKE = Bake(seconds=600, samples=1, limit=1200)
+TWO_HOURS = 7200.0
+
+
+def baking() -> World:
+    """A rollout that watches its only wave for ten minutes."""
+    world = World(plan([["a"]], bake=BAKE))
+    world.passed_check()
+    world.run_all()
+    world.observe(gate("a", Verdict.PASS), after=300)
+    assert world.state.forward.position.watched == pytest.approx(300, abs=31)
+    return world
+
+
+def test_a_clock_that_is_put_on_does_not_shorten_a_bake() -> None:
+    """Two hours at once count for a few looks, not for ten minutes."""
+    world = baking()
+    world.now += TWO_HOURS
+    world.observe(gate("a", Verdict.PASS), after=120)
+    assert world.state.status == "running"
+    world.observe(gate("a", Verdict.PASS), after=300)
+    assert world.state.outcome == "done"
+
+
+def test_a_clock_that_is_put_back_neither_blinds_nor_lengthens_a_bake() -> None:
+    """A red gate is seen at the next turn, and the bake is over when ten minutes have been watched."""
+    for verdict, outcome in ((Verdict.FAIL, "rolled_back"), (Verdict.PASS, "done")):
+        world = baking()
+        world.now -= TWO_HOURS
+        world.observe(gate("a", verdict), after=0)
+        world.feed(Ticked(at=world.now))
+        for look in world.take(Observe):
+            world.feed(Observed(at=world.now, look=look.look, gates=(gate("a", verdict),)))
+        world.observe(gate("a", verdict), after=400)
+        world.run_all()
+        assert world.state.outcome == outcome
+
+
+def test_a_due_time_that_no_timer_can_be_waiting_for_has_come() -> None:
+    """It was set by a clock that has been put back since."""
+    assert has_come(100.0, 100.0)
+    assert has_come(100.0, 101.0)
+    assert not has_come(110.0, 100.0)
+    assert not has_come(160.0, 100.0)
+    assert has_come(100.0 + TWO_HOURS, 100.0)
+
+
+def test_a_bake_that_nobody_watches_does_not_pass() -> None:
+    """A worker that was away for an hour has seen a few looks' worth."""
+    world = World(plan([["a"]], bake=BAKE))
+    world.passed_check()
+    world.run_all()
+    world.now += 3600
+    world.observe(gate("a", Verdict.PASS), after=0)
+    world.feed(Ticked(at=world.now))
+    for look in world.take(Observe):
+        world.feed(Observed(at=world.now, look=look.look, gates=(gate("a", Verdict.PASS),)))
+    assert world.state.status == "running"
+    assert world.state.forward.position.watched <= 90
+
+
+def test_the_patience_with_what_blocks_a_wave_is_watched_time_too() -> None:
+    """A clock put on by two hours calls nobody; one put back lets the looks go on."""
+    world = World(plan([["a"]]))
+    for step in (0.0, 2.0, TWO_HOURS, 2.0, -TWO_HOURS, 2.0):
+        world.now += step
+        world.feed(Ticked(at=world.now))
+        world.passed_check("a.query alarm is red")
+    assert world.state.status == "running"
+    world.now += 2
+    world.feed(Ticked(at=world.now))
+    world.passed_check()
+    assert world.deploys()
+
+
+def test_never_are_two_looks_out_at_once() -> None:
+    """However often time passes before the first is answered; an answer to an older one changes nothing."""
+    world = World(plan([["a"]]))
+    [first] = world.take(Check)
+    for _ in range(3):
+        world.now += 100
+        world.feed(Ticked(at=world.now))
+    assert not world.take(Check)
+    assert world.state.due is None
+    world.feed(Checked(at=world.now, look=first.look, problems=("red",)))
+    world.feed(Checked(at=world.now, look=first.look))
+    assert not world.deploys(), "a late word starts nothing"
+    world.now += 2
+    world.feed(Ticked(at=world.now))
+    [second] = world.take(Check)
+    assert second.look > first.look
+
+
+def test_the_next_wave_waits_for_a_look_that_is_still_out() -> None:
+    """The last wave's gates are still being read when a person approves: the next look comes after their answer."""
+    world = World(plan([["a"], ["b"]], bake=Bake(seconds=1, samples=1, limit=2)))
+    world.passed_check()
+    world.run_all()
+    world.observe(gate("a", Verdict.INCONCLUSIVE), after=3)
+    while not (out := world.take(Observe)):
+        world.now += 1
+        world.feed(Ticked(at=world.now))
+    world.order("approve")
+    assert world.state.forward.current.name == "w2"
+    assert not world.take(Check)
+    world.feed(Observed(at=world.now, look=out[0].look, gates=(gate("a", Verdict.FAIL),)))
+    world.passed_check()
+    assert world.deploys()

@@ -1,0 +1,129 @@
+"""A turn is one transaction: whatever happened is taken in once, by whoever comes first."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from cellwave.rollout import loop, rows
+from cellwave.rollout.decide import decide
+from cellwave.rollout.loop import ready, take_turn, take_turns
+from cellwave.rollout.model import Checked, Commanded, Event, State, Turn, first_state
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import ASIDE, Memory
+from cellwave.rollout.tables import INBOX, ROLLOUTS
+from tests.rollout.plans import plan
+
+
+@pytest.fixture
+def records(database_url: str) -> Records:
+    """A database with a rollout that has begun, and whose first wave waits for a look."""
+    made = Records(database_url)
+    made.create_rollout(first_state("v2-1", plan([["a"]])), "ann", "t", 1.0)
+    assert take_turn(made, Memory(), "v2-1", 1.0)
+    return made
+
+
+def turns(records: Records, memory: Memory, now: float = 2.0) -> None:
+    """Take every turn there is to take."""
+    while take_turns(records, memory, "t", now):
+        pass
+
+
+def tell_checked(records: Records) -> None:
+    """Let the look before the wave find nothing."""
+    [asked] = records.unplaced("t")
+    records.finish(asked, Checked(at=2.0, look=1))
+
+
+def test_an_effect_told_twice_is_taken_once(records: Records) -> None:
+    """Its end has the effect's own key; whoever performed it again tells nothing new."""
+    [asked] = records.unplaced("t")
+    for _ in range(2):
+        records.finish(asked, Checked(at=2.0, look=1))
+        turns(records, Memory())
+    assert [entry.kind for entry in records.journal()].count("deploying") == 1
+    assert not take_turn(records, Memory(), "v2-1", 2.0)
+
+
+def test_who_remembers_an_older_turn_reads_the_newer_one(records: Records) -> None:
+    """Two hosts take turns of one rollout; neither decides on what it remembers of before the other's."""
+    one, other = Memory(), Memory()
+    records.command("p", "v2-1", Commanded(at=2.0, action="pause", actor="ann"))
+    turns(records, one)
+    records.command("r", "v2-1", Commanded(at=2.0, action="resume", actor="bob", question=0))
+    turns(records, other)
+    tell_checked(records)
+    turns(records, one)
+    assert records.state("v2-1").head.paused == ""
+    assert [asked.key.split(":", 1)[1] for asked in records.unplaced("t")] == ["a.storage:forward:1"]
+
+
+def test_what_is_not_understood_is_set_aside_and_told_of(records: Records) -> None:
+    """It stays where it is; what came after it is taken."""
+    with records.transaction() as db:
+        row = {"key": "strange", "rollout": "v2-1", "event": '{"kind": "of another version"}'}
+        db.execute(sa.insert(INBOX).values(row))
+    tell_checked(records)
+    turns(records, Memory())
+    assert [asked.key.split(":", 1)[1] for asked in records.unplaced("t")] == ["a.storage:forward:1"]
+    [line] = [entry.text for entry in records.journal("v2-1") if entry.kind == "set_aside"]
+    assert "of another version" in line
+    with records.engine.connect() as db:
+        assert db.execute(sa.select(INBOX.c.turn).where(INBOX.c.key == "strange")).scalar() == ASIDE
+
+
+def test_a_turn_that_cant_be_taken_says_why_and_a_person_gets_past_it(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be decided stays in the inbox; commands go first, and the other rollouts go on."""
+
+    def decide_no_look(state: State, event: Event) -> Turn:
+        if isinstance(event, Checked):
+            raise ValueError("this version does not know what to do")
+        return decide(state, event)
+
+    monkeypatch.setattr(loop, "decide", decide_no_look)
+    tell_checked(records)
+    records.create_rollout(first_state("v3-1", plan([["b"]])), "ann", "t", 1.0)
+    take_turns(records, Memory(), "t", 2.0)
+    found = records.rollout("v2-1")
+    assert found is not None
+    assert "does not know what to do" in found.trouble
+    assert records.state("v3-1").head.turn == 1
+    records.command("out", "v2-1", Commanded(at=3.0, action="rollback", actor="ann"))
+    take_turns(records, Memory(), "t", 3.0)
+    answer = records.answer("out")
+    assert answer is not None
+    assert answer.kind == "taken"
+    assert records.state("v2-1").outcome == "rolled_back"
+
+
+@pytest.mark.parametrize(("due", "is_ready"), [(None, False), (50.0, True), (150.0, False), (7300.0, True)])
+def test_a_rollout_is_ready_when_its_time_has_come(
+    records: Records, due: float | None, is_ready: bool
+) -> None:
+    """Also when that is hours away: no timer is so long, a clock was put back."""
+    with records.transaction() as db:
+        db.execute(sa.update(ROLLOUTS).values(due=due))
+    assert list(ready(records, "t", 100.0)) == (["v2-1"] if is_ready else [])
+    assert list(ready(records, "elsewhere", 100.0)) == []
+
+
+def test_a_turn_that_is_not_kept_was_not_taken(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong while it is written takes all of it back; it is taken anew from the same event."""
+    tell_checked(records)
+    keep = rows.keep
+
+    def failing(*arguments: object) -> None:
+        keep(*arguments)  # type: ignore[arg-type]
+        raise sa.exc.OperationalError("insert", {}, OSError("disk full"))
+
+    memory = Memory()
+    monkeypatch.setattr(rows, "keep", failing)
+    with pytest.raises(sa.exc.OperationalError):
+        take_turn(records, memory, "v2-1", 2.0)
+    assert (records.state("v2-1").head.turn, memory.states, len(records.unplaced("t"))) == (1, {}, 0)
+    monkeypatch.setattr(rows, "keep", keep)
+    turns(records, memory)
+    assert [asked.key.split(":", 1)[1] for asked in records.unplaced("t")] == ["a.storage:forward:1"]
