@@ -209,7 +209,8 @@ class Effects:
             if leg.phase_of(step) == "converged" and step.deployment in running
         ]
         fleet = self.fleet(leg.plan.release)
-        return tuple(read_gates(fleet, watched, self.signals, leg.current.bake, leg.position.baking_since))
+        since = time.time() - leg.position.watched  # whatever the clock was set to meanwhile
+        return tuple(read_gates(fleet, watched, self.signals, leg.current.bake, since))
 
     def _control(
         self, state: State, step: Step, running: Mapping[str, StackRow], leases: Mapping[str, str]
