@@ -38,7 +38,6 @@ PRELOADED = (
 LINE = 1 << 20
 POLL = 0.1  # seconds between two looks at an attempt that has not begun
 LEAVES_WITHIN_S = 10.0
-WAITS = "the process that starts deployments"
 
 
 class WarmProcess:
@@ -72,7 +71,7 @@ class WarmProcess:
         line = json.dumps(order).encode() + b"\n"
         attempt.give_sign(STARTING)
         while not self._mutex.acquire(timeout=POLL):
-            watch.wait_for(WAITS)
+            watch.look_before()
         mine, theirs = socket.socketpair()
         try:
             with theirs:
@@ -104,7 +103,7 @@ class WarmProcess:
         control.sendall(line[1:])
         deadline = time.monotonic() + self._deadlines.accept
         while not select.select([control], [], [], POLL)[0]:
-            watch.wait_for(WAITS)
+            watch.look_before()
             if time.monotonic() > deadline:
                 return False
         return control.recv(1) != b""

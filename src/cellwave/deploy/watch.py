@@ -106,12 +106,11 @@ class Watch:
             raise Hung(_late(f"it took longer than {_time(whole)}"))
         self._name(silences)
 
-    def wait_for(self, what: str) -> None:
-        """One look while `what` is waited for, and nothing has begun; Hung when it is called off."""
+    def look_before(self) -> None:
+        """One look while nothing has begun; Hung when it is called off."""
         if self._aborted():
             raise Hung(Result(outcome="aborted", reason="it was called off before it began", began=False))
         self.look()
-        self._say(what, self._clock)
 
     def _abort(self, driver_silent: float) -> None:
         """Ask for an early end; from outside when the driver is silent, and by force when nothing helps."""
@@ -134,7 +133,8 @@ class Watch:
         longest = {PACKAGES: limits.packages, STARTING: limits.driver + 2 * limits.accept, "": limits.event}
         silences = [self._silence("driver", (phase, beat), longest.get(phase, limits.driver))]
         if phase != ENGINE:
-            self._seen = {"driver": self._seen["driver"]}
+            for part in ("engine", "step"):
+                self._seen.pop(part, None)
         else:
             told, *printed = (
                 _size(file) for file in (self._attempt.events, self._attempt.log, self._attempt.program_log)
@@ -151,23 +151,21 @@ class Watch:
         return _Silence(part, self._clock - since, limit)
 
     def _name(self, silences: list[_Silence]) -> None:
-        for part, seconds, _ in silences:
-            if seconds > self._deadlines.named:
-                self._say(self._words(part), seconds)
-                return
-
-    def _say(self, what: str, seconds: float) -> None:
-        if seconds > self._deadlines.named and self._clock - self._told > min(
-            TOLD_EVERY, self._deadlines.named
-        ):
+        """Tell the watcher of the first that is silent, now and then."""
+        named = self._deadlines.named
+        silence = next((silence for silence in silences if silence.seconds > named), None)
+        if silence and self._clock - self._told > min(TOLD_EVERY, named):
             self._told = self._clock
-            text = f"{what}, silent for {_time(seconds)}"
+            text = f"{self._words(silence.part)}, silent for {_time(silence.seconds)}"
             self._progress(Progress(operation="waiting for", resource=text, done=self._tail.done))
 
     def _words(self, part: str) -> str:
         if part == "step":
             return ", ".join(self._tail.under_way[:3]) or "the program or a provider"
-        return "the engine" if part == "engine" else "the process that runs the deployment"
+        if part == "engine":
+            return "the engine"
+        does = "starts deployments" if self._attempt.sign[0] == STARTING else "runs the deployment"
+        return f"the process that {does}"
 
 
 def end(attempt: Attempt, result: Result) -> Result:
