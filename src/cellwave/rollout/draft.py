@@ -6,7 +6,21 @@ from dataclasses import dataclass, field
 
 from cellwave.health.model import GateResult
 from cellwave.rollout.leg import Leg
-from cellwave.rollout.model import Abort, Answer, Check, Effect, Head, Note, Observe, Ran, State, Turn
+from cellwave.rollout.model import (
+    Abort,
+    Answer,
+    Check,
+    Effect,
+    End,
+    Head,
+    News,
+    Note,
+    Notify,
+    Observe,
+    Ran,
+    State,
+    Turn,
+)
 
 
 @dataclass
@@ -69,6 +83,11 @@ class Draft:
         """Add a line for the journal."""
         self.notes.append(Note(kind=kind, text=text, actor=actor, subject=subject))
 
+    def notify(self, what: News, text: str) -> None:
+        """Have somebody told, where the plan says whom."""
+        if self.forward.plan.notify:
+            self.effects.append(Notify(turn=self.head.turn, what=what, text=text))
+
     def look(self, at: float) -> None:
         """Ask for a look at what the stage waits for; one that is out has to be answered first."""
         position = self.forward.position
@@ -83,6 +102,7 @@ class Draft:
         """The release is not to go further: everything that the rollout touched goes back."""
         self.set(condemned=reason, condemned_at=at, waiting=None, paused="")
         self.note("rolling_back", reason)
+        self.notify("rolling_back", reason)
 
     def call_off(self) -> None:
         """Interrupt everything of the forward leg that still runs."""
@@ -95,7 +115,8 @@ class Draft:
         attempt = self.forward.track(deployment).attempt
         self.effects.append(Abort(deployment=deployment, attempt=attempt, back=False))
 
-    def finish(self, at: float, outcome: str, reason: str) -> None:
+    def finish(self, at: float, outcome: End, reason: str) -> None:
         """End the rollout."""
         self.set(outcome=outcome, reason=reason, ended_at=at, waiting=None, paused="")
         self.note(outcome, reason)
+        self.notify(outcome, reason)

@@ -5,6 +5,8 @@ Each ends with an event in the rollout's inbox, under the effect's own key: perf
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +40,7 @@ from cellwave.rollout.model import (
     Failure,
     HoldRelease,
     Note,
+    Notify,
     Observe,
     Observed,
     Prove,
@@ -54,6 +57,7 @@ from cellwave.waves.model import Step
 PROGRESS_EVERY = 0.3
 LOCKED_SECONDS = 60.0
 LOCK_POLL_SECONDS = 2.0
+NOTIFY_SECONDS = 30.0
 log = structlog.get_logger()
 
 
@@ -105,6 +109,8 @@ class Effects:
                 return Observed(at=time.time(), look=effect.look, gates=gates)
             case HoldRelease() as effect:
                 self.hold(effect, asked.rollout)
+            case Notify() as effect:
+                self.notify(asked, effect)
         return None
 
     def fleet(self, release: str) -> Fleet:
@@ -244,6 +250,26 @@ class Effects:
             log.exception("a release could not be held", release=effect.release)
             note = Note(kind="not_held", text=f"{effect.release}: {error}")
         self.records.note(f"{rollout}/hold", note, rollout=rollout)
+
+    def notify(self, asked: Asked, effect: Notify) -> None:
+        """Run the command that the release's plan names, with what there is to tell as JSON on its standard input."""
+        plan = self.records.state(asked.rollout, self.memory).forward.plan
+        news = {"rollout": asked.rollout, "version": plan.version, "release": plan.release, "at": asked.at}
+        told = json.dumps(news | effect.model_dump(include={"what", "text"}))
+        try:
+            subprocess.run(
+                plan.notify,
+                input=told,
+                cwd=self.store.path(plan.release),
+                text=True,
+                capture_output=True,
+                timeout=NOTIFY_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            said = getattr(error, "stderr", "") or ""
+            text = redact(f"{effect.what}: {error} {said}".strip())
+            self.records.note(f"{asked.key}/failed", Note(kind="not_notified", text=text), asked.rollout)
 
 
 def _named(store: ReleaseStore, digest: str) -> str:

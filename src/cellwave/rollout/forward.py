@@ -63,6 +63,7 @@ def ask(draft: Draft, kind: Question, at: float, what: str) -> None:
     wave = draft.forward.current.name
     answers = ANSWERS[kind]
     draft.set(waiting=Waiting(kind=kind, wave=wave, since=at, what=what, answers=answers, question=head.turn))
+    draft.notify("waiting", what)
 
 
 def is_settled(leg: Leg) -> bool:

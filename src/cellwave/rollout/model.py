@@ -18,15 +18,17 @@ from cellwave.rollout.leg import Applied, Leg, Position, Track
 from cellwave.waves.model import Plan, Step
 
 __all__ = [  # what makes up a leg is a rollout's too, and is had from here
-    "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect", "Event",
-    "Failure", "Head", "HoldRelease", "Leg", "Note", "Observe", "Observed", "Outcome", "Position", "Prove", "Proved",
-    "Question", "Ran", "Remains", "Started", "State", "Ticked", "Track", "Turn", "Waiting", "cut_off", "first_state",
-    "has_come", "remains", "reverse_state",
+    "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect",
+    "End", "Event", "Failure", "Head", "HoldRelease", "Leg", "News", "Note", "Notify", "Observe", "Observed",
+    "Outcome", "Position", "Prove", "Proved", "Question", "Ran", "Remains", "Started", "State", "Ticked",
+    "Track", "Turn", "Waiting", "cut_off", "first_state", "has_come", "remains", "reverse_state",
 ]  # fmt: skip
 
 Outcome = Literal["", "done", "rolled_back", "failed"]
 Action = Literal["approve", "pause", "resume", "rollback"]
 Question = Literal["approval", "blocked", "inconclusive", "failed"]
+End = Literal["done", "rolled_back", "failed"]
+News = Literal["waiting", "rolling_back", "done", "rolled_back", "failed"]
 LONGEST_LOOK_SECONDS = 60.0
 
 
@@ -329,8 +331,18 @@ class HoldRelease(Frozen):
     reason: str
 
 
+class Notify(Frozen):
+    """Tell the command that the plan names, in the turn of that number: a person is wanted, or it turned round or
+    ended."""
+
+    kind: Literal["notify"] = "notify"
+    turn: int
+    what: News
+    text: str
+
+
 Effect = Annotated[
-    Deploy | Prove | Abort | Check | Observe | HoldRelease,
+    Deploy | Prove | Abort | Check | Observe | HoldRelease | Notify,
     Field(discriminator="kind"),
 ]
 

@@ -29,6 +29,7 @@ from cellwave.rollout.model import (
     HoldRelease,
     Leg,
     Note,
+    Notify,
     Position,
     Prove,
     Ran,
@@ -267,6 +268,8 @@ def effect_key(name: str, effect: Effect) -> str:
             return attempt_name(name, effect.step.deployment, effect.attempt, back=effect.back) + ":prove"
         case HoldRelease():
             return f"{name}:hold"
+        case Notify():
+            return f"{name}:notify:{effect.turn}:{effect.what}"
         case _:
             return f"{name}:{effect.kind}:{effect.look}"
 

@@ -40,7 +40,8 @@ class Wave(Frozen):
 
 class Strategy(Frozen):
     """waves.yaml. `tolerance` failed cells are let pass; `retries` is for a lone credential, throttling or
-    quota error.
+    quota error. `notify` is a command and its arguments: it is told when a rollout waits for a person, turns round or
+    ends.
     """
 
     waves: tuple[Wave, ...] = Field(min_length=1)
@@ -50,6 +51,7 @@ class Strategy(Frozen):
     tolerance: int = Field(default=0, ge=0)
     retries: int = Field(default=1, ge=0)
     rollback_concurrency: int = Field(default=4, ge=1)
+    notify: tuple[str, ...] = ()
 
 
 class Step(Frozen):
@@ -120,6 +122,7 @@ class Plan(Frozen):
     retries: int = 1
     rollback_concurrency: int = 4
     by_hand: bool = False
+    notify: tuple[str, ...] = ()
     partners: dict[str, str] = {}
     waves: tuple[PlannedWave, ...]
 

@@ -61,6 +61,7 @@ def make_plan(
         tolerance=strategy.tolerance,
         retries=strategy.retries,
         rollback_concurrency=strategy.rollback_concurrency,
+        notify=strategy.notify,
         partners={c.name: c.failover for c in fleet.cells if c.failover in wanted and c.name in wanted},
         waves=tuple(waves),
     )
