@@ -72,7 +72,7 @@ def test_a_leased_cell_is_refused_with_its_owner_s_name(shell: Shell, records: R
     refused = up(shell)
     assert refused.returncode != 0
     assert "two is leased to" in refused.stdout, refused.stdout + refused.stderr
-    assert ("ask ann to end it" if living else "cellwave rollout abort v2-1") in refused.stdout
+    assert ("ask ann to end it" if living else "cellwave rollout rollback v2-1") in refused.stdout
     assert " since 20" in refused.stdout
     assert "test:index:Thing" not in resources(shell)
     assert shell.pulumi("preview").returncode == 0, "a preview changes nothing"

@@ -31,6 +31,6 @@ def lease_of(around: Surroundings, cell: str) -> Lease | None:
     actor = row.actor if row else "somebody"
     hint = (
         f"wait for its end (`cellwave rollout status {owner}`), or ask {actor} to end it "
-        f"(`cellwave rollout abort {owner}`, `cellwave rollout rollback {owner}`)"
+        f"(`cellwave rollout rollback {owner}`)"
     )
     return Lease(cell=cell, owner=f"rollout {owner} of {actor}'s", since=since, hint=hint)
