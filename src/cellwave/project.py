@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from cellwave.errors import BadInput
 from cellwave.fleet.files import FOLDER, config_texts, refuse_unread, text_of
@@ -65,7 +66,7 @@ class Project:
     @property
     def own_database_url(self) -> str:
         """The SQLite file of this project alone."""
-        return f"sqlite:///{self.home / 'cellwave.db'}"
+        return f"sqlite:///{quote(str(self.home / 'cellwave.db'))}"
 
     @property
     def releases(self) -> Path:

@@ -55,3 +55,17 @@ def test_versions_compare_by_number() -> None:
     assert numbers("v3.99.1") < numbers("3.150.0") == numbers("v3.150.0-dev.1")
     assert numbers("go1.26") == (1, 26, 0)
     assert numbers("none") == ()
+
+
+def test_one_that_did_not_answer_once_is_asked_again(
+    project: Project, script: Script, tmp_path: Path
+) -> None:
+    """A worker lives for days: one that was killed, or too slow on a busy machine, is not gone for all that time."""
+    silent = tmp_path / "silent"
+    silent.touch()
+    script(project.bin / "pulumi", f"[ -e {silent} ] && kill -9 $$; echo v3.259.0")
+    assert find_engine(project) is None
+    silent.unlink()
+    found = find_engine(project)
+    assert found is not None
+    assert found.version == "3.259.0"

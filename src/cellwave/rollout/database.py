@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -14,6 +16,7 @@ from cellwave.errors import BadInput, Unavailable
 VARIABLE = "CELLWAVE_DATABASE_URL"
 DATABASES = "postgresql://USER:PASSWORD@HOST/DATABASE, sqlite:///FILE, or none: then it is a file"
 DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg",)}
+GONE = "put it back; or begin anew without it: `cellwave journal accept`"
 LOCK_SECONDS = 30  # how long a writer of a SQLite file waits for another
 # A server that does not answer, or is cut off, is noticed within seconds (libpq's words; milliseconds for the last).
 REACHED = {
@@ -51,17 +54,40 @@ def open_engine(text: str) -> sa.Engine:
     url = database_url(text)
     if url.get_backend_name() == "sqlite":
         # A file is opened in well under a millisecond; a pool would only keep it open.
-        engine = sa.create_engine(url, connect_args={"timeout": LOCK_SECONDS}, poolclass=sa.pool.NullPool)
+        engine = sa.create_engine(
+            url, connect_args={"timeout": LOCK_SECONDS}, poolclass=sa.pool.NullPool, hide_parameters=True
+        )
         sa.event.listen(engine, "connect", _prepare_sqlite)
     else:
         # What the URL says itself goes first. A connection that a restart of the server broke is made anew.
         own = {name: value for name, value in REACHED.items() if name not in url.query}
-        engine = sa.create_engine(url, connect_args=own, pool_pre_ping=True)
+        engine = sa.create_engine(url, connect_args=own, pool_pre_ping=True, hide_parameters=True)
     try:
         engine.connect().close()
     except sa.exc.DBAPIError as error:
         raise unreachable(url, error) from error
+    if files := database_files(text):
+        # From now on the file is there: to connect must not put an empty one in the place of one that was deleted.
+        refuse = partial(require_there, files[0])
+        sa.event.listen(engine, "do_connect", refuse)
     return engine
+
+
+def require_there(file: Path, *_: object) -> None:
+    """Unavailable when the file of a database that was there is not there any more."""
+    if not file.exists():
+        raise Unavailable(f"the database is gone: {file}", hint=GONE)
+
+
+def existing(text: str) -> str:
+    """The URL for somebody else who connects by it, and must not make a SQLite file that is not there."""
+    url = database_url(text)
+    if not database_files(text) or str(url.database).startswith("file:"):
+        return text
+    there = url.set(
+        database=f"file:{quote(str(url.database))}", query={**url.query, "mode": "rw", "uri": "true"}
+    )
+    return there.render_as_string(hide_password=False)
 
 
 def unreachable(url: sa.URL, error: sa.exc.DBAPIError) -> Unavailable:

@@ -13,6 +13,7 @@ from dbos import DBOSClient
 from cellwave.deploy.attempt import attempts_in
 from cellwave.frozen import Frozen
 from cellwave.programs.environments import sweep
+from cellwave.rollout.database import existing
 from cellwave.rollout.records import Records
 
 OWN = ("up", "down")  # attempts that belong to a command, not to a rollout
@@ -69,7 +70,7 @@ def _forget(records: Records, url: str, over: Collection[str]) -> int:
     schema = None if records.engine.dialect.name == "sqlite" else "dbos"
     if not over or not sa.inspect(records.engine).has_table("workflow_status", schema=schema):
         return 0
-    client = DBOSClient(system_database_url=url)
+    client = DBOSClient(system_database_url=existing(url))
     try:
         found = client.list_workflows(status=ENDED, load_input=False, load_output=False)
         names = [flow.workflow_id for flow in found if flow.workflow_id.split(":")[0] in over]

@@ -3,13 +3,16 @@ does not know what runs where: whoever went on with it would deploy over what ot
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from pydantic import ValidationError
 
 from cellwave.errors import Unavailable
 from cellwave.frozen import Frozen
+from cellwave.rollout.database import database_files, require_there
 from cellwave.rollout.records import Records
 
 HINT = "put the right one back; or, if this is the right one, `cellwave journal accept` and go on with it"
@@ -21,6 +24,13 @@ class Known(Frozen):
     id: str
     seq: int
     hash: str
+
+
+def require_known(home: Path, url: str) -> None:
+    """Unavailable when the database that this home has worked with was a file and is gone: no other is made."""
+    if _read(home) is not None:
+        for file in database_files(url)[:1]:
+            require_there(file)
 
 
 def require_same(home: Path, records: Records) -> None:
@@ -46,9 +56,12 @@ def remember(home: Path, records: Records) -> None:
     seq, digest = records.head()
     now = Known(id=records.identity(), seq=seq, hash=digest)
     if now != _read(home):
-        partial = _file(home).with_suffix(".partial")
-        partial.write_text(now.model_dump_json())
-        partial.replace(_file(home))
+        # Any number of commands do this at once, each by a file of its own.
+        with NamedTemporaryFile(
+            "w", dir=home, prefix="database.", suffix=".partial", delete=False
+        ) as partial:
+            partial.write(now.model_dump_json())
+        os.replace(partial.name, _file(home))
 
 
 def forget(home: Path) -> None:

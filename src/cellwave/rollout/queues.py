@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from cellwave.rollout.database import REACHED, database_url
+from cellwave.rollout.database import REACHED, database_url, existing
 from cellwave.rollout.model import Deploy, Effect
 from cellwave.rollout.records import Records
 
@@ -40,7 +40,7 @@ class Queues:
         """Bring up DBOS; what this executor had begun is taken up again. `engines` run at once here."""
         config: DBOSConfig = {
             "name": "cellwave",
-            "system_database_url": url,
+            "system_database_url": existing(url),
             # Of effects, not of cellwave: what one version has asked for, the next performs.
             "application_version": "effects-1",
             "executor_id": executor,

@@ -183,7 +183,8 @@ class Records:
     def trouble(self, name: str, why: str) -> None:
         """A rollout's next turn can't be taken, and why."""
         with self.transaction() as db:
-            db.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == name).values(trouble=why))
+            mine = (ROLLOUTS.c.id == name, ROLLOUTS.c.trouble != why)
+            db.execute(sa.update(ROLLOUTS).where(*mine).values(trouble=why))
 
     def unplaced(self, target: str) -> list[Asked]:
         """What turns have asked for and no queue has been given."""

@@ -14,15 +14,14 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.pulumi import PulumiDeployer
-from cellwave.errors import Unavailable
 from cellwave.frozen import digest_of
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.open import open_store
-from cellwave.rollout.database import database_files
+from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.gc import collect
-from cellwave.rollout.identity import remember, require_same
+from cellwave.rollout.identity import remember, require_known, require_same
 from cellwave.rollout.loop import take_turns
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import KEPT, Records
@@ -47,7 +46,10 @@ def work(
     nothing is in the way any more. The caller holds the lock."""
     os.environ.clear()  # what the shell had and deployments must not have, such as another profile
     os.environ.update(environment)
+    keep_the_log_small()
+    require_known(project.home, project.database_url)
     records = Records(project.database_url)
+    look_again(project, records)
     deployer = PulumiDeployer(project, environment)
     effects = Effects(
         home=project.home,
@@ -90,10 +92,8 @@ def work(
 
 
 def look_again(project: Project, records: Records) -> None:
-    """Unavailable when the database is another by now: its file was deleted, or an older copy put in its place."""
-    files = database_files(project.database_url)
-    if files and not files[0].exists():
-        raise Unavailable(f"the database is gone: {files[0]}", hint="put it back")
+    """Unavailable when the database is another than the home knows: its file was deleted, or an older copy put in its
+    place."""
     require_same(project.home, records)
     remember(project.home, records)
 
@@ -119,6 +119,7 @@ def serve(
         now = time.monotonic()
         try:
             while take_turns(records, memory, target, time.time()):
+                familiar()  # nothing is done on the word of another database
                 queues.place(records, target)
             queues.place(records, target)
             if now - looked_at > LOST_SECONDS:

@@ -57,21 +57,21 @@ def _version_of(candidate: Path) -> str:
         stat = candidate.stat()
     except OSError:
         return ""
-    return _asked(str(candidate), stat.st_mtime_ns, stat.st_size)
+    try:
+        return _asked(str(candidate), stat.st_mtime_ns, stat.st_size)
+    except (OSError, subprocess.SubprocessError):
+        return ""  # which is not remembered: the next time it may be answered
 
 
 @lru_cache
 def _asked(path: str, _mtime: int, _size: int) -> str:
-    """What `pulumi version` says; "" when it can't be run. A changed file is another key of the cache."""
-    try:
-        done = subprocess.run(
-            [path, "version"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip().removeprefix("v") if done.returncode == 0 else ""
+    """What `pulumi version` says; an exception when it does not. A changed file is another key of the cache."""
+    done = subprocess.run(
+        [path, "version"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+    )
+    return done.stdout.strip().removeprefix("v")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cellwave.frozen import Frozen
+from cellwave.rollout.identity import require_known, require_same
 from cellwave.rollout.records import UP, recorded
 from cellwave.usecases.surroundings import Surroundings
 
@@ -17,8 +18,12 @@ class Lease(Frozen):
 
 
 def lease_of(around: Surroundings, cell: str) -> Lease | None:
-    """The lease of a cell; None for a free one, or where nothing is recorded."""
-    records = recorded(around.project.database_url)
+    """The lease of a cell; None for a free one, or where nothing is recorded. Unavailable when what is recorded is not
+    what this project has worked with."""
+    home, url = around.project.home, around.project.database_url
+    require_known(home, url)
+    if records := recorded(url):
+        require_same(home, records)
     held = records.lease_of(cell) if records else None
     if records is None or held is None:
         return None

@@ -19,7 +19,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.releases.store import ReleaseStore
-from cellwave.rollout.identity import remember, require_same
+from cellwave.rollout.identity import remember, require_known, require_same
 from cellwave.rollout.model import Note
 from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.space import require_space
@@ -80,6 +80,7 @@ class Surroundings:
     def records(self) -> Records:
         """The database of rollouts. Unavailable when it is not the one that this project has worked with."""
         self.project.make_home()
+        require_known(self.project.home, self.project.database_url)
         records = Records(self.project.database_url)
         require_same(self.project.home, records)
         remember(self.project.home, records)
