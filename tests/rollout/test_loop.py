@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
 from cellwave.rollout import loop, rows
 from cellwave.rollout.decide import decide
 from cellwave.rollout.loop import ready, take_turn, take_turns
-from cellwave.rollout.model import Checked, Commanded, Event, State, Turn, first_state
+from cellwave.rollout.model import Checked, Commanded, Deployed, Event, Failure, State, Turn, first_state
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
@@ -97,6 +99,39 @@ def test_a_turn_that_cant_be_taken_says_why_and_a_person_gets_past_it(
     assert answer is not None
     assert answer.kind == "taken"
     assert records.state("v2-1").outcome == "rolled_back"
+
+
+def test_an_engines_words_are_kept_whatever_is_in_them(records: Records) -> None:
+    """A program may print a NUL, which one of the databases takes in no text."""
+    tell_checked(records)
+    turns(records, Memory())
+    [asked] = records.unplaced("t")
+    failed = Failure(reason="it said \0 and \x1b")
+    deployed = Deployed(at=3.0, deployment="a.storage", attempt=1, back=False, result=failed)
+    records.finish(asked, deployed)
+    turns(records, Memory())
+    assert records.state("v2-1").forward.track("a.storage").reason == "it said \\x00 and \x1b"
+
+
+def test_what_a_database_refuses_of_one_rollout_holds_up_no_other(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so, and the others go on."""
+    keep = rows.keep
+
+    def refusing(db: sa.Connection, row: sa.Row[Any], *rest: Any) -> None:
+        if row.id == "v2-1":
+            raise sa.exc.DataError("update", {}, ValueError("no such text"))
+        keep(db, row, *rest)
+
+    monkeypatch.setattr(rows, "keep", refusing)
+    tell_checked(records)
+    records.create_rollout(first_state("v3-1", plan([["b"]])), "ann", "t", 2.0)
+    take_turns(records, Memory(), "t", 2.0)
+    found = records.rollout("v2-1")
+    assert found is not None
+    assert "no such text" in found.trouble
+    assert records.state("v3-1").head.turn == 1
 
 
 @pytest.mark.parametrize(("due", "is_ready"), [(None, False), (50.0, True), (150.0, False), (7300.0, True)])

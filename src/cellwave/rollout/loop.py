@@ -21,6 +21,10 @@ from cellwave.rollout.rows import EVENTS, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
 from cellwave.text import redact
 
+UNABLE = (
+    ArithmeticError, LookupError, TypeError, ValueError, AssertionError, AttributeError,
+    sa.exc.DataError, sa.exc.IntegrityError,
+)  # fmt: skip
 log = structlog.get_logger()
 
 
@@ -69,8 +73,8 @@ def take_turns(records: Records, memory: Memory, target: str, now: float) -> boo
     for rollout in ready(records, target, now):
         try:
             moved = take_turn(records, memory, rollout, now) or moved
-        except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError, AttributeError) as error:
-            # A value that this version can't read or decide on: the others go on, and `status` says why this does not.
+        except UNABLE as error:
+            # What this version can't read, decide on or keep: the others go on, and `status` says why this does not.
             log.exception("a turn could not be taken", rollout=rollout)
             memory.states.pop(rollout, None)
             records.trouble(rollout, redact(f"{type(error).__name__}: {error}"))

@@ -182,6 +182,7 @@ class Records:
 
     def trouble(self, name: str, why: str) -> None:
         """A rollout's next turn can't be taken, and why."""
+        why = storable(why)
         with self.transaction() as db:
             mine = (ROLLOUTS.c.id == name, ROLLOUTS.c.trouble != why)
             db.execute(sa.update(ROLLOUTS).where(*mine).values(trouble=why))

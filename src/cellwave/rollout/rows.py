@@ -49,6 +49,7 @@ from cellwave.rollout.tables import (
     STACKS,
     TRACKS,
 )
+from cellwave.text import storable
 from cellwave.waves.model import Plan
 
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
@@ -177,7 +178,7 @@ def set_aside(db: sa.Connection, rollout: str, seq: int, why: str, at: float) ->
 
 def answer_event(db: sa.Connection, seq: int, turn: int, answer: Answer | None) -> None:
     """An event was taken; what became of it, where it was a command."""
-    values = {"turn": turn, **({"answer": answer.kind, "said": answer.said} if answer else {})}
+    values = {"turn": turn, **({"answer": answer.kind, "said": storable(answer.said)} if answer else {})}
     db.execute(sa.update(INBOX).where(INBOX.c.seq == seq).values(values))
 
 
@@ -335,7 +336,7 @@ def _write_tracks(db: sa.Connection, state: State, changed: Iterable[tuple[bool,
         leg = state.back if back else state.forward
         assert leg is not None
         track = leg.track(deployment)
-        row = track.model_dump(exclude={"applied"})
+        row = track.model_dump(exclude={"applied"}) | {"reason": storable(track.reason)}
         row |= {"rollout": state.head.rollout, "leg": BACK if back else FORWARD, "deployment": deployment}
         rows.append(row | {"applied": track.applied.model_dump_json() if track.applied else None})
     upsert(db, TRACKS, rows)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -135,7 +136,8 @@ def serve(
             # A full disk, a database that is away: nothing was kept by halves, and it is tried until it can be.
             log.exception("nothing can be kept at the moment")
             memory.states.clear()
-            familiar()
+            with suppress(OSError, SQLAlchemyError):
+                familiar()
             queues.wake.wait(AGAIN_SECONDS)
         if idle_exit is not None and now - busy_at > idle_exit:
             return

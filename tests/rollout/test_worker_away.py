@@ -1,0 +1,70 @@
+"""A worker whose database is away for a while is there when it is back."""
+
+from __future__ import annotations
+
+import threading
+from typing import cast
+
+import pytest
+import sqlalchemy as sa
+
+from cellwave.errors import Unavailable
+from cellwave.rollout import worker
+from cellwave.rollout.queues import Queues
+from cellwave.rollout.records import Records
+from cellwave.rollout.rows import Memory
+
+
+class Away:
+    """Records that can't be reached for some calls, and queues with nothing in them."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+        self.wake = threading.Event()
+
+    def ask(self, *_: object) -> bool:
+        """Ask the database."""
+        self.wake.set()  # nobody waits in this test
+        self.calls -= 1
+        if self.calls >= 0:
+            raise sa.exc.OperationalError("select", {}, OSError("no answer"))
+        return False
+
+    place = place_lost = unfinished = ask
+
+
+def serve(away: Away, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+    """Let a worker work until the database has answered; `error`: what its being familiar comes to then."""
+
+    def familiar() -> None:
+        away.ask()
+        if error:
+            raise error
+
+    monkeypatch.setattr(worker, "take_turns", away.ask)
+    worker.serve(
+        cast(Records, away),
+        Memory(),
+        cast(Queues, away),
+        "t",
+        None,
+        stopped=lambda: away.calls < -3,
+        familiar=familiar,
+        tidy=lambda: None,
+    )
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4, 5, 6, 7])
+def test_a_database_that_is_away_for_a_while_ends_no_worker(
+    calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever question it leaves without an answer, whether it is the right one among them."""
+    away = Away(calls)
+    serve(away, monkeypatch)
+    assert away.calls < -3
+
+
+def test_another_database_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not for this worker to act on what that says."""
+    with pytest.raises(Unavailable):
+        serve(Away(3), monkeypatch, Unavailable("another one"))
