@@ -48,5 +48,8 @@ class Detached(CellwaveError):
     exit_code = 130  # as a shell says of a command that Ctrl-C ended: how the rollout ends is not known yet
 
     def __init__(self, rollout: str) -> None:
-        super().__init__(f"detached; {rollout} goes on", hint=f"cellwave rollout watch {rollout}")
+        back, undo = f"cellwave rollout watch {rollout}", f"cellwave rollout rollback {rollout}"
+        super().__init__(
+            f"detached; {rollout} goes on", hint=f"Come back with: {back}; take it back with: {undo}"
+        )
         self.rollout = rollout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typer.main import get_command
 from cellwave.cli.main import app
 from cellwave.project import Project
 from cellwave.rollout.model import first_state
-from cellwave.rollout.presence import lock_of, take_lock
+from cellwave.rollout.presence import lock_of, stop_worker, take_lock
 from cellwave.rollout.records import Records
 from tests.cli.conftest import Run
 from tests.rollout.plans import plan
@@ -140,13 +142,20 @@ def test_a_state_backend_that_is_not_there_is_named(
 
 
 @pytest.mark.engine
-def test_a_backend_that_lets_nobody_in_is_told_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was made, so nothing is taken away again."""
+def test_a_backend_that_lets_nobody_in_is_for_a_person(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing of what was to be deployed: it is tried again, then asked about; nothing is taken away."""
     monkeypatch.setenv("PULUMI_BACKEND_URL", "https://nowhere.invalid")
-    ran = run("up", "us-west-2")
-    assert ran.code == 1
-    assert ran.err.count("the state backend can't be used") == 1
-    assert "away" not in ran.err
+    argv = [sys.executable, "-m", "cellwave.cli.start", "up", "us-west-2"]
+    try:
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    finally:
+        stop_worker(Project(project))
+    assert ran.returncode == 4, ran.stderr
+    assert ran.stderr.count("the state backend can't be used") == 1
+    assert "cellwave rollout resume up-us-west-2-1" in ran.stderr
+    assert "away" not in ran.stdout
 
 
 def test_without_backend_or_sandbox_a_command_says_what_to_do(

@@ -9,6 +9,7 @@ from cellwave.rollout.decide import BACK_ATTEMPTS
 from cellwave.rollout.model import (
     Abort,
     Applied,
+    Check,
     Deploy,
     Failure,
     HoldRelease,
@@ -400,3 +401,14 @@ def test_the_release_is_held_as_soon_as_it_has_changed_something() -> None:
     assert len(world.take(HoldRelease)) == 1
     world.run_all()
     assert not world.take(HoldRelease)
+
+
+def test_what_is_brought_by_hand_is_looked_at_before_by_nobody_and_held_for_nothing() -> None:
+    """An `up` begins whatever is red; when it fails it goes back as any rollout does, and the release stays free."""
+    world = World(plan([["a"]]).model_copy(update={"by_hand": True}))
+    assert not world.take(Check)
+    assert world.texts["started"] == "v2 to a, by hand"
+    world.run_all(failing={"a.query"})
+    assert not world.take(HoldRelease)
+    assert world.outcome == ("rolled_back", "a.query failed: AccessDenied: no")
+    assert world.ran == {"a.storage": OLD, "a.ingest": OLD, "a.query": OLD}

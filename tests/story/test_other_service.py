@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
@@ -135,9 +138,9 @@ def test_a_literal_pulumi_up_lands_in_the_cell_and_down_takes_it_away(hello: Sto
     program = hello.project.root / "hello" / "__main__.py"
     bad = 'if cell == "two":\n    aws.ssm.Parameter("bad", name="", type="String", value=text)\n'
     program.write_text(PROGRAM + bad)
-    hello.run("up", "two", code=1)
+    assert "was there before" in hello.run("up", "two", code=1)
     hello.run("release", "build", "--version", "v1")
-    assert "was there before" in hello.run("rollout", "start", "v1", code=1)
+    assert "two.hello stays: something was tried there" in hello.run("rollout", "start", "v1", code=3)
     assert greeting(hello, "two") == "hello", (
         "a deployment that failed takes nothing away that was there before it"
     )
@@ -263,8 +266,9 @@ def test_what_a_release_brought_goes_again(hello: Story) -> None:
     assert versions(hello) == {"one": None, "two": None}
 
     program.write_text(PROGRAM + 'aws.ssm.Parameter("bad", name="", type="String", value=text)\n')
-    failed = hello.run("up", "one", code=1)
-    assert failed == ""
+    failed = hello.run("up", "one", code=3)
+    assert "one.hello: deploying - taking it away" in failed
+    assert "rolled back - one.hello failed: " in failed
     assert not list(
         (hello.project.home / "sandbox" / "state" / ".pulumi" / "stacks" / "hello").glob("one.*.json")
     )
@@ -292,6 +296,64 @@ def test_what_a_release_brought_goes_again(hello: Story) -> None:
     hello.run("rollout", "rollback", "v2-1", "-m", "as far as it goes", code=3)
     assert greeting(hello, "one") == "good day", "it has moved on"
     assert versions(hello)["two"] == "v2 (held)", "stateful: what ran nothing before keeps its data"
+
+
+@contextmanager
+def held_up(story: Story, *options: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """`cellwave up one` of a program that has changed its greeting, and then waits until the file is there."""
+    begun, file = story.project.home / "begun", story.project.home / "go on"
+    edit(
+        story.project.root / "hello" / "__main__.py",
+        'pulumi.export("greeting", greeting.value)',
+        f"""pulumi.export("greeting", greeting.value)
+
+def hold_up(_):
+    import pathlib, time
+    pathlib.Path({str(begun)!r}).touch()
+    while not pathlib.Path({str(file)!r}).exists():
+        time.sleep(0.05)
+
+if not pulumi.runtime.is_dry_run():
+    greeting.version.apply(hold_up)
+""",
+    )
+    argv = [sys.executable, "-m", "cellwave.cli.start", "up", "one", *options]
+    with subprocess.Popen(
+        argv, cwd=story.project.root, env=story.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        story.wait("a program that waits", begun.exists)
+        yield process, file
+
+
+def test_an_up_that_is_killed_goes_on(hello: Story) -> None:
+    """kill -9 while its engine runs: the worker brings it to its end, and the cell is free then."""
+    with held_up(hello) as (process, file):
+        process.kill()
+        assert hello.records.leases() == {"one": "up-one-1"}
+        hello.run("down", "one", "--yes", code=2)
+        file.touch()
+    hello.run("rollout", "watch", "up-one-1")
+    assert hello.records.leases() == {}
+    assert greeting(hello, "one") == "hello"
+    assert str(versions(hello)["one"]).startswith("tree-")
+
+
+def test_ctrl_c_takes_an_up_back_where_that_was_asked_for(hello: Story) -> None:
+    """The engine is interrupted, and the stack is as it was: what was proven before runs there, and nothing else."""
+    hello.run("up", "one")
+    before = versions(hello)
+    edit(hello.project.root / "hello" / "__main__.py", '"hello"', '"good day"')
+    with held_up(hello, "--rollback-on-interrupt") as (process, _):
+        assert greeting(hello, "one") == "good day"
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=400)
+        assert process.returncode == 3, told
+    assert (greeting(hello, "one"), versions(hello), drifted(hello, "one.hello")[1]) == ("hello", before, "")
+    assert hello.records.leases() == {}
+    [back, first] = hello.json("rollout", "list")
+    assert (back["rollout"], back["status"], back["cells"]) == ("up-one-2", "rolled_back", ["one"])
+    hello.run("rollout", "rollback", first["rollout"], "--yes", code=3)
+    assert versions(hello)["one"] is None, "nothing ran there before the first"
 
 
 def test_no_proxy_stands_between_this_machine_and_itself(proxies: None, hello: Story) -> None:

@@ -6,14 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.errors import BadInput
+from cellwave.errors import BadInput, Leased
 from cellwave.project import Project
 from cellwave.rollout.records import StackRow
-from cellwave.usecases.rollouts import begin_reverse, command, find, summaries, views, way_back
+from cellwave.usecases.rollouts import (
+    begin_again,
+    begin_reverse,
+    begin_up,
+    command,
+    find,
+    summaries,
+    views,
+    way_back,
+)
 from cellwave.usecases.surroundings import Surroundings
 from tests.cli.conftest import copy_of_this, work_in
 from tests.rollout.plans import NEW, plan
-from tests.rollout.states import converged, record
+from tests.rollout.states import converged, put, record, with_head
 
 LOST = "takes query away in eu-west-1: nothing ran there before"
 
@@ -71,3 +80,51 @@ def test_nothing_is_printed(around: Surroundings, capsys: pytest.CaptureFixture[
     with pytest.raises(BadInput, match="it has ended: done"):
         command(around, find(around, "v2-1"), "pause", "")
     assert capsys.readouterr() == ("", "")
+
+
+def test_up_is_a_rollout_to_one_cell(around: Surroundings) -> None:
+    """It has a name of its own, leases the cell, and says that it is by hand; the control plane's cell is one too."""
+    name = begin_up(around, "us-west-2")
+    state = around.records.state(name)
+    assert (name, begin_up(around, "control")) == ("up-us-west-2-1", "up-control-1")
+    assert around.records.leases() == {"us-west-2": name, "control": "up-control-1"}
+    assert state.forward.plan.by_hand
+    assert [step.service for step in state.forward.plan.steps] == ["storage", "ingest", "query"]
+    with pytest.raises(Leased, match="us-west-2 by up-us-west-2-1"):
+        begin_up(around, "us-west-2")
+    assert len(summaries(around)) == 3
+
+
+def test_up_knows_what_its_way_back_goes_to(around: Surroundings) -> None:
+    """What was last proven there; where something was tried and nothing proven, it says so before it begins."""
+    tried = StackRow("us-west-2.storage", around.target, None, {}, 1.0, known=False)
+    around.records.set_stack(tried)
+    proven = [
+        step.previous for step in around.records.state(begin_up(around, "eu-west-1")).forward.plan.steps
+    ]
+    assert proven == [NEW, NEW, NEW]
+    storage = around.records.state(begin_up(around, "us-west-2")).forward.plan.steps[0]
+    assert (storage.previous, "nothing was ever proven" in storage.unproven) == (None, True)
+
+
+def test_an_up_that_has_ended_is_taken_back_and_begun_again_under_its_own_name(around: Surroundings) -> None:
+    """Each is an `up` of that cell, and nothing else."""
+    state = around.records.state(begin_up(around, "us-west-2"))
+    put(around.records, with_head(converged(state.rollout, state.forward.plan), begun=True))
+    assert begin_again(around, "up-us-west-2-1") == "up-us-west-2-2"
+    put(around.records, with_head(around.records.state("up-us-west-2-2"), outcome="failed"))
+    for step in state.forward.plan.steps:
+        row = StackRow(step.deployment, around.target, step.release, {}, 1.0)
+        around.records.set_stack(row)
+    lost = way_back(around, "up-us-west-2-1").lost
+    assert begin_reverse(around, "up-us-west-2-1", "customers complain", lost) == "up-us-west-2-3"
+    assert around.records.state("up-us-west-2-3").forward.plan.by_hand
+
+
+def test_a_command_without_a_name_means_no_up(around: Surroundings) -> None:
+    """What somebody does to one cell meanwhile is not taken back by mistake, whether it runs or has ended."""
+    begin_up(around, "us-west-2")
+    assert find(around, None).id == "v2-1"
+    put(around.records, with_head(around.records.state("up-us-west-2-1"), outcome="done"))
+    assert find(around, None).id == "v2-1"
+    assert find(around, "up-us-west-2-1").status == "done"

@@ -11,7 +11,7 @@ from cellwave.release import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Bake, Plan, Strategy, Wave
 from cellwave.waves.parse import parse_strategy
-from cellwave.waves.planner import make_plan, make_rollback
+from cellwave.waves.planner import make_plan, make_rollback, plan_cell
 
 RELEASE = Release(version="v2", files={}, code={})
 ALL = ("ap-south-1", "eu-west-1", "us-west-2", "us-east-1", "ap-northeast-1", "ap-northeast-2")
@@ -224,3 +224,23 @@ def test_a_stranger_among_the_touched_is_an_error(plan: Plan) -> None:
     """A deployment of another plan can't be rolled back by this one."""
     with pytest.raises(KeyError):
         make_rollback(plan, ["elsewhere.query"])
+
+
+@pytest.mark.parametrize("cell", ["us-west-2", "control"])
+def test_a_plan_by_hand_is_of_one_cell_in_the_order_of_its_needs(fleet: Fleet, cell: str) -> None:
+    """Any cell, the control plane's too; what ran there before, and what nobody proved, is known as in other plans."""
+    first, *others = (f"{cell}.{service.name}" for service in fleet.services_of(cell))
+    made = plan_cell(
+        fleet, RELEASE, cell, {first: "old"}, unproven=dict.fromkeys(others, "a literal pulumi up")
+    )
+    assert (made.by_hand, made.cells, [step.deployment for step in made.steps]) == (
+        True,
+        (cell,),
+        [first, *others],
+    )
+    assert {step.deployment: step.after for step in made.steps} == {
+        first: (),
+        **dict.fromkeys(others, (first,)),
+    }
+    assert [step.previous for step in made.steps] == ["old", *(None for _ in others)]
+    assert {step.unproven for step in made.steps[1:]} <= {"a literal pulumi up"}

@@ -12,10 +12,8 @@ import typer
 from cellwave.cli.here import here
 from cellwave.cli.rollout import follow
 from cellwave.cli.show import say, tell, tell_json
-from cellwave.cli.up import shown
 from cellwave.errors import CellwaveError
-from cellwave.usecases.deploying import deploy_cell
-from cellwave.usecases.rollouts import begin, find, views
+from cellwave.usecases.rollouts import begin, begin_up, find, views
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.usecases.views import RolloutView
 
@@ -68,28 +66,30 @@ def run(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
     fleet, _ = around.configuration(releases[0].digest)
     if fleet.control:
         say("deploying the control plane, and making keys for the customers")
-        around.ready()
-        deploy_cell(around, fleet.control.name, releases[0].digest, tell=tell, watched=shown)
+        watch(around, begin_up(around, fleet.control.name, releases[0].version), "done")
     customers = Customers(around.project, around.environment, commands, folder)
     customers.prepare()
     customers.begin()
+    rollouts = []
     try:
         for release in releases:
             say(f"\nrolling out {release.version}")
-            name = begin(around, release.version)
-            follow(around, name)
-            came = find(around, name)
-            if came.outcome != EXPECTED[release.version]:
-                raise CellwaveError(
-                    f"{name} is {came.status}, not {EXPECTED[release.version]}", hint="see above"
-                )
+            rollouts.append(watch(around, begin(around, release.version), EXPECTED[release.version]))
     finally:
         say("\nletting the traffic end")
         customers.end()
     say("reading every accepted event back, trying to read others', looking for orphans")
-    rollouts = list(reversed(views(around)))
     summary = examine(around, rollouts, customers)
     return summary, in_words(rollouts, summary)
+
+
+def watch(around: Surroundings, name: str, expected: str) -> RolloutView:
+    """Follow a rollout to its end; CellwaveError when it is another than the one that is expected."""
+    follow(around, name)
+    came = find(around, name)
+    if came.outcome != expected:
+        raise CellwaveError(f"{name} is {came.status}, not {expected}", hint="see above")
+    return came
 
 
 def examine(around: Surroundings, rollouts: list[RolloutView], customers: Customers) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def examine(around: Surroundings, rollouts: list[RolloutView], customers: Custom
     return {
         "rollouts": [rollout_report(rollout) for rollout in rollouts],
         "cells": len(fleet.cells),
-        "deployments": sum(rollout.attempts for rollout in rollouts) + len(fleet.control_services),
+        "deployments": sum(found.attempts for found in views(around)),  # the control plane's too
         "events_accepted": verified.accepted,
         "events_lost": verified.lost,
         "cross_tenant_reads": crossed.reads + verified.misplaced,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from cellwave.cli.here import here
-from cellwave.cli.show import say, tell
-from cellwave.cli.up import shown
+from cellwave.cli.show import console, say, tell, text
+from cellwave.deploy.port import Progress
 from cellwave.errors import BadInput
 from cellwave.usecases.removing import remove, to_remove
 
@@ -45,3 +46,12 @@ def confirmed(stacks: Sequence[str]) -> bool:
     if not sys.stdin.isatty():
         raise BadInput(named, "this would take it away, and nobody can be asked here", "--yes")
     return typer.confirm(f"Take {named} away?", err=True)
+
+
+@contextmanager
+def shown(stack: str) -> Iterator[Callable[[Progress], None]]:
+    """Show a person at the terminal what is done to a stack."""
+    with console(stderr=True).status(text(stack)) as status:
+        yield lambda event: status.update(
+            text(f"{stack}  {event.done} done  {event.operation} {event.resource}")
+        )

@@ -17,7 +17,7 @@ def gc(
         typer.Option(
             min=1,
             metavar="N",
-            help="Of how many of the newest ended rollouts (and attempts of `up` and `down` a stack) all is kept.",
+            help="Of how many of the newest ended rollouts (and attempts of `down` a stack) all is kept.",
         ),
     ] = KEPT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

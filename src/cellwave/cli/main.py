@@ -93,7 +93,7 @@ def _run() -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except Detached as left:
-        say(f"\n{left.message}. Come back with: {left.hint}")
+        say(f"\n{left.message}. {left.hint}")
         return left.exit_code
     except CellwaveError as error:
         fail(

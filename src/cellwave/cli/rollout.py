@@ -27,7 +27,7 @@ from cellwave.usecases.views import RolloutSummary, RolloutView
 from cellwave.waves.model import Plan
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
-Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: the newest.")]
+Name = Annotated[str | None, typer.Argument(metavar="[ROLLOUT]", help="Default: the newest that is no `up`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the journal.")]
 Question = Annotated[

@@ -86,6 +86,8 @@ def absorb_started(draft: Draft, event: Started) -> None:
         return
     plan = draft.forward.plan
     text = f"{plan.version} to {len(plan.cells)} cells in {len(plan.waves)} waves"
+    if plan.by_hand:
+        text = f"{plan.version} to {', '.join(plan.cells)}, by hand"
     if draft.head.condemned:
         text = f"{plan.version} is taken back: {draft.head.condemned}"
     draft.set(begun=True, started_at=event.at)

@@ -16,7 +16,7 @@ from cellwave.programs.environments import sweep
 from cellwave.rollout.database import existing
 from cellwave.rollout.records import Records
 
-OWN = ("up", "down")  # attempts that belong to a command, not to a rollout
+OWN = ("up", "down")  # attempts of a command, not of a rollout (`up` was one in earlier versions)
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 AT_ONCE = 500  # a database takes so many values in one statement
 

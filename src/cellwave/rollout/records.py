@@ -53,9 +53,9 @@ from cellwave.rollout.tables import (
 )
 from cellwave.text import storable
 
-KEPT = 20  # ended rollouts, and attempts of `up` and `down` a stack, the newest, of which all is kept unless one says
+KEPT = 20  # ended rollouts, and attempts of `down` a stack, the newest, of which all is kept unless one says
 LEASE_LOCK = 7264  # of PostgreSQL; (7263 is the journal's)
-UP = "up:"  # how the owner of a lease begins that is a process
+UP = "up:"  # how the owner of a lease begins that is a process (`up` was one, as `down` is)
 
 
 @dataclass(frozen=True)
@@ -433,7 +433,7 @@ def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
 
 
 def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
-    """The cells that a command line (`up`, `down`) is changing at this moment, and which; `leases` as in Records."""
+    """The cells that a command line (`down`) is changing at this moment, and which; `leases` as in Records."""
     return {cell: owner for cell, owner in leases.items() if owner.startswith(UP) and not _is_dead(owner)}
 
 

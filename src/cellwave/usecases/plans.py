@@ -24,6 +24,18 @@ def plan_for(around: Surroundings, release: Release | None, cells: Collection[st
     return make_plan(fleet, strategy, wanted, running, cells, unproven=_unproven(around, wanted, stacks))
 
 
+def plan_up(around: Surroundings, release: Release, cell: str) -> Plan:
+    """The plan that brings a release to one whole cell, which its fleet has, at a person's word. BadInput when one of
+    the cell's programs can't be run here."""
+    from cellwave.waves.planner import plan_cell
+
+    fleet, _ = around.configuration(release.digest)
+    check_programs_here(around.project, around.store.path(release.digest), fleet.services_of(cell))
+    stacks = around.stacks()
+    running = {name: row.release for name, row in stacks.items()}
+    return plan_cell(fleet, release, cell, running, unproven=_unproven(around, release, stacks))
+
+
 def _unproven(around: Surroundings, wanted: Release, stacks: Mapping[str, StackRow]) -> dict[str, str]:
     """The stacks that no way back could bring to anything good, and why: what stands there was never proven, or is
     held. (What is rolled out anew where it runs needs no way back.)"""

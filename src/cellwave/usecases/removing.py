@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwave.deploy.port import Deployer, Job
+from cellwave.deploy.port import Deployer, Job, Progress
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
-from cellwave.usecases.deploying import Watched, engine_on, run_watched, unwatched
-from cellwave.usecases.surroundings import Surroundings
+from cellwave.rollout.records import process_owner
+from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.waves.graph import Graph
+
+# While a stack is worked on, what takes its progress.
+Watched = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,23 @@ def remove(
     one_way: str,
     *,
     tell: Callable[[str], None],
-    watched: Watched = unwatched,
+    watched: Watched,
 ) -> None:
     """Take stacks of one cell away, as `to_remove` chose them; `tell` gets a line for each.
 
-    Leased when another has the cell, CellwaveError when the engine fails.
+    Meanwhile the cell is leased to this process. Leased when another has it, CellwaveError when the engine fails.
     """
-    with engine_on(around, chosen[0].place.cell) as deployer:
+    from cellwave.deploy.pulumi import PulumiDeployer
+
+    owner = process_owner(whoami())
+    around.records.lease([chosen[0].place.cell], owner)
+    deployer = PulumiDeployer(around.project, around.environment)
+    try:
         for standing in chosen:
             tell(_take_away(around, deployer, standing, one_way, watched))
+    finally:
+        deployer.close()
+        around.records.end_lease(owner)
 
 
 def _standing_in(around: Surroundings, cell: str) -> list[Standing]:
@@ -115,7 +127,8 @@ def _take_away(
         place=standing.place,
     )
     begun = time.monotonic()
-    result = run_watched(deployer, job, watched)
+    with watched(stack) as progress:
+        result = deployer.run(job, progress=progress, aborted=lambda: False)
     done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
     around.note("down", done, stack)
     if result.outcome != "succeeded":

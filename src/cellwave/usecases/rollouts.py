@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
+from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.releases.store import other_names
 from cellwave.rollout.model import (
     Action,
@@ -22,7 +23,7 @@ from cellwave.rollout.model import (
 from cellwave.rollout.presence import ensure_worker
 from cellwave.rollout.records import refuse_taken
 from cellwave.rollout.rows import Memory, RolloutRow
-from cellwave.usecases.plans import plan_for
+from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.usecases.views import RolloutSummary, RolloutView, summary_of, view_of
 from cellwave.waves.model import Plan
@@ -62,13 +63,29 @@ def begin(
             f"it is held by {held.by}{same}: {held.reason}",
             f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
         )
-    plan = plan_for(around, release, cells)
-    refuse_taken(around.records.leases(), plan.cells)
-    wake(around)
-    show(plan)
-    name = around.records.next_id(release.version)
-    _record(around, first_state(name, plan))
-    return name
+    return _begin(around, plan_for(around, release, cells), show)
+
+
+def begin_up(
+    around: Surroundings,
+    cell: str,
+    wanted: str | None = None,
+    show: Callable[[Plan], None] = lambda _: None,
+) -> str:
+    """Record a rollout of a release to one whole cell, at a person's word; its name. The control plane's is one too.
+
+    Without a release, the working tree is frozen as one first. BadInput: an unknown cell or release; else as `begin`.
+    """
+    from cellwave.releases.build import build_release
+
+    release = around.store.get(wanted) if wanted else None
+    fleet, _ = around.configuration(release.digest if release else None)
+    names = [known.name for known in fleet.every_cell]
+    if cell not in names:
+        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
+    around.ready()
+    release = release or build_release(around.project, None, report=around.tell)
+    return _begin(around, plan_up(around, release, cell), show)
 
 
 def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = lambda _: None) -> str:
@@ -82,6 +99,8 @@ def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = 
     if not missing:
         found = f"it is done: every stack of it runs {plan.version}"
         raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
+    if plan.by_hand:
+        return begin_up(around, plan.cells[0], plan.version, show)
     return begin(around, plan.version, missing, show)  # its digest may have other names too
 
 
@@ -102,7 +121,7 @@ def begin_reverse(around: Surroundings, name: str, reason: str, agreed: Collecti
             f"the way back of {ended.rollout}", f"it {'; '.join(lost)}, and nobody agreed to that", "--yes"
         )
     wake(around)
-    new = around.records.next_id(ended.forward.plan.version)
+    new = _new_name(around, ended.forward.plan)
     why = f"{whoami()} asked for it: {reason}"
     _record(around, reverse_state(new, ended, rest.undone, why, time.time()))
     return new
@@ -159,12 +178,15 @@ def views(around: Surroundings) -> list[RolloutView]:
 
 
 def find(around: Surroundings, name: str | None) -> RolloutView:
-    """A rollout by name, or the newest; BadInput when there is none. Sees that unfinished ones have a worker."""
+    """A rollout by name, or the default one; BadInput when there is none. Sees that unfinished ones have a worker.
+
+    The default is the newest, but for an `up` when there is any other: nobody is to take back a colleague's by mistake.
+    """
     rows = around.records.rollouts()
     keep_going(around)
     if not rows:
         raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
-    found = rows[0] if name is None else next((row for row in rows if row.id == name), None)
+    found = _default(around, rows) if name is None else next((row for row in rows if row.id == name), None)
     if found is None:
         raise _unknown(name, rows)
     return _view(around, found)
@@ -251,6 +273,24 @@ def _reversible(around: Surroundings, name: str) -> tuple[State, Remains]:
         found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
         raise BadInput(f"rollout {row.id}", found, "a rollout that brought something")
     return ended, rest
+
+
+def _default(around: Surroundings, rows: Sequence[RolloutRow]) -> RolloutRow:
+    of_the_fleet = (row for row in rows if not around.records.state(row.id).forward.plan.by_hand)
+    return next(of_the_fleet, rows[0])
+
+
+def _begin(around: Surroundings, plan: Plan, show: Callable[[Plan], None]) -> str:
+    refuse_taken(around.records.leases(), plan.cells)
+    wake(around)
+    show(plan)
+    name = _new_name(around, plan)
+    _record(around, first_state(name, plan))
+    return name
+
+
+def _new_name(around: Surroundings, plan: Plan) -> str:
+    return around.records.next_id(f"up-{plan.cells[0]}" if plan.by_hand else plan.version)
 
 
 def _record(around: Surroundings, state: State) -> None:
