@@ -183,6 +183,18 @@ def test_an_attempt_that_changed_nothing_gives_back_what_was_known() -> None:
     assert not world.take(HoldRelease), "the release is not to blame"
 
 
+def test_an_attempt_that_changed_nothing_makes_nothing_known_that_another_left_half_changed() -> None:
+    """Neither a second try nor a way back that is refused says what such a stack runs."""
+    world = World(plan([["a"]], previous=None, services={"app": ()}))
+    world.passed_check()
+    world.end(world.deploys()[0], ok=False, transient=True)
+    world.end(world.deploys()[0], ok=False, changed=False)
+    assert world.unknown == {"a.app"}
+    world.end(world.deploys()[0], ok=False, refused=True, changed=False)
+    assert world.outcome[0] == "failed"
+    assert world.unknown == {"a.app"}
+
+
 def reversed_(ended: State, running: dict[str, str | None]) -> tuple[World, list[str]]:
     """A rollout that takes back what is left of an ended one, run to its end; the deployments in order."""
     rest = remains(ended, running)
