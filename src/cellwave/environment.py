@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,11 @@ PATHS = (
     "CELLWAVE_HOME", "CELLWAVE_PROJECT", "PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE", "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
+
+
+def host_name() -> str:
+    """What this host is called among those that share a database: CELLWAVE_HOST where two have the same name."""
+    return os.environ.get("CELLWAVE_HOST") or socket.gethostname()
 
 
 def portable(environment: Mapping[str, str], folder: str) -> dict[str, str]:

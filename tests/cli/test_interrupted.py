@@ -15,6 +15,7 @@ import pytest
 
 from cellwave.cli.here import here
 from cellwave.project import Project
+from cellwave.rollout.beats import enter, new_worker
 from cellwave.rollout.loop import take_turns
 from cellwave.rollout.model import Deploy, Deployed, Failure, Note
 from cellwave.rollout.presence import lock_of, take_lock
@@ -103,7 +104,10 @@ def test_an_up_that_is_to_go_back_on_ctrl_c_does(project: Path, again: bool) -> 
         assert isinstance(deploy.effect, Deploy)
         off = Failure(reason="called off before it began", changed=False)
         told = Deployed(at=time.time(), deployment="us-west-2.storage", attempt=1, back=False, result=off)
-        records.finish(deploy, told)
+        me = new_worker(Project(project).home, target)
+        enter(records, me)
+        assert records.begin(deploy.key, me.id)
+        records.finish(deploy, told, me.id)
         take_turns(records, memory, target, time.time())
         _, said = process.communicate(timeout=60)
         assert process.returncode == (130 if again else 3), said

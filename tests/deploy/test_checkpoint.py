@@ -50,17 +50,25 @@ def test_a_lock_is_dead_when_its_engine_is_gone_whatever_the_clock_says(ago: flo
     holds none."""
     here, at = socket.gethostname(), time.time() - ago
     with another_engine() as engine:
-        assert not StackLock(here, engine.pid, "me", at).is_dead
+        assert not StackLock(here, engine.pid, "me", at).is_dead_to({})
         engine.kill()
         os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
-        assert StackLock(here, engine.pid, "me", at).is_dead, "nobody has waited for it yet"
-    assert StackLock(here, engine.pid, "me", at).is_dead
-    assert StackLock(here, os.getpid(), "me", at).is_dead
+        assert StackLock(here, engine.pid, "me", at).is_dead_to({}), "nobody has waited for it yet"
+    assert StackLock(here, engine.pid, "me", at).is_dead_to({})
+    assert StackLock(here, os.getpid(), "me", at).is_dead_to({})
 
 
-def test_another_host_s_lock_is_never_dead() -> None:
-    """Nobody here can know whether its process lives."""
-    assert not StackLock("elsewhere", 2**22 + 1, "me", 0).is_dead
+def test_another_host_s_lock_is_dead_only_as_far_as_that_host_is_known_to_be() -> None:
+    """Nobody here can know whether its process lives; one that is younger than what is known may be a person's."""
+    lock = StackLock("elsewhere", 2**22 + 1, "me", 100.0)
+    assert not lock.is_dead_to({})
+    assert not lock.is_dead_to({"another": 200.0})
+    assert not lock.is_dead_to({"elsewhere": 99.0})
+    assert lock.is_dead_to({"elsewhere": 100.0})
+    here = socket.gethostname()
+    with another_engine() as engine:
+        assert not StackLock(here, engine.pid, "me", 100.0).is_dead_to({here: 200.0}), "it is seen from here"
+        engine.kill()
 
 
 def test_only_the_broken_lock_goes(files: StackFiles) -> None:

@@ -26,6 +26,7 @@ from cellwave.health.ports import Readable, Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout import rows
+from cellwave.rollout.beats import Beating, new_worker
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Event, Turn
 from cellwave.rollout.queues import Queues
@@ -112,10 +113,10 @@ class CrashingRecords(Records):
         super().placed(asked)
         self.dying.here(f"after placed {asked.key}")
 
-    def finish(self, asked: Asked, event: Event | None) -> None:
+    def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
         """An effect has ended."""
         self.dying.here(f"before told {asked.key}")
-        super().finish(asked, event)
+        super().finish(asked, event, worker)
         self.dying.here(f"after told {asked.key}")
 
 
@@ -141,6 +142,7 @@ def main(folder: Path, name: str) -> None:
     records = CrashingRecords(project.database_url)
     records.dying = Dying(folder)
     crashing_turns(records.dying)
+    beating = Beating(records, new_worker(folder, TARGET), lambda: None)
     effects = Effects(
         home=folder,
         target=TARGET,
@@ -148,9 +150,11 @@ def main(folder: Path, name: str) -> None:
         store=DirectoryStore(project.home / "releases"),
         deployer=FakeEngine(folder, records.dying),
         signals=FakeSignals(folder, records.dying),
+        worker=beating.me.id,
     )
-    queues = Queues(effects.perform, engines=2)
-    queues.launch(project.database_url, "one")
+    queues = Queues(engines=2)
+    beating.start()
+    queues.launch(project.database_url, beating.me, effects.perform)
     # As if every workflow had been recovered more often than DBOS allows unless it is told otherwise.
     with records.engine.begin() as db:
         schema = "" if db.dialect.name == "sqlite" else "dbos."
@@ -162,7 +166,7 @@ def main(folder: Path, name: str) -> None:
         return not records.unfinished(TARGET) and not records.unfinished_effects(TARGET)
 
     serve(
-        records, effects.memory, queues, TARGET, None, stopped=over, familiar=lambda: None, tidy=lambda: None
+        records, effects.memory, queues, beating, None, stopped=over, familiar=lambda: None, tidy=lambda: None
     )
     row = records.rollout(name)
     assert row is not None

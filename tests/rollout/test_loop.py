@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from cellwave.rollout import loop, rows
+from cellwave.rollout.beats import Worker, enter
 from cellwave.rollout.decide import decide
 from cellwave.rollout.loop import ready, take_turn, take_turns
 from cellwave.rollout.model import Checked, Commanded, Deployed, Event, Failure, State, Turn, first_state
@@ -16,11 +17,14 @@ from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
 from tests.rollout.plans import plan
 
+ME = Worker(id="here:1:life", seat="here:1", target="t")
+
 
 @pytest.fixture
 def records(database_url: str) -> Records:
     """A database with a rollout that has begun, and whose first wave waits for a look."""
     made = Records(database_url)
+    enter(made, ME)
     made.create_rollout(first_state("v2-1", plan([["a"]])), "ann", "t", 1.0)
     assert take_turn(made, Memory(), "v2-1", 1.0)
     return made
@@ -35,14 +39,16 @@ def turns(records: Records, memory: Memory, now: float = 2.0) -> None:
 def tell_checked(records: Records) -> None:
     """Let the look before the wave find nothing."""
     [asked] = records.unplaced("t")
-    records.finish(asked, Checked(at=2.0, look=1))
+    assert records.begin(asked.key, ME.id)
+    records.finish(asked, Checked(at=2.0, look=1), ME.id)
 
 
 def test_an_effect_told_twice_is_taken_once(records: Records) -> None:
     """Its end has the effect's own key; whoever performed it again tells nothing new."""
     [asked] = records.unplaced("t")
+    assert records.begin(asked.key, ME.id)
     for _ in range(2):
-        records.finish(asked, Checked(at=2.0, look=1))
+        records.finish(asked, Checked(at=2.0, look=1), ME.id)
         turns(records, Memory())
     assert [entry.kind for entry in records.journal()].count("deploying") == 1
     assert not take_turn(records, Memory(), "v2-1", 2.0)
@@ -108,7 +114,8 @@ def test_an_engines_words_are_kept_whatever_is_in_them(records: Records) -> None
     [asked] = records.unplaced("t")
     failed = Failure(reason="it said \0 and \x1b")
     deployed = Deployed(at=3.0, deployment="a.storage", attempt=1, back=False, result=failed)
-    records.finish(asked, deployed)
+    assert records.begin(asked.key, ME.id)
+    records.finish(asked, deployed, ME.id)
     turns(records, Memory())
     assert records.state("v2-1").forward.track("a.storage").reason == "it said \\x00 and \x1b"
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from cellwave.errors import Unavailable
 from cellwave.rollout import worker
+from cellwave.rollout.beats import Beating, Worker
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory
@@ -30,7 +31,7 @@ class Away:
             raise sa.exc.OperationalError("select", {}, OSError("no answer"))
         return False
 
-    place = place_lost = unfinished = ask
+    place = take_up = unfinished = ask
 
 
 def serve(away: Away, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
@@ -46,7 +47,7 @@ def serve(away: Away, monkeypatch: pytest.MonkeyPatch, error: Exception | None =
         cast(Records, away),
         Memory(),
         cast(Queues, away),
-        "t",
+        Beating(cast(Records, away), Worker(id="here:1:life", seat="here:1", target="t"), away.wake.set),
         None,
         stopped=lambda: away.calls < -3,
         familiar=familiar,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 import pytest
 
+from cellwave.deploy.attempt import attempts_in
 from cellwave.project import Project
 from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
@@ -46,7 +52,11 @@ def team(tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> I
             shared = {**account(aws), "CELLWAVE_DATABASE_URL": url}
             for name in ("ann", "bob"):
                 project = Project(checkout(tmp_path / name))
-                own = {"PULUMI_HOME": str(project.home / "pulumi"), "CELLWAVE_ACTOR": name}
+                own = {
+                    "PULUMI_HOME": str(project.home / "pulumi"),
+                    "CELLWAVE_ACTOR": name,
+                    "CELLWAVE_HOST": name,
+                }
                 people.append(Story(project, {**os.environ, **shared, **own}))
             ann, bob = people
             yield Team(ann, bob, aws=Story(aws, {}))
@@ -102,7 +112,6 @@ def test_what_one_person_began_another_sees_decides_and_takes_back(team: Team) -
     edit(ann.project.root / "hello" / "__main__.py", '"hello"', '"good day"')
     ann.run("release", "build", "--version", "v2")
     ann.run("rollout", "start", "v2", code=4)
-    stop_worker(ann.project)  # one home's at a time
     assert bob.json("rollout", "status")["status"] == "waiting"
     bob.run("rollout", "approve", "-m", "fine")
     bob.run("rollout", "watch", "v2-1")
@@ -116,3 +125,77 @@ def test_what_one_person_began_another_sees_decides_and_takes_back(team: Team) -
     assert "held" in ann.run("release", "list")
     entries = ann.json("journal", "verify")
     assert entries["faults"] == []
+
+
+@contextmanager
+def working(people: Sequence[Story]) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
+    """Each person's own worker, as two hosts have one; by home."""
+    argv = [sys.executable, "-m", "cellwave.cli.main", "worker"]
+    started: dict[Path, subprocess.Popen[bytes]] = {}
+    try:
+        for person in people:
+            with (person.project.root / "worker.out").open("wb") as out:
+                started[person.project.home] = subprocess.Popen(
+                    argv, cwd=person.project.root, env=person.environment, stdout=out, stderr=out
+                )
+        yield started
+    finally:
+        for process in started.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.wait(60)
+
+
+def engines(home: Path) -> list[str]:
+    """The attempts whose engine runs in a home."""
+    return [name for name, attempt in attempts_in(home) if attempt.runs]
+
+
+def locks(team: Team) -> list[str]:
+    """The engine's locks in the shared state backend."""
+    given = team.ann.environment
+    client = boto3.client(
+        "s3",
+        endpoint_url=given["AWS_ENDPOINT_URL"],
+        region_name=given["AWS_REGION"],
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+    )
+    found = client.list_objects_v2(Bucket="state", Prefix=".pulumi/locks/").get("Contents", [])
+    return [str(entry["Key"]) for entry in found]
+
+
+def test_when_a_host_hangs_in_the_middle_of_a_deployment_another_one_brings_it_home(team: Team) -> None:
+    """Its engine ends by itself before the other's begins; awake again, it deploys nothing more and leaves."""
+    ann, bob = team.ann, team.bob
+    ann.run("release", "build", "--version", "v1")
+    slow = "import time\ntime.sleep(25 if not pulumi.runtime.is_dry_run() else 0)\n"
+    with working([ann, bob]) as workers:
+        ann.run("rollout", "start", "v1")
+        edit(ann.project.root / "hello" / "__main__.py", "cell, _ =", f"{slow}cell, _ =")
+        edit(ann.project.root / "hello" / "__main__.py", '"hello"', '"good day"')
+        ann.run("release", "build", "--version", "v2")
+        ann.run("rollout", "start", "v2", "--detach")
+        until(lambda: any(engines(home) for home in workers))
+        [frozen] = [home for home in workers if engines(home)]
+        hung = workers[frozen]
+        hung.send_signal(signal.SIGSTOP)
+        other = bob if frozen == ann.project.home else ann
+        until(lambda: not engines(frozen))
+        assert not engines(other.project.home), "nobody begins while it may still run"
+        other.run("rollout", "watch", "v2-1")
+        assert team.greetings() == {"good day"}
+        assert locks(team) == []
+        attempts = [name for name, _ in attempts_in(frozen)]
+        hung.send_signal(signal.SIGCONT)
+        assert hung.wait(60) is not None
+        assert [name for name, _ in attempts_in(frozen)] == attempts
+        assert other.json("journal", "verify")["faults"] == []
+
+
+def until(holds: Callable[[], object], seconds: float = 240.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -51,15 +51,15 @@ class StackLock:
         """Whether its process runs, or ran, on another host."""
         return self.host != socket.gethostname()
 
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process ran on this host and is gone for certain; what ran elsewhere never is.
+    def is_dead_to(self, dead_hosts: Mapping[str, float]) -> bool:
+        """Whether its process ran on this host and is gone for certain, or on one of these before that time (epoch
+        seconds); what ran elsewhere never is.
 
         No clock is asked: it may have been corrected since. A pid that another engine was given holds the lock until
         that one ends.
         """
         if self.is_elsewhere:
-            return False
+            return self.host in dead_hosts and self.at <= dead_hosts[self.host]
         try:
             process = psutil.Process(self.pid)
             return process.status() == psutil.STATUS_ZOMBIE or not process.name().startswith(ENGINE)

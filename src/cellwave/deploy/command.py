@@ -17,8 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cellwave.deploy.attempt import ENGINE, PREPARING, Attempt
 from cellwave.deploy.deadlines import Deadlines
+from cellwave.deploy.fence import KILL_AFTER, end_with_parent, is_over
+from cellwave.processes import stop, this
 from cellwave.toolchain.language_host import ProgramServer, serve
 
 POLL = 0.1  # seconds between two looks at whether an abort was asked for
@@ -41,14 +45,17 @@ class Launch:
     virtualenv: Path | None
     source: Path
     deadlines: Deadlines
+    fence: str = ""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code (negative: killed by that signal) and whether it was interrupted by us."""
+    """How a command ended: its exit code (negative: killed by that signal), whether it was interrupted by us, and
+    whether that was because its time here is over (`fence`); then it may not even have begun."""
 
     code: int
     aborted: bool = False
+    fenced: bool = False
 
     @property
     def killed(self) -> bool:
@@ -56,8 +63,13 @@ class Ended:
         return self.code < 0 and not self.aborted
 
 
+NOT_BEGUN = Ended(code=1, aborted=True, fenced=True)
+
+
 def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
     """Run a command of the engine that runs the program; its event log and output are in the attempt's folder."""
+    if is_over(launch.fence):
+        return NOT_BEGUN
     told = ["--event-log", str(launch.attempt.events)]
     if launch.program is None:
         return run_plain(launch, [*arguments, *told])
@@ -79,6 +91,8 @@ def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
 
 def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
     """Run a command of the engine that needs no program (`stack init`, `stack import`)."""
+    if is_over(launch.fence):
+        return NOT_BEGUN
     gone, alive = os.pipe()
     os.set_inheritable(alive, True)
     engine = _start(launch, arguments, (alive, launch.lock))
@@ -101,13 +115,18 @@ def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> 
             stderr=log,
             start_new_session=True,
             pass_fds=tuple(inherit),
+            # Nobody else would end it in time. (A driver has one thread.)
+            preexec_fn=end_with_parent if launch.fence else None,  # noqa: PLW1509
         )
 
 
 def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch) -> Ended:
-    """Wait for the engine's end; interrupts it when an abort is asked for, and twice when it takes too long."""
+    """Wait for the engine's end; interrupts it when an abort is asked for, and twice when it takes too long.
+
+    When its time here is over, it is ended soon.
+    """
     attempt, limits = launch.attempt, launch.deadlines
-    interrupted_at, interrupts, signed = 0.0, 0, 0.0
+    interrupted_at, interrupts, signed, fenced = 0.0, 0, 0.0, False
     attempt.give_sign(ENGINE)
     while engine.poll() is None:
         ready, _, _ = select.select([gone], [], [], POLL)
@@ -118,15 +137,23 @@ def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch) -> Ended:
         if now - signed > SIGN_EVERY:
             attempt.give_sign()
             signed = now
-        waited = now - interrupted_at
-        due = (0.0, limits.grace, limits.kill_after)[interrupts] if interrupts < 3 else float("inf")
-        if (interrupts or attempt.abort_asked) and waited >= due:
-            number = signal.SIGKILL if interrupts == 2 else signal.SIGINT
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(engine.pid, number)
+        fenced = fenced or is_over(launch.fence)
+        waits = (0.0, KILL_AFTER) if fenced else (0.0, limits.grace, limits.kill_after)
+        due = waits[min(interrupts, len(waits) - 1)]
+        if (interrupts or fenced or attempt.abort_asked) and now - interrupted_at >= due:
+            _interrupt(engine, by_force=interrupts >= len(waits) - 1)
             interrupted_at, interrupts = now, interrupts + 1
     attempt.give_sign(PREPARING)
-    return Ended(engine.returncode, aborted=interrupts > 0)
+    return Ended(engine.returncode, aborted=interrupts > 0, fenced=fenced)
+
+
+def _interrupt(engine: subprocess.Popen[bytes], *, by_force: bool) -> None:
+    """Ask an engine to end, or end it with all of its session."""
+    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if by_force:
+            stop(this(engine.pid), grace_s=0.0)
+        else:
+            os.killpg(engine.pid, signal.SIGINT)
 
 
 def _fork_host(launch: Launch, program: Path, gone: int, alive: int) -> tuple[int, int]:

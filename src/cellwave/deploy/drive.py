@@ -113,7 +113,15 @@ def _prepare(task: Task) -> Drive:
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
     launch = Launch(
-        task.engine, environment, task.attempt, task.lock, program, virtualenv, root, task.deadlines
+        task.engine,
+        environment,
+        task.attempt,
+        task.lock,
+        program,
+        virtualenv,
+        root,
+        task.deadlines,
+        job.fence,
     )
     return Drive(job, launch, stack_files(environment, project, job.stack), left)
 
@@ -192,7 +200,7 @@ def _changed_outputs(before: Deployment, story: Story) -> int:
 
 def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
     """Break dead owners' locks; stops when a living one (or one of another host) holds the stack."""
-    living = [lock for lock in locks if not lock.is_dead]
+    living = [lock for lock in locks if not lock.is_dead_to(at.job.dead_hosts)]
     if living:
         elsewhere = any(lock.is_elsewhere for lock in living)
         reason = "the stack is locked by " + ", ".join(f"{lock.owner} since {lock.since}" for lock in living)
@@ -299,6 +307,9 @@ def _check(at: Drive, ended: Ended) -> None:
     """Return when a command has succeeded; else say how to go on."""
     if ended.code == 0:
         return
+    if ended.fenced:
+        reason = "this host had lost touch with the database, and ended its engine"
+        raise _Stopped(Result(outcome="failed", reason=reason, transient=True))
     if ended.killed:
         raise _Again
     log = at.log()

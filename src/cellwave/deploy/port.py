@@ -23,6 +23,10 @@ class Job(Frozen):
     at or after it is the undone attempt's own, and may be deleted. `place` is where the cell is: the stack's default
     providers are configured for it, and a resource of any other place fails the job.
 
+    `fence` is a file that says until when it may run here ("": as long as it takes); when that time is over, its engine
+    is ended (deploy/fence.py). `dead_hosts` are hosts whose engines are known to be gone, and until when they can have
+    run (epoch seconds): a lock of theirs from before then may be broken.
+
     A "destroy" takes the whole stack away, and runs no program; with `undo_since`, only if nothing in it is older.
     """
 
@@ -36,6 +40,8 @@ class Job(Frozen):
     one_way: bool = False
     undo_since: float | None = None
     place: Place | None = None
+    fence: str = ""
+    dead_hosts: dict[str, float] = {}
 
 
 class Result(Frozen):

@@ -16,5 +16,7 @@ attempt     one try at a deployment, under a name that is unique for ever
 proof       a look from outside that a deployment runs what it should
 question    what a rollout waits for a person to answer; a command names the question it answers
 lease       whose a cell is, to change it
-worker      the process that takes turns and performs effects; a host may have one a state backend
+worker      the process that takes turns and performs effects; any number of hosts may have one
+seat        a host, a home and a state backend: where one worker at a time is
+beat        a worker's saying that it lives
 """

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.errors import CellwaveError, Unavailable
@@ -29,6 +30,7 @@ from cellwave.release import Release
 from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.store import ReleaseStore, versions_of
+from cellwave.rollout.beats import dead_hosts
 from cellwave.rollout.model import (
     Applied,
     Check,
@@ -69,7 +71,10 @@ def _fleet(release: Path) -> Fleet:
 
 @dataclass(frozen=True)
 class Effects:
-    """The ports a rollout works through. `target` names the state backend; `home` is where space must be free."""
+    """The ports a rollout works through. `target` names the state backend; `home` is where space must be free.
+
+    `worker` is whose effects these are, and `fence` a file that says until when its engines may run ("": no bound).
+    """
 
     home: Path
     target: str
@@ -78,13 +83,15 @@ class Effects:
     deployer: Deployer
     signals: SignalSource
     memory: Memory = field(default_factory=Memory)
+    worker: str = ""
+    fence: str = ""
 
     def perform(self, key: str) -> None:
-        """Do what was asked for under this key, and tell the rollout; nothing when that is done already.
+        """Do what was asked for under this key, and tell the rollout; nothing when that is done already, or another's.
 
         Raises only what keeps it from being told: then it is performed again.
         """
-        asked = self.records.asked(key)
+        asked = self.records.begin(key, self.worker)
         if asked is None:
             return
         try:
@@ -93,7 +100,7 @@ class Effects:
             # What goes wrong in an effect is an event too: the rollout decides what follows from it.
             log.exception("an effect failed", effect=key)
             event = _broken(asked.effect, redact(f"{type(error).__name__}: {error}"))
-        self.records.finish(asked, event)
+        self.records.finish(asked, event, self.worker)
 
     def _perform(self, asked: Asked) -> Event | None:
         match asked.effect:
@@ -133,6 +140,8 @@ class Effects:
             one_way=bool(step.one_way),
             undo_since=asked.undo_since if effect.back else None,
             place=self.fleet(step.release).place(step.cell),
+            fence=self.fence,
+            dead_hosts=dead_hosts(self.records, self.target),
         )
         told = 0.0
 
@@ -140,14 +149,13 @@ class Effects:
             nonlocal told
             if time.monotonic() - told > PROGRESS_EVERY:
                 told = time.monotonic()
-                text = f"{event.operation} {event.resource}".strip()
-                self.records.set_progress(step.deployment, text, event.done)
+                self._show(step.deployment, f"{event.operation} {event.resource}".strip(), event.done)
 
         def run(attempt: str) -> Result:
             return self.deployer.run(
                 job.model_copy(update={"attempt": attempt}),
                 progress=progress,
-                aborted=lambda: self.records.abort_asked(asked.key, asked.rollout),
+                aborted=partial(self._abort_asked, asked.key, asked.rollout),
             )
 
         result, turn, deadline = run(asked.key), 1, time.monotonic() + LOCKED_SECONDS
@@ -157,10 +165,20 @@ class Effects:
             and not (effect.back and result.elsewhere)
             and time.monotonic() < deadline
         ):
-            self.records.set_progress(step.deployment, result.reason, 0)
+            self._show(step.deployment, result.reason)
             time.sleep(LOCK_POLL_SECONDS)
             result, turn = run(f"{asked.key}:{turn}"), turn + 1
         return result
+
+    def _abort_asked(self, attempt: str, rollout: str) -> bool:
+        # A database that is away for a moment says nothing about an engine.
+        with suppress(SQLAlchemyError):
+            return self.records.abort_asked(attempt, rollout)
+        return False
+
+    def _show(self, stack: str, text: str, done: int = 0) -> None:
+        with suppress(SQLAlchemyError):
+            self.records.set_progress(stack, text, done)
 
     def prove(self, asked: Asked, effect: Prove) -> Proved:
         """Look from outside until the expected digest is seen, as long as `proof` says."""
@@ -171,7 +189,7 @@ class Effects:
             # The manifest in the release's own folder: a store that is away must not stop the way back.
             manifest = self.store.path(step.release) / MANIFEST
             expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
-            self.records.set_progress(step.deployment, "proving that it converged", 0)
+            self._show(step.deployment, "proving that it converged")
             state = self.records.state(asked.rollout, self.memory)
             applied = (
                 (state.back if effect.back and state.back else state.forward).track(step.deployment).applied
@@ -179,7 +197,7 @@ class Effects:
             missing = prove(
                 expected,
                 partial(observe_digest, service.proof, self.scope(step, applied.outputs if applied else {})),
-                aborted=lambda: self.records.abort_asked(asked.key.removesuffix(":prove"), asked.rollout),
+                aborted=partial(self._abort_asked, asked.key.removesuffix(":prove"), asked.rollout),
                 clock=time.monotonic,
                 sleep=time.sleep,
             )

@@ -108,6 +108,16 @@ def workers(project: Project) -> list[int]:
     return [pid for pid in pids if pid is not None]
 
 
+def end_stopped(project: Project, target: str) -> None:
+    """End the home's worker if it was stopped, as by Ctrl-Z: it does nothing, and its lock keeps the next one away."""
+    with contextlib.suppress(psutil.Error):
+        if pid := worker_pid(lock_of(project, target)):
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_STOPPED:
+                process.kill()
+                process.wait(LEAVES_WITHIN_S)
+
+
 def works_elsewhere(pid: int) -> bool:
     """Whether a worker is known to work on another backend than the sandbox's."""
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus
 
+from cellwave.frozen import digest_of
+from cellwave.rollout.beats import Worker, beats
 from cellwave.rollout.database import REACHED, database_url, existing
-from cellwave.rollout.model import Deploy, Effect
-from cellwave.rollout.records import Records
+from cellwave.rollout.model import Deploy
+from cellwave.rollout.records import Asked, Records
 
 POLL_SECONDS = 0.1
 STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more is to come
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
 ENGINES = "engines"
 LOOKS = "looks"  # without a limit: one of those is filled up at each poll only
+SEAT = "seat:"  # how the queue's name begins of what only this seat's worker is to go on with: its engines still run
 log = structlog.get_logger()
 
 
@@ -29,21 +32,22 @@ log = structlog.get_logger()
 class Queues:
     """DBOS on the database, performing effects. `wake` is set whenever one has ended."""
 
-    perform: Callable[[str], None]
     engines: int
     wake: threading.Event = field(default_factory=threading.Event)
     _at_work: set[str] = field(default_factory=set)
     _idle: set[str] = field(default_factory=set)
-    _executor: str = ""
+    _me: Worker = field(init=False)
+    _seat: str = field(init=False)
 
-    def launch(self, url: str, executor: str) -> None:
-        """Bring up DBOS; what this executor had begun is taken up again. `engines` run at once here."""
+    def launch(self, url: str, me: Worker, perform: Callable[[str], None]) -> None:
+        """Bring up DBOS for a worker. `engines` run at once here. What an earlier worker had begun is left alone."""
         config: DBOSConfig = {
             "name": "cellwave",
             "system_database_url": existing(url),
-            # Of effects, not of cellwave: what one version has asked for, the next performs.
-            "application_version": "effects-1",
-            "executor_id": executor,
+            # Of effects, not of cellwave: what one version has asked for, the next performs. Nobody takes from a queue
+            # what is another state backend's.
+            "application_version": f"effects-1/{digest_of(me.target)[:12]}",
+            "executor_id": me.id,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
             "enable_otlp": False,
@@ -51,22 +55,25 @@ class Queues:
         if database_url(url).get_backend_name() == "postgresql":
             config["db_engine_kwargs"] = {"connect_args": REACHED}
             config["sys_db_pool_size"] = CONNECTIONS
-        self._executor = executor
+        self._me, self._seat = me, f"{SEAT}{me.seat}"
         DBOS(config=config)
 
         # However often a worker dies, an effect is not given up: None takes DBOS's own limit away.
         @DBOS.workflow(name="effect", max_recovery_attempts=None)
         def effect(key: str) -> None:
+            if key in self._at_work:
+                return
             self._at_work.add(key)
             try:
-                self.perform(key)
+                perform(key)
             finally:
                 self._at_work.discard(key)
                 self.wake.set()
 
         self._workflow = effect
+        DBOS.listen_queues([ENGINES, LOOKS, self._seat])
         DBOS.launch()
-        for name, limit in ((ENGINES, self.engines), (LOOKS, None)):
+        for name, limit in ((ENGINES, self.engines), (LOOKS, None), (self._seat, None)):
             DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
             )
@@ -75,37 +82,59 @@ class Queues:
         """Hand to a queue what turns have asked for. Killed in between, the next place of the same is the same."""
         for asked in records.unplaced(target):
             if not asked.waits(time.time()):
-                with SetWorkflowID(asked.workflow):
-                    DBOS.enqueue_workflow(_queue(asked.effect), self._workflow, asked.key)
+                self._enqueue(asked)
                 records.placed(asked)
 
-    def place_lost(self, records: Records, target: str) -> None:
-        """Hand over once more what ended, or broke off, without having been told, as when a disk was full."""
-        placed = {asked.workflow: asked for asked in records.unfinished_effects(target)}
+    def take_up(self, records: Records) -> None:
+        """Hand over once more what dead workers were at, and what ended, or broke off, without having been told."""
+        placed = {asked.workflow: asked for asked in records.unfinished_effects(self._me.target)}
         if not placed:
             return
         found = {
             flow.workflow_id: flow
             for flow in DBOS.list_workflows(workflow_ids=list(placed), load_input=False)
         }
+        # Looked at last: whoever is there by now may have begun what was found.
+        living = beats(records, self._me.target).keys()
+        idle = set()
         for name, asked in placed.items():
-            flow = found.get(name)
+            flow, at_work = found.get(name), asked.key in self._at_work
+            mine = asked.owner == self._me.id
             if flow is None or flow.status not in STILL:
-                log.warning("an effect ended untold, and is performed again", effect=asked.key)
-                records.place_again(asked)
-        mine = {
-            name
-            for name, flow in found.items()
-            if flow.status == "PENDING" and flow.executor_id == self._executor
-        }
+                if asked.owner not in living or (mine and not at_work):
+                    self._place_again(records, asked)
+            elif self._is_left(flow, asked, living):
+                self._resume(asked)
+            elif flow.status == "PENDING" and flow.executor_id == self._me.id and not at_work:
+                idle.add(name)
         # A thread that died of a full disk leaves its workflow so. One that was just taken from the queue, or has just
         # ended, is not at work at one look; at two it is.
-        idle = {name for name in mine if placed[name].key not in self._at_work}
-        if still := sorted(idle & self._idle):
-            log.warning("effects that nobody is at work on are taken up again", effects=still)
-            DBOS.resume_workflows(still)
-        self._idle = idle - set(still)
+        for name in idle & self._idle:
+            self._resume(placed[name])
+        self._idle = idle - self._idle
 
+    def _is_left(self, flow: WorkflowStatus, asked: Asked, living: Collection[str]) -> bool:
+        """Whether a workflow is with somebody who is dead: at work on it, or on the seat where it waits."""
+        if flow.status == "PENDING":
+            return flow.executor_id not in living
+        waits = str(flow.queue_name).startswith(SEAT) and flow.queue_name != self._seat
+        return waits and asked.owner not in living
 
-def _queue(effect: Effect) -> str:
-    return ENGINES if isinstance(effect, Deploy) else LOOKS
+    def _resume(self, asked: Asked) -> None:
+        log.warning("an effect that nobody is at work on is taken up again", effect=asked.key)
+        DBOS.resume_workflows([asked.workflow], queue_name=self._queue(asked))
+
+    def _place_again(self, records: Records, asked: Asked) -> None:
+        log.warning("an effect ended untold, and is performed again", effect=asked.key)
+        self._enqueue(asked.model_copy(update={"round": asked.round + 1}))
+        records.placed_again(asked)
+
+    def _enqueue(self, asked: Asked) -> None:
+        with SetWorkflowID(asked.workflow):
+            DBOS.enqueue_workflow(self._queue(asked), self._workflow, asked.key)
+
+    def _queue(self, asked: Asked) -> str:
+        """Where an effect goes: what this worker has begun is nobody else's."""
+        if asked.owner == self._me.id:
+            return self._seat
+        return ENGINES if isinstance(asked.effect, Deploy) else LOOKS

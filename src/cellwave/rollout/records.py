@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cellwave.environment import host_name
 from cellwave.errors import Leased
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
@@ -41,6 +41,7 @@ from cellwave.rollout.rows import EFFECTS, Memory, RolloutRow
 from cellwave.rollout.schema import bring_up_to_date
 from cellwave.rollout.tables import (
     ABORTS,
+    GONE,
     INBOX,
     JOURNAL,
     LEASES,
@@ -50,6 +51,7 @@ from cellwave.rollout.tables import (
     READINGS,
     ROLLOUTS,
     STACKS,
+    WORKERS,
 )
 from cellwave.text import storable
 
@@ -73,7 +75,8 @@ class StackRow:
 
 class Asked(Frozen):
     """An effect that a turn asked for at `at` (epoch seconds), and whose end was not told yet. `round` counts how often
-    a queue was given it in vain; `undo_since` is since when a way back may delete what was made (epoch seconds)."""
+    a queue was given it in vain; `undo_since` is since when a way back may delete what was made (epoch seconds), and
+    `owner` the worker that has begun it last."""
 
     key: str
     rollout: str
@@ -81,6 +84,7 @@ class Asked(Frozen):
     at: float
     round: int
     undo_since: float
+    owner: str | None = None
 
     @property
     def workflow(self) -> str:
@@ -195,8 +199,18 @@ class Records:
         """What was given to a queue, and whose end was not told yet."""
         return self._outbox(OUTBOX.c.target == target, OUTBOX.c.placed)
 
-    def asked(self, key: str) -> Asked | None:
-        """What was asked for under a key; None when that is nothing, or done."""
+    def begin(self, key: str, worker: str) -> Asked | None:
+        """What was asked for under a key, and is this worker's to perform from now on; None when that is nothing, or
+        done, or a living worker's, or when this one was taken for dead."""
+        living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE)
+        mine = sa.or_(OUTBOX.c.owner.is_(None), OUTBOX.c.owner == worker, OUTBOX.c.owner.not_in(living))
+        with self.transaction() as db:
+            # Locked, so that nobody takes it for dead in between.
+            if db.execute(living.where(WORKERS.c.id == worker).with_for_update(read=True)).first() is None:
+                return None
+            own = sa.update(OUTBOX).where(OUTBOX.c.key == key, OUTBOX.c.done.is_(None), mine)
+            if db.execute(own.values(owner=worker)).rowcount == 0:
+                return None
         return next(iter(self._outbox(OUTBOX.c.key == key)), None)
 
     def placed(self, asked: Asked) -> None:
@@ -204,17 +218,18 @@ class Records:
         with self.transaction() as db:
             db.execute(sa.update(OUTBOX).where(*_same(asked)).values(placed=True))
 
-    def place_again(self, asked: Asked) -> None:
-        """A queue was given the effect in vain: another workflow is to perform it."""
+    def placed_again(self, asked: Asked) -> None:
+        """A queue was given the effect in vain: another workflow, the next one, performs it."""
         with self.transaction() as db:
-            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(placed=False, round=asked.round + 1))
+            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(round=asked.round + 1))
 
-    def finish(self, asked: Asked, event: Event | None) -> None:
-        """An effect has ended; its rollout is told of it, once."""
+    def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
+        """An effect has ended; its rollout is told of it, once, and only by the living worker whose it is."""
+        living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE, WORKERS.c.id == worker)
         with self.transaction() as db:
-            if event is not None:
+            mine = (OUTBOX.c.key == asked.key, OUTBOX.c.owner.in_(living), OUTBOX.c.done.is_(None))
+            if db.execute(sa.update(OUTBOX).where(*mine).values(done=time.time())).rowcount and event:
                 rows.tell(db, asked.key, asked.rollout, event)
-            db.execute(sa.update(OUTBOX).where(OUTBOX.c.key == asked.key).values(done=time.time()))
 
     def _outbox(self, *where: sa.ColumnElement[bool]) -> list[Asked]:
         query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
@@ -228,6 +243,7 @@ class Records:
                 at=row.asked,
                 round=row.round,
                 undo_since=rows.undo_since(Head.model_validate_json(row.head)),
+                owner=row.owner,
             )
             for row in found
         ]
@@ -439,7 +455,7 @@ def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
 
 def process_owner(actor: str) -> str:
     """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
-    return f"{UP}{actor}:{socket.gethostname()}:{this(os.getpid()).text}"
+    return f"{UP}{actor}:{host_name()}:{this(os.getpid()).text}"
 
 
 def _is_dead(owner: str) -> bool:
@@ -447,4 +463,4 @@ def _is_dead(owner: str) -> bool:
         return False
     *_, host, pid, start = owner.split(":")
     # Of another host's processes nothing is known from here.
-    return host == socket.gethostname() and not alive(written(f"{pid}:{start}"))
+    return host == host_name() and not alive(written(f"{pid}:{start}"))

@@ -101,6 +101,8 @@ sa.Index(
     "undone", OUTBOX.c.target, sqlite_where=OUTBOX.c.done.is_(None), postgresql_where=OUTBOX.c.done.is_(None)
 )
 # Who takes turns and performs effects. `beat` is when they last said that they live, by the database's clock.
+# One that was taken for dead has GONE as its pid.
+GONE = 0
 WORKERS = sa.Table(
     "workers",
     metadata,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -19,7 +19,9 @@ from cellwave.frozen import digest_of
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.open import open_store
+from cellwave.rollout.beats import Beating, leave, new_worker, take_for_dead
 from cellwave.rollout.complaints import keep_the_log_small
+from cellwave.rollout.database import database_files
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.gc import collect
 from cellwave.rollout.identity import remember, require_known, require_same
@@ -52,6 +54,8 @@ def work(
     records = Records(project.database_url)
     look_again(project, records)
     deployer = PulumiDeployer(project, environment)
+    queues = Queues(engines=max(FEWEST_ENGINES, 2 * (os.cpu_count() or 1)))
+    beating = Beating(records, new_worker(project.home, target), queues.wake.set, fence_of(project, target))
     effects = Effects(
         home=project.home,
         target=target,
@@ -59,10 +63,11 @@ def work(
         store=open_store(project),
         deployer=deployer,
         signals=LiveSource(),
+        worker=beating.me.id,
+        fence=str(beating.deadline or ""),
     )
-    queues = Queues(effects.perform, engines=max(FEWEST_ENGINES, 2 * (os.cpu_count() or 1)))
-    # What another state backend's effects were doing when their worker died is not for this one to go on with.
-    queues.launch(project.database_url, digest_of([target, socket.gethostname(), str(project.home)])[:16])
+    beating.start()
+    queues.launch(project.database_url, beating.me, effects.perform)
     stopped = threading.Event()
 
     def stop(_signal: int, _frame: object) -> None:
@@ -78,7 +83,7 @@ def work(
             records,
             effects.memory,
             queues,
-            target,
+            beating,
             idle_exit,
             stopped=stopped.is_set,
             familiar=lambda: look_again(project, records),
@@ -87,9 +92,18 @@ def work(
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
+    with suppress(SQLAlchemyError):
+        leave(records, beating.me)
     deployer.close()
     # DBOS's threads outlive its end; an engine that still runs is waited for by the next worker.
     os._exit(code)
+
+
+def fence_of(project: Project, target: str) -> Path | None:
+    """The file with the deadline of a worker's engines; None where no other host could take its work."""
+    if database_files(project.database_url):
+        return None
+    return project.home / f"worker-{digest_of(target)[:16]}.until"
 
 
 def look_again(project: Project, records: Records) -> None:
@@ -103,19 +117,21 @@ def serve(
     records: Records,
     memory: Memory,
     queues: Queues,
-    target: str,
+    beating: Beating,
     idle_exit: float | None,
     *,
     stopped: Callable[[], bool],
     familiar: Callable[[], None],
     tidy: Callable[[], object],
 ) -> None:
-    """Keep every recorded rollout going, until stopped or idle for `idle_exit` seconds; `tidy` now and then.
+    """Keep every recorded rollout going, until stopped, taken for dead, or idle for `idle_exit` seconds; `tidy` now and
+    then.
 
     `familiar` raises when the database is no longer the one that it was; then this does too.
     """
     busy_at, looked_at, tidied_at = time.monotonic(), 0.0, 0.0
-    while not stopped():
+    target = beating.me.target
+    while not stopped() and not beating.lost:
         queues.wake.clear()
         now = time.monotonic()
         try:
@@ -123,9 +139,12 @@ def serve(
                 familiar()  # nothing is done on the word of another database
                 queues.place(records, target)
             queues.place(records, target)
+            if (silent := beating.silent()) and (dead := take_for_dead(records, silent)):
+                log.warning("workers are not heard of any more; what they were at is taken up", workers=dead)
+                looked_at = 0.0
             if now - looked_at > LOST_SECONDS:
                 familiar()
-                queues.place_lost(records, target)
+                queues.take_up(records)
                 looked_at = now
             if records.unfinished(target):
                 busy_at = now

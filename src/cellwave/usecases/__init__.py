@@ -13,5 +13,6 @@ must agree to is a value that is shown to them and comes back as an argument; wh
     removing.py      take a cell's stacks away
     releases.py      build a release; let a held one go again
     collecting.py    remove what ended rollouts leave behind
+    installing.py    keep a worker running on this host
     forgetting.py    take the sandbox down, or forget all that it held
 """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 from typing import NoReturn
 
 from cellwave.deploy.attempt import call_off
+from cellwave.environment import host_name
 from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
@@ -50,7 +50,7 @@ def _worker_stays() -> NoReturn:
 
 def _refuse_while_deployed(leases: Mapping[str, str]) -> None:
     """Leased when a command line of this machine changes a cell: on which backend, nothing tells."""
-    here = socket.gethostname()
+    here = host_name()
     busy = {cell: owner for cell, owner in commands_at_work(leases).items() if here in owner.split(":")}
     refuse_taken(busy, busy)
 

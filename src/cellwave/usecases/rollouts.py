@@ -6,10 +6,12 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.releases.store import other_names
+from cellwave.rollout.beats import living, seat_of, unattended_since
 from cellwave.rollout.model import (
     Action,
     Answer,
@@ -20,7 +22,7 @@ from cellwave.rollout.model import (
     remains,
     reverse_state,
 )
-from cellwave.rollout.presence import ensure_worker
+from cellwave.rollout.presence import end_stopped, ensure_worker
 from cellwave.rollout.records import refuse_taken
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
@@ -189,6 +191,8 @@ def find(around: Surroundings, name: str | None) -> RolloutView:
     found = _default(around, rows) if name is None else next((row for row in rows if row.id == name), None)
     if found is None:
         raise _unknown(name, rows)
+    if not found.head.outcome and found.target != around.target and not living(around.records, found.target):
+        around.tell(unattended(around, found.target))
     return _view(around, found)
 
 
@@ -203,7 +207,8 @@ def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
         try:
             died = not row.head.outcome and wake(around)
         except Unavailable as dead:
-            raise CellwaveError(f"nobody is at work on {name}: {dead.message}", hint=dead.hint) from dead
+            nobody = f"nobody is at work on {name}, {unattended(around, around.target)}"
+            raise CellwaveError(f"{nobody}: {dead.message}", hint=dead.hint) from dead
         if died:
             deaths += 1
             log = around.project.home / "worker.log"
@@ -231,18 +236,40 @@ def require_same_target(around: Surroundings, name: str, target: str) -> None:
 
 
 def wake(around: Surroundings) -> bool:
-    """See that a worker runs, and whether it had to be started; Unavailable, with its reason, when none can live: then
-    nothing is recorded that nobody would carry out."""
-    return ensure_worker(around.project, around.environment, around.target)
+    """See that a worker runs, here or on another host, and whether one had to be started; Unavailable, with its reason,
+    when none can live: then nothing is recorded that nobody would carry out."""
+    project, target = around.project, around.target
+    there, seat = living(around.records, target), seat_of(project.home, target)
+    if not all(name.startswith(f"{seat}:") for name in there):
+        return False
+    if not there:
+        end_stopped(project, target)
+    return ensure_worker(project, around.environment, target)
 
 
 def keep_going(around: Surroundings) -> None:
-    """An unfinished rollout whose worker was killed gets a new one; where none can live, it can only be looked at."""
+    """An unfinished rollout whose worker was killed gets a new one; where none can live, it can only be looked at.
+
+    Tells since when there was none.
+    """
+    if not around.records.unfinished(around.target):
+        return
+    nobody = unattended(around, around.target)
     try:
-        if around.records.unfinished(around.target):
-            wake(around)
+        if wake(around):
+            around.tell(f"{nobody}: one goes on now")
     except Unavailable as missing:
         around.tell(f"nothing can go on here: {missing.message}")
+        around.tell(nobody)
+
+
+def unattended(around: Surroundings, target: str) -> str:
+    """Since when no worker is there for a state backend, in words, given that none is."""
+    at = unattended_since(around.records, target)
+    if at is None:
+        return f"no worker was ever there for {target}"
+    when = datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")
+    return f"no worker is there for {target} since {when}"
 
 
 def _view(around: Surroundings, row: RolloutRow, memory: Memory | None = None) -> RolloutView:

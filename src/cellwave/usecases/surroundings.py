@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cellwave.deploy.backend import StateBackend, open_backend
-from cellwave.environment import portable, with_account
+from cellwave.environment import host_name, portable, with_account
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
@@ -143,4 +142,4 @@ def whoami() -> str:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):
         user = f"uid-{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{host_name()}"

@@ -15,6 +15,7 @@ from cellwave.health.model import Period, Reading, SeriesReading
 from cellwave.health.ports import Readable, Scope
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.beats import Beating, new_worker
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Records
@@ -36,6 +37,8 @@ def main(folder: Path, target: str) -> None:
     """Work until no rollout of the backend is unfinished."""
     project, dying = Project(folder / "project"), Dying(folder)
     records = Records(project.database_url)
+    queues = Queues(engines=4)
+    beating = Beating(records, new_worker(folder, target), queues.wake.set)
     effects = Effects(
         home=folder,
         target=target,
@@ -43,15 +46,16 @@ def main(folder: Path, target: str) -> None:
         store=DirectoryStore(project.releases),
         deployer=FakeEngine(folder, dying),
         signals=BusySignals(folder, dying),
+        worker=beating.me.id,
     )
-    queues = Queues(effects.perform, engines=4)
-    queues.launch(project.database_url, "one")
+    beating.start()
+    queues.launch(project.database_url, beating.me, effects.perform)
 
     def over() -> bool:
         return not records.unfinished(target) and not records.unfinished_effects(target)
 
     serve(
-        records, effects.memory, queues, target, None, stopped=over, familiar=lambda: None, tidy=lambda: None
+        records, effects.memory, queues, beating, None, stopped=over, familiar=lambda: None, tidy=lambda: None
     )
     os._exit(0)
 

@@ -1,0 +1,125 @@
+"""A worker as one host of several has it, on fake engines that are processes of their own.
+
+Usage: python -m tests.rollout.host FOLDER HOME [TARGET]: works until no rollout is left. CELLWAVE_HOST is its name.
+The engines tell in FOLDER/engines what they do: a line of JSON each.
+
+`engine FILE FENCE STACK RELEASE ATTEMPT` is such an engine: it goes on when its worker is killed or frozen, and, as the
+real one's driver does, looks itself until when it may run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from cellwave.deploy.fence import is_over
+from cellwave.deploy.port import Job, Progress, Result
+from cellwave.environment import host_name
+from cellwave.project import Project
+from cellwave.releases.store import DirectoryStore
+from cellwave.rollout.beats import Beating, Pace, new_worker, renew
+from cellwave.rollout.effects import Effects
+from cellwave.rollout.queues import Queues
+from cellwave.rollout.records import Records
+from cellwave.rollout.worker import serve
+from tests.rollout.crashing import Dying, FakeSignals
+
+PACE = Pace(beat=0.5, fence=3.0, lease=8.0)
+SHARED = "s3://shared"  # the state backend
+TAKES = 2.0  # seconds, a deployment
+
+
+def tell(file: Path, **what: object) -> None:
+    """Append a line to what engines did; a line is written at once."""
+    line = json.dumps({"at": time.monotonic(), "host": host_name(), **what}) + "\n"
+    with file.open("a") as out:
+        out.write(line)
+
+
+def engine(file: Path, fence: str, stack: str, release: str, attempt: Path) -> None:
+    """Deploy, which takes a while; or end early when there is no time left."""
+    name = attempt.name
+    if is_over(fence):
+        return
+    tell(file, stack=stack, attempt=name, did="begin")
+    over = time.monotonic() + TAKES
+    while time.monotonic() < over:
+        time.sleep(0.02)
+        if is_over(fence):
+            tell(file, stack=stack, attempt=name, did="fenced")
+            attempt.write_text("fenced")
+            return
+    (file.parent / f"runs-{stack}").write_text(release)
+    tell(file, stack=stack, attempt=name, did="end")
+    attempt.write_text("done")
+
+
+class FakeEngines:
+    """A Deployer that has an engine run, or waits for the one that this attempt has already."""
+
+    def __init__(self, file: Path, home: Path) -> None:
+        self.file = file
+        self.home = home
+
+    def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
+        """Run it to its end."""
+        self.home.mkdir(exist_ok=True)
+        attempt = self.home / job.attempt
+        with attempt.with_name(f"{attempt.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not attempt.exists():
+                argv = [sys.executable, "-m", "tests.rollout.host", "engine", str(self.file), job.fence]
+                more = [job.stack, job.release, str(attempt)]
+                subprocess.run([*argv, *more], check=True, start_new_session=True, pass_fds=[lock.fileno()])
+        if attempt.exists() and attempt.read_text() == "done":
+            return Result(outcome="succeeded", changes={"update": 1}, seconds=TAKES)
+        return Result(outcome="failed", reason="its time here was over", transient=True)
+
+
+def main(folder: Path, home: Path, target: str = SHARED) -> None:
+    """Work until nothing is left to do."""
+    project = Project(folder / "project")
+    records = Records(project.database_url)
+    queues = Queues(engines=1)
+    fence = home.with_suffix(".until")
+    beating = Beating(records, new_worker(home, target), queues.wake.set, fence, PACE)
+    effects = Effects(
+        home=folder,
+        target=target,
+        records=records,
+        store=DirectoryStore(project.home / "releases"),
+        deployer=FakeEngines(folder / "engines", home),
+        signals=FakeSignals(folder, Dying(folder)),
+        worker=beating.me.id,
+        fence=str(fence),
+    )
+    beating.start()
+    queues.launch(project.database_url, beating.me, effects.perform)
+
+    def over() -> bool:
+        with suppress(SQLAlchemyError):  # the database may be away
+            return not records.unfinished(SHARED) and not records.unfinished_effects(SHARED)
+        return False
+
+    serve(
+        records, effects.memory, queues, beating, None, stopped=over, familiar=lambda: None, tidy=lambda: None
+    )
+    print("over" if renew(records, beating.me) else "lost", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "engine":
+        _, _, log, until, deploys, wanted, result = sys.argv
+        engine(Path(log), until, deploys, wanted, Path(result))
+    else:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
