@@ -15,6 +15,7 @@ from cellwave.rollout.model import Checked, Commanded, Deployed, Event, Failure,
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
+from cellwave.waves.model import Plan
 from tests.rollout.plans import plan
 
 ME = Worker(id="here:1:life", seat="here:1", target="t")
@@ -105,6 +106,23 @@ def test_a_turn_that_cant_be_taken_says_why_and_a_person_gets_past_it(
     assert answer is not None
     assert answer.kind == "taken"
     assert records.state("v2-1").outcome == "rolled_back"
+
+
+def test_a_state_is_read_as_of_one_turn(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when another turn is taken while it is read."""
+    find = rows._plan
+
+    def meanwhile(*arguments: Any) -> Plan:
+        monkeypatch.setattr(rows, "_plan", find)
+        tell_checked(records)
+        turns(records, Memory())
+        return find(*arguments)
+
+    monkeypatch.setattr(rows, "_plan", meanwhile)
+    read = records.state("v2-1")
+    assert (read.head.turn, read.forward.track("a.storage").phase) == (1, "pending")
+    now = records.state("v2-1")
+    assert (now.head.turn, now.forward.track("a.storage").phase) == (2, "running")
 
 
 def test_an_engines_words_are_kept_whatever_is_in_them(records: Records) -> None:

@@ -121,6 +121,16 @@ class Records:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """All that is read in it is of one moment."""
+        with self.engine.connect() as db:
+            if db.dialect.name == "sqlite":
+                db.exec_driver_sql("BEGIN")
+            else:
+                db.execution_options(isolation_level="REPEATABLE READ")
+            yield db
+
     def create_rollout(self, state: State, actor: str, target: str, at: float) -> RolloutRow:
         """Record a new rollout, begun at `at` (epoch seconds), and lease its cells, or neither; Leased names the owner
         of a cell that is taken."""
@@ -173,7 +183,8 @@ class Records:
 
     def state(self, name: str, memory: Memory | None = None) -> State:
         """All that a rollout knows; LookupError when there is none of that name."""
-        with self.engine.connect() as db:
+        # Its tracks must not be of a later turn than its head.
+        with self.snapshot() as db:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
             if row is None:
                 raise LookupError(f"no rollout {name} is recorded")

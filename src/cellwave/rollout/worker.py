@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.pulumi import PulumiDeployer
+from cellwave.errors import CellwaveError
 from cellwave.frozen import digest_of
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
@@ -89,6 +90,9 @@ def work(
             familiar=lambda: look_again(project, records),
             tidy=lambda: collect(project.home, records, project.database_url, KEPT),
         )
+    except CellwaveError as wrong:
+        log.error(f"the worker ends: {wrong.message}", right=wrong.hint)
+        code = wrong.exit_code
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
