@@ -9,11 +9,12 @@ import pytest
 
 from cellwave.cli.here import here
 from cellwave.project import Project
+from cellwave.rollout.model import Outcome
 from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Plan
 from tests.cli.conftest import Run
 from tests.rollout.plans import NEW, OLD, plan
-from tests.rollout.states import converged, record
+from tests.rollout.states import converged, record, with_head
 
 
 def with_door(made: Plan) -> Plan:
@@ -49,6 +50,25 @@ def test_nobody_to_ask_changes_nothing(project: Path, run: Run, made: Plan, said
     ran = run("rollout", "rollback", "v2-1")
     assert (ran.code, said in ran.err, "--yes" in ran.err) == (2, True, True), ran.err
     assert [row.id for row in records.rollouts()] == ["v2-1"]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("rolled_back", 3), ("done", 2)])
+def test_who_comes_last_with_a_rollback_is_told_what_became_of_it(
+    project: Path, run: Run, outcome: Outcome, code: int
+) -> None:
+    """All went back already: that is what was wanted. Of a rollout that never went back, there is nothing to take."""
+    Project(project).make_home()
+    context, made = here(), plan([["eu-west-1"]], previous=OLD)
+    record(
+        context.records,
+        with_head(converged("v2-1", made), outcome=outcome, reason="bob asked"),
+        context.target,
+    )
+    for step in made.steps:
+        context.records.set_stack(StackRow(step.deployment, context.target, OLD, {}, 1.0))
+    ran = run("rollout", "rollback", "v2-1")
+    assert (ran.code, ran.err.count("gone back: bob asked")) == (code, int(outcome == "rolled_back")), ran.err
+    assert [row.id for row in context.records.rollouts()] == ["v2-1"]
 
 
 @pytest.mark.parametrize("case", [([], "n", False), ([], "y", True), (["--yes"], "", True)])

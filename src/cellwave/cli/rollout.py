@@ -164,7 +164,15 @@ def rollback(
     around = here()
     found = rollouts.find(around, name)
     if found.outcome:
-        raise typer.Exit(follow(around, reverse(around, found.id, reason or "no reason given", yes=yes)))
+        try:
+            name = reverse(around, found.id, reason or "no reason given", yes=yes)
+        except rollouts.NothingLeft:
+            if found.outcome != "rolled_back":
+                raise
+            # Somebody was faster: whoever asks for the same gets the same answer, however late.
+            say(f"{found.id}: rollback already: it has gone back: {found.reason}")
+            raise typer.Exit(EXITS[found.outcome]) from None
+        raise typer.Exit(follow(around, name))
     give(around, "rollback", found, reason)
     raise typer.Exit(follow(around, found.id))
 

@@ -36,6 +36,10 @@ TAKEN_SECONDS = 45.0
 DEATHS = 5  # of a worker while somebody looks on
 
 
+class NothingLeft(BadInput):
+    """Nothing that a rollout brought is left to take back."""
+
+
 @dataclass(frozen=True)
 class WayBack:
     """What the way back of an ended rollout would do, in words: `left` moved on and stays, `lost` is gone for good."""
@@ -107,7 +111,7 @@ def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = 
 
 
 def way_back(around: Surroundings, name: str) -> WayBack:
-    """What `begin_reverse` of an ended rollout would do. BadInput when nothing of it is left to take back."""
+    """What `begin_reverse` of an ended rollout would do. NothingLeft as it says."""
     ended, rest = _reversible(around, name)
     return WayBack(rest.left, losses(ended, rest.undone))
 
@@ -298,7 +302,7 @@ def _reversible(around: Surroundings, name: str) -> tuple[State, Remains]:
     rest = remains(ended, running, doubted)
     if not rest.undone:
         found = f"nothing of it is left to take back: {'; '.join(rest.left) or 'all of it went back, or ran before'}"
-        raise BadInput(f"rollout {row.id}", found, "a rollout that brought something")
+        raise NothingLeft(f"rollout {row.id}", found, "a rollout that brought something")
     return ended, rest
 
 
