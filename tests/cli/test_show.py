@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -19,16 +21,18 @@ from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
-from cellwave.rollout.model import Note, first_state
+from cellwave.rollout.leg import Leg, Phase
+from cellwave.rollout.model import Note, State, Track, first_state
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import RolloutRow
 from cellwave.text import visible
 from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of
+from cellwave.waves.planner import make_rollback
 from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
 from tests.rollout.plans import NEW, plan
-from tests.rollout.states import put, record, with_head
+from tests.rollout.states import converged, put, record, with_head
 
 HOSTILE = (
     "see [/x] [bold]b[/] [link=http://e]l[/link] :smile: \x1b[31mred\x07\x9b2J \u202egnp.exe\r\nerror: forged"
@@ -213,17 +217,34 @@ def test_in_80_columns_no_time_and_no_name_is_broken(
     assert max(map(len, planned.splitlines())) <= 80
 
 
+def drawn(state: State, *gates: GateResult) -> list[str]:
+    """The picture of a rollout, line by line."""
+    out = Console(width=80, record=True, file=io.StringIO())
+    about = {"id": "v1-1", "key": "0", "created": 1.0, "actor": "ann", "target": "t"}
+    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
+    out.print(picture(view_of(row, state, gates), {}, 1.0))
+    return out.export_text().splitlines()
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("phase", get_args(Phase))
+def test_every_phase_of_a_deployment_can_be_drawn(phase: Phase, back: bool) -> None:
+    """Whatever becomes of it, on either way, who looks on sees its cell."""
+    made = plan([["eu-west-1"]])
+    tracks = {step.deployment: Track(phase=phase, attempt=1, changed=True) for step in made.steps}
+    state = replace(first_state("v1-1", made), forward=Leg.of(made, tracks=tracks))
+    if back:
+        way = make_rollback(made, [step.deployment for step in made.steps])
+        state = replace(converged("v1-1", made), back=Leg.of(way, tracks=tracks))
+    assert any("eu-west-1" in line and "storage" in line for line in drawn(state))
+
+
 def test_a_failing_gate_is_seen_in_a_low_window() -> None:
     """Before the waves and all other gates."""
     gates = [
         GateResult(cell=f"c{n}", service="query", gate="errors", verdict=verdict, reason="")
         for n, verdict in enumerate([*[Verdict.PASS] * 40, Verdict.FAIL])
     ]
-    state = first_state("v1-1", plan([["eu-west-1"]]))
-    out = Console(width=80, record=True, file=io.StringIO())
-    about = {"id": "v1-1", "key": "0", "created": 1.0, "actor": "ann", "target": "t"}
-    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
-    out.print(picture(view_of(row, state, tuple(gates)), {}, 1.0))
-    lines = out.export_text().splitlines()
+    lines = drawn(first_state("v1-1", plan([["eu-west-1"]])), *gates)
     assert "c40.query errors" in lines[1]
     assert any("c0.query errors" in line for line in lines[2:])

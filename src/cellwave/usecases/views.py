@@ -124,7 +124,8 @@ def _phase(state: State, deployment: str) -> str:
     back = state.back.track(deployment).phase if state.back else ""
     if back in ("running", "proving", "converged"):
         return "back" if back == "converged" else "back_running"
-    return state.forward.track(deployment).phase
+    forward = state.forward.track(deployment).phase
+    return "running" if forward == "proving" else forward
 
 
 def _stage(state: State, number: int) -> str:
