@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cellwave.rollout.records import Records, process_owner
+from cellwave.rollout.leases import process_owner
+from cellwave.rollout.records import Records
 from tests.story.test_other_service import FILES
 from tests.toolchain.test_language_host import Shell
 

@@ -17,9 +17,10 @@ from cellwave.cli.here import here
 from cellwave.demo.fresh import fresh
 from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
+from cellwave.rollout.leases import process_owner
 from cellwave.rollout.model import first_state
 from cellwave.rollout.presence import lock_of, take_lock
-from cellwave.rollout.records import Records, StackRow, process_owner, recorded
+from cellwave.rollout.records import Records, StackRow, recorded
 from cellwave.rollout.rows import RolloutRow
 from cellwave.sandbox import server
 from tests.cli.conftest import ROOT, Run

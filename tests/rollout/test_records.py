@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from cellwave.errors import Leased
 from cellwave.rollout import rows
 from cellwave.rollout.journal import faults
+from cellwave.rollout.leases import process_owner
 from cellwave.rollout.loop import take_turn
 from cellwave.rollout.model import Commanded, Note, Ran, first_state
-from cellwave.rollout.records import Records, StackRow, process_owner, recorded
+from cellwave.rollout.records import Records, StackRow, recorded
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.rollout.tables import INBOX, JOURNAL
 from tests.rollout.plans import NEW, plan

@@ -11,8 +11,9 @@ from cellwave.errors import BadInput, Leased, Unavailable
 from cellwave.project import Project
 from cellwave.rollout.database import database_files
 from cellwave.rollout.identity import forget
+from cellwave.rollout.leases import commands_at_work
 from cellwave.rollout.presence import stop_worker, workers, works_elsewhere
-from cellwave.rollout.records import commands_at_work, recorded
+from cellwave.rollout.records import recorded
 from cellwave.sandbox import server
 from cellwave.usecases.forgetting import end_engines
 from cellwave.usecases.surroundings import Surroundings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from cellwave.frozen import Frozen
 from cellwave.programs.environments import sweep
 from cellwave.rollout.database import existing
 from cellwave.rollout.records import Records
+from cellwave.rollout.tables import ABORTS, INBOX, LEASES, OUTBOX, PROGRESS, READINGS
 
 OWN = ("up", "down")  # attempts of a command, not of a rollout (`up` was one in earlier versions)
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
@@ -45,7 +46,7 @@ def collect(home: Path, records: Records, url: str, keep: int) -> Collected:
         attempts=len(sizes),
         bytes=sum(sizes),
         environments=sweep(home, time.time()),
-        rows=records.sweep(over),
+        rows=sweep_rows(records, over),
         workflows=_forget(records, url, names),
     )
 
@@ -79,3 +80,22 @@ def _forget(records: Records, url: str, over: Collection[str]) -> int:
     finally:
         client.destroy()
     return len(names)
+
+
+def sweep_rows(records: Records, over: Mapping[str, str]) -> int:
+    """Delete what only the turns of these ended rollouts needed (`over` as Records tells them), and the progress of
+    cells that nobody changes; how many rows."""
+    with records.transaction() as db:
+        busy = set(db.execute(sa.select(LEASES.c.cell)).scalars())
+        names = set(over.values())
+
+        def delete(table: sa.Table, column: sa.Column[str], is_dead: Callable[[str], bool]) -> int:
+            dead = [value for value in set(db.execute(sa.select(column)).scalars()) if is_dead(value)]
+            return sum(db.execute(sa.delete(table).where(column == value)).rowcount for value in dead)
+
+        spent = (INBOX, OUTBOX, READINGS)
+        return (
+            sum(delete(table, table.c.rollout, over.__contains__) for table in spent)
+            + delete(ABORTS, ABORTS.c.attempt, lambda attempt: attempt.split(":")[0] in names)
+            + delete(PROGRESS, PROGRESS.c.stack, lambda stack: stack.split(".")[0] not in busy)
+        )

@@ -6,24 +6,22 @@ Every method is one transaction. Writers are workers and any number of command l
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from cellwave.environment import host_name
 from cellwave.errors import Leased
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.processes import alive, this, written
 from cellwave.rollout import rows
 from cellwave.rollout.database import database_files, open_engine, unreachable
 from cellwave.rollout.journal import Entry
+from cellwave.rollout.leases import is_dead, take_lease
 from cellwave.rollout.model import (
     Answer,
     Commanded,
@@ -48,7 +46,6 @@ from cellwave.rollout.tables import (
     META,
     OUTBOX,
     PROGRESS,
-    READINGS,
     ROLLOUTS,
     STACKS,
     WORKERS,
@@ -56,8 +53,6 @@ from cellwave.rollout.tables import (
 from cellwave.text import storable
 
 KEPT = 20  # ended rollouts, and attempts of `down` a stack, the newest, of which all is kept unless one says
-LEASE_LOCK = 7264  # of PostgreSQL; (7263 is the journal's)
-UP = "up:"  # how the owner of a lease begins that is a process (`up` was one, as `down` is)
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ class Records:
         with self.transaction() as db:
             if db.execute(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == row.id)).first():
                 raise Leased(f"{row.id} was started by another command just now")
-            self._lease(db, plan.cells, row.id)
+            take_lease(db, plan.cells, row.id)
             rows.insert_rollout(db, row, state, Started(at=at, actor=actor))
         return row
 
@@ -170,9 +165,9 @@ class Records:
 
     def unfinished(self, target: str) -> dict[str, str]:
         """A state backend's rollouts that have not ended: their names, and what their attempts' names begin with."""
+        query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.target == target)
+        query = query.where(sa.not_(ROLLOUTS.c.ended))
         with self.engine.connect() as db:
-            query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key)
-            query = query.where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
             return {row.id: rows.unique_name(row.id, row.key) for row in db.execute(query)}
 
     def rollout(self, name: str) -> RolloutRow | None:
@@ -325,7 +320,7 @@ class Records:
     def lease(self, cells: Sequence[str], owner: str) -> None:
         """Take the cells for an owner, all or none; Leased when another has one."""
         with self.transaction() as db:
-            self._lease(db, cells, owner)
+            take_lease(db, cells, owner)
 
     def end_lease(self, owner: str) -> None:
         """Give back every cell of an owner."""
@@ -341,7 +336,7 @@ class Records:
         """The owner of a cell, and since when (epoch seconds); None when nobody has it, or a process that has ended."""
         with self.engine.connect() as db:
             row = db.execute(sa.select(LEASES).where(LEASES.c.cell == cell)).first()
-            return (row.owner, row.since) if row and not _is_dead(row.owner) else None
+            return (row.owner, row.since) if row and not is_dead(row.owner) else None
 
     def stacks(self, target: str) -> dict[str, StackRow]:
         """What each stack of a state backend runs, by stack."""
@@ -400,42 +395,12 @@ class Records:
             found = db.execute(query.order_by(ROLLOUTS.c.created.desc())).all()
         return {row.id: rows.unique_name(row.id, row.key) for row in found[keep:]}
 
-    def sweep(self, over: Mapping[str, str]) -> int:
-        """Delete what only the turns of these ended rollouts needed (`over` as above), and the progress of cells that
-        nobody changes; how many rows."""
-        with self.transaction() as db:
-            busy = set(db.execute(sa.select(LEASES.c.cell)).scalars())
-            names = set(over.values())
-
-            def delete(table: sa.Table, column: sa.Column[str], is_dead: Callable[[str], bool]) -> int:
-                dead = [value for value in set(db.execute(sa.select(column)).scalars()) if is_dead(value)]
-                return sum(db.execute(sa.delete(table).where(column == value)).rowcount for value in dead)
-
-            spent = (INBOX, OUTBOX, READINGS)
-            return (
-                sum(delete(table, table.c.rollout, over.__contains__) for table in spent)
-                + delete(ABORTS, ABORTS.c.attempt, lambda attempt: attempt.split(":")[0] in names)
-                + delete(PROGRESS, PROGRESS.c.stack, lambda stack: stack.split(".")[0] not in busy)
-            )
-
     def compact(self) -> None:
         """Give what was deleted back to the disk, unless somebody is at work. (PostgreSQL does that by itself.)"""
         if self.engine.dialect.name == "sqlite":
             with suppress(sa.exc.OperationalError), self.engine.connect() as db:
                 db.exec_driver_sql("VACUUM")
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def _lease(self, db: sa.Connection, cells: Sequence[str], owner: str) -> None:
-        if db.dialect.name == "postgresql":
-            # Of two that want a cell, the second is to see that the first has it.
-            db.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEASE_LOCK})
-        held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
-        refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells)
-        mine = [cell for cell in cells if held.get(cell) != owner]
-        db.execute(sa.delete(LEASES).where(LEASES.c.cell.in_(mine)))  # those of the dead
-        if mine:
-            now = time.time()
-            db.execute(sa.insert(LEASES), [{"cell": cell, "owner": owner, "since": now} for cell in mine])
 
 
 def _cut_off(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
@@ -449,29 +414,3 @@ def _cut_off(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
 def _same(asked: Asked) -> tuple[sa.ColumnElement[bool], ...]:
     # Another host may have been faster.
     return (OUTBOX.c.key == asked.key, OUTBOX.c.round == asked.round)
-
-
-def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
-    """Leased when one of the cells has an owner (`leases`: owner by cell) that is not a process that has ended."""
-    taken = {cell: leases[cell] for cell in cells if cell in leases and not _is_dead(leases[cell])}
-    if taken:
-        names = ", ".join(f"{cell} by {owner}" for cell, owner in taken.items())
-        raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
-
-
-def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
-    """The cells that a command line (`down`) is changing at this moment, and which; `leases` as in Records."""
-    return {cell: owner for cell, owner in leases.items() if owner.startswith(UP) and not _is_dead(owner)}
-
-
-def process_owner(actor: str) -> str:
-    """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
-    return f"{UP}{actor}:{host_name()}:{this(os.getpid()).text}"
-
-
-def _is_dead(owner: str) -> bool:
-    if not owner.startswith(UP):
-        return False
-    *_, host, pid, start = owner.split(":")
-    # Of another host's processes nothing is known from here.
-    return host == host_name() and not alive(written(f"{pid}:{start}"))

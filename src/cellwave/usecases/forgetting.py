@@ -10,8 +10,9 @@ from cellwave.deploy.attempt import call_off
 from cellwave.environment import host_name
 from cellwave.errors import Unavailable
 from cellwave.project import Project
+from cellwave.rollout.leases import commands_at_work, refuse_taken
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
-from cellwave.rollout.records import Records, commands_at_work, recorded, refuse_taken
+from cellwave.rollout.records import Records, recorded
 from cellwave.sandbox import server
 from cellwave.usecases.surroundings import whoami
 

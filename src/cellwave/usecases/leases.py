@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cellwave.frozen import Frozen
 from cellwave.rollout.identity import require_known, require_same
-from cellwave.rollout.records import UP, recorded
+from cellwave.rollout.leases import UP
+from cellwave.rollout.records import recorded
 from cellwave.usecases.surroundings import Surroundings
 
 

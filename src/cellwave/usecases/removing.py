@@ -13,7 +13,7 @@ from cellwave.deploy.port import Deployer, Job, Progress
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
-from cellwave.rollout.records import process_owner
+from cellwave.rollout.leases import process_owner
 from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.waves.graph import Graph
 

@@ -12,6 +12,7 @@ from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.releases.store import other_names
 from cellwave.rollout.beats import living, seat_of, unattended_since
+from cellwave.rollout.leases import refuse_taken
 from cellwave.rollout.model import (
     Action,
     Answer,
@@ -23,7 +24,6 @@ from cellwave.rollout.model import (
     reverse_state,
 )
 from cellwave.rollout.presence import end_stopped, ensure_worker
-from cellwave.rollout.records import refuse_taken
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings, whoami

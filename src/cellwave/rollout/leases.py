@@ -1,0 +1,58 @@
+"""Whose a cell is, to change it: a rollout's, or a command line's as long as its process lives."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from cellwave.environment import host_name
+from cellwave.errors import Leased
+from cellwave.processes import alive, this, written
+from cellwave.rollout.tables import LEASES
+
+LEASE_LOCK = 7264  # of PostgreSQL; (7263 is the journal's)
+UP = "up:"  # how the owner of a lease begins that is a process (`up` was one, as `down` is)
+
+
+def take_lease(db: sa.Connection, cells: Sequence[str], owner: str) -> None:
+    """Take the cells for an owner, all or none; Leased when another has one."""
+    if db.dialect.name == "postgresql":
+        # Of two that want a cell, the second is to see that the first has it.
+        db.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEASE_LOCK})
+    held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
+    refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells)
+    mine = [cell for cell in cells if held.get(cell) != owner]
+    db.execute(sa.delete(LEASES).where(LEASES.c.cell.in_(mine)))  # those of the dead
+    if mine:
+        now = time.time()
+        db.execute(sa.insert(LEASES), [{"cell": cell, "owner": owner, "since": now} for cell in mine])
+
+
+def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
+    """Leased when one of the cells has an owner (`leases`: owner by cell) that is not a process that has ended."""
+    taken = {cell: leases[cell] for cell in cells if cell in leases and not is_dead(leases[cell])}
+    if taken:
+        names = ", ".join(f"{cell} by {owner}" for cell, owner in taken.items())
+        raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
+
+
+def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
+    """The cells that a command line (`down`) is changing at this moment, and which; `leases` as in Records."""
+    return {cell: owner for cell, owner in leases.items() if owner.startswith(UP) and not is_dead(owner)}
+
+
+def process_owner(actor: str) -> str:
+    """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
+    return f"{UP}{actor}:{host_name()}:{this(os.getpid()).text}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether a lease's owner is a process of this host that has ended."""
+    if not owner.startswith(UP):
+        return False
+    *_, host, pid, start = owner.split(":")
+    # Of another host's processes nothing is known from here.
+    return host == host_name() and not alive(written(f"{pid}:{start}"))
