@@ -34,7 +34,12 @@ class Away:
     place = take_up = unfinished = ask
 
 
-def serve(away: Away, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+def serve(
+    away: Away,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception | None = None,
+    idle_exit: float | None = None,
+) -> None:
     """Let a worker work until the database has answered; `error`: what its being familiar comes to then."""
 
     def familiar() -> None:
@@ -48,7 +53,7 @@ def serve(away: Away, monkeypatch: pytest.MonkeyPatch, error: Exception | None =
         Memory(),
         cast(Queues, away),
         Beating(cast(Records, away), Worker(id="here:1:life", seat="here:1", target="t"), away.wake.set),
-        None,
+        idle_exit,
         stopped=lambda: away.calls < -3,
         familiar=familiar,
         tidy=lambda: None,
@@ -63,6 +68,13 @@ def test_a_database_that_is_away_for_a_while_ends_no_worker(
     away = Away(calls)
     serve(away, monkeypatch)
     assert away.calls < -3
+
+
+def test_one_that_leaves_when_it_is_idle_does_not_while_it_cant_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be rollouts under way: it asks until it is answered, and leaves only then."""
+    away = Away(6)
+    serve(away, monkeypatch, idle_exit=0.0)
+    assert away.calls < 0
 
 
 def test_another_database_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,7 @@ def serve(
             with suppress(OSError, SQLAlchemyError):
                 familiar()
             queues.wake.wait(AGAIN_SECONDS)
+            busy_at = now  # whether there is anything to do is not known
         if idle_exit is not None and now - busy_at > idle_exit:
             return
         queues.wake.wait(POLL_SECONDS)
