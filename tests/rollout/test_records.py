@@ -104,6 +104,16 @@ def test_what_runs_is_unknown_from_an_attempt_s_beginning_to_its_proof(records: 
     }
 
 
+def test_an_attempt_that_changed_nothing_takes_no_older_doubt_away(records: Records) -> None:
+    """What an earlier rollout left half-changed stays unknown, also where nothing was ever proven."""
+    record_ran(records, Ran(kind="proven", deployment="a.storage", release=NEW))
+    for stack in ("a.storage", "a.query"):
+        for kind in ("unknown", "unknown", "unchanged"):
+            record_ran(records, Ran.model_validate({"kind": kind, "deployment": stack}))
+    known = {name: (row.release, row.known) for name, row in records.stacks("t").items()}
+    assert known == {"a.storage": (NEW, False), "a.query": (None, False)}
+
+
 def test_leases_end_with_the_rollout(records: Records) -> None:
     """Whatever the outcome."""
     start(records, "v1-1", ["a"])

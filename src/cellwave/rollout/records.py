@@ -343,7 +343,10 @@ class Records:
         with self.engine.connect() as db:
             found = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
             return {
-                row.stack: StackRow(**{**row._mapping, "outputs": json.loads(row.outputs)}) for row in found
+                row.stack: StackRow(
+                    row.stack, target, row.release, json.loads(row.outputs), row.at, row.known
+                )
+                for row in found
             }
 
     def set_stack(self, row: StackRow) -> None:

@@ -214,11 +214,15 @@ def write_ran(db: sa.Connection, ran: Ran, target: str, at: float) -> None:
         case "unknown":
             doubted = {"release": None, "known": False, "outputs": "{}", "at": at}
             row = {"stack": ran.deployment, "target": target, **doubted}
-            if not db.execute(sa.update(STACKS).where(*mine).values(known=False, at=at)).rowcount:
+            doubt = sa.update(STACKS).where(*mine).values(before=STACKS.c.known, known=False, at=at)
+            if not db.execute(doubt).rowcount:
                 db.execute(sa.insert(STACKS).values(row))
         case "unchanged":
-            db.execute(sa.delete(STACKS).where(*mine, STACKS.c.release.is_(None)))
-            db.execute(sa.update(STACKS).where(*mine).values(known=True, at=at))
+            # An attempt that changed nothing takes no doubt away that was there before it.
+            nothing = (STACKS.c.release.is_(None), STACKS.c.before.is_(None))
+            db.execute(sa.delete(STACKS).where(*mine, *nothing))
+            as_before = sa.func.coalesce(STACKS.c.before, sa.true())
+            db.execute(sa.update(STACKS).where(*mine).values(known=as_before, before=None, at=at))
 
 
 def append(db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:

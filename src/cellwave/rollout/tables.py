@@ -120,7 +120,8 @@ LEASES = sa.Table(
     sa.Column("owner", sa.String, nullable=False),
     sa.Column("since", sa.Float, nullable=False),
 )
-# `release` is the last that was proven there; it is `known` to run there still unless an attempt has begun since.
+# `release` is the last that was proven there; it is `known` to run there still unless an attempt has begun since, and
+# `before` is whether it was known when that began (None: there was nothing, or none is under way).
 STACKS = sa.Table(
     "stacks",
     metadata,
@@ -130,6 +131,7 @@ STACKS = sa.Table(
     sa.Column("known", sa.Boolean, nullable=False),
     sa.Column("outputs", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Column("before", sa.Boolean),
 )
 PROGRESS = sa.Table(
     "progress",
