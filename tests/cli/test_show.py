@@ -239,6 +239,23 @@ def test_every_phase_of_a_deployment_can_be_drawn(phase: Phase, back: bool) -> N
     assert any("eu-west-1" in line and "storage" in line for line in drawn(state))
 
 
+def test_why_a_rollout_cant_go_on_is_seen_by_who_follows_it() -> None:
+    """Above all else."""
+    state = first_state("v1-1", plan([["eu-west-1"]]))
+    out = Console(width=80, record=True, file=io.StringIO())
+    about = {
+        "id": "v1-1",
+        "key": "0",
+        "created": 1.0,
+        "actor": "ann",
+        "target": "t",
+        "trouble": "no such field",
+    }
+    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
+    out.print(picture(view_of(row, state, ()), {}, 1.0))
+    assert "it can't go on: no such field" in out.export_text().splitlines()[1]
+
+
 def test_a_failing_gate_is_seen_in_a_low_window() -> None:
     """Before the waves and all other gates."""
     gates = [

@@ -52,6 +52,8 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     )
     gates = () if rollout.outcome else rollout.gates
     parts: list[RenderableType] = [title]
+    if rollout.trouble:
+        parts.append(text(f"it can't go on: {rollout.trouble}", STATUS_STYLES["failed"]))
     if failing := [gate for gate in gates if gate.verdict == Verdict.FAIL]:
         parts.append(_gates(failing))  # first: a low window shows the beginning
     parts.append(Columns([_wave(wave) for wave in rollout.waves], padding=(0, 1)))

@@ -242,8 +242,11 @@ def _draw(around: Surroundings, name: str, out: Console) -> RolloutView:
 
 
 def _tell(around: Surroundings, name: str) -> RolloutView:
-    told = 0
+    told, trouble = 0, ""
     for seen in rollouts.looks(around, name):
+        if seen.trouble and seen.trouble != trouble:
+            say(f"it can't go on: {seen.trouble}")
+        trouble = seen.trouble
         for entry in around.records.journal(name, after=told):
             tell(line(entry))
             told = entry.seq

@@ -106,8 +106,9 @@ class Surroundings:
 
     def stacks(self) -> dict[str, StackRow]:
         """What each stack runs, as far as a state backend is there to speak of."""
+        records = self.records  # a database that can't be used is no lesser trouble
         try:
-            return self.records.stacks(self.target)
+            return records.stacks(self.target)
         except Unavailable as missing:
             self.tell(f"what runs where is not known: {missing.message}")
             return {}
