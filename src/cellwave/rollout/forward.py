@@ -150,8 +150,9 @@ def done_in_words(leg: Leg, harmed: Mapping[str, str]) -> str:
     """How many cells run the release, every one that does not and why, and those that do though a gate fails there."""
     every = (1 << len(leg.shape.sites)) - 1
     missing = every & ~leg.index.whole
-    of = f" of {len(leg.shape.sites)}" if missing else ""
-    text = f"{leg.plan.version} runs in {leg.index.whole.bit_count()}{of} cells"
+    total = len(leg.shape.sites)
+    of = f" of {total}" if missing else ""
+    text = f"{leg.plan.version} runs in {leg.index.whole.bit_count()}{of} cell{'s' if total > 1 else ''}"
     if missing:
         text += f", not in {tell_missing(leg, missing)}"
     passed = [cell for cell in harmed if not any(missing >> site & 1 for site in leg.shape.by_cell[cell])]
