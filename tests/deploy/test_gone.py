@@ -191,7 +191,8 @@ def test_an_edge_that_is_killed_in_mid_deployment_is_no_part_of_it(ground: Groun
 def s3_state() -> dict[str, str]:
     """A state backend in a bucket of the sandbox."""
     bucket, endpoint = f"state-{uuid.uuid4().hex}", os.environ["AWS_ENDPOINT_URL"]
-    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+    # (boto3's own session may be of before the sandbox was up, with credentials of another account.)
+    boto3.Session().client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
     query = f"endpoint={urlsplit(endpoint).netloc}&disableSSL=true&s3ForcePathStyle=true&region=us-east-1"
     return {"PULUMI_BACKEND_URL": f"s3://{bucket}?{query}"}
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from cellwave.fleet.model import AlarmSignal, HttpProof, ParameterProof, ProbeSignal
 from cellwave.health.aws import Clients
-from cellwave.health.http import HttpSource, Observer
+from cellwave.health.http import GROUND, HttpSource, Observer
 from cellwave.health.model import ProbeReading, Unreadable
 from cellwave.health.ports import Scope
 
@@ -29,6 +29,13 @@ SCOPE = Scope(
     aws_region="eu-west-1",
     role="arn:aws:iam::300000000500:role/cellwave-deploy",
 )
+
+
+@pytest.fixture(autouse=True)
+def real_aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is emulated, whatever sandbox other tests have up, but for a test that asks for it."""
+    for name in () if "sandbox" in request.fixturenames else GROUND:
+        monkeypatch.delenv(name, raising=False)
 
 
 class Web:
