@@ -71,6 +71,11 @@ class Head(Frozen):
     started_at: float = 0.0
     ended_at: float = 0.0
 
+    @property
+    def undo_since(self) -> float:
+        """Since when (epoch seconds) what the engine made in a touched stack is this rollout's own."""
+        return self.began_at or self.started_at
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -116,7 +121,7 @@ class State:
     @property
     def undo_since(self) -> float:
         """Since when (epoch seconds) what the engine made in a touched stack is this rollout's own."""
-        return self.head.began_at or self.head.started_at
+        return self.head.undo_since
 
     @property
     def touched(self) -> tuple[str, ...]:

@@ -177,13 +177,16 @@ class Records:
             return rows.rollout_of(row) if row else None
 
     def state(self, name: str, memory: Memory | None = None) -> State:
-        """All that a rollout knows; LookupError when there is none of that name."""
+        """All that a rollout knows; LookupError when there is none of that name. Who looks again and again brings a
+        memory: then a turn is read once."""
+        memory = memory or Memory()
         # Its tracks must not be of a later turn than its head.
         with self.snapshot() as db:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
             if row is None:
                 raise LookupError(f"no rollout {name} is recorded")
-            return rows.load(db, row, memory or Memory())
+            state = memory.states[name] = rows.load(db, row, memory)
+        return state
 
     def readings(self, name: str) -> tuple[GateResult, ...]:
         """A rollout's gates as last read."""
@@ -248,7 +251,7 @@ class Records:
                 effect=EFFECTS.validate_json(row.effect),
                 at=row.asked,
                 round=row.round,
-                undo_since=rows.undo_since(Head.model_validate_json(row.head)),
+                undo_since=Head.model_validate_json(row.head).undo_since,
                 owner=row.owner,
             )
             for row in found

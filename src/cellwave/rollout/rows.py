@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cellwave.frozen import Frozen, digest_of
+from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout.journal import Entry, seal
 from cellwave.rollout.model import (
@@ -247,11 +248,6 @@ def rollout_of(row: sa.Row[Any]) -> RolloutRow:
     return RolloutRow(**fields, head=Head.model_validate_json(row.head))
 
 
-def undo_since(head: Head) -> float:
-    """Since when (epoch seconds) what the engine made in a touched stack is the rollout's own."""
-    return head.began_at or head.started_at
-
-
 def unique_name(rollout: str, key: str) -> str:
     """A rollout's name that is unique for ever, also where a database was lost and names began anew. (An earlier
     version gave rollouts no key.)"""
@@ -305,8 +301,9 @@ def _columns(db: sa.Connection, state: State, row: sa.Row[Any] | None = None) ->
 
 
 def _keep_plan(db: sa.Connection, plan: Plan) -> str:
-    name = digest_of(plan.model_dump(mode="json"))
-    insert_new(db, PLANS, "hash", {"hash": name, "plan": plan.to_json()})
+    text = plan.to_json()
+    name = sha256(text.encode()).hexdigest()
+    insert_new(db, PLANS, "hash", {"hash": name, "plan": text})
     return name
 
 

@@ -180,7 +180,8 @@ def summaries(around: Surroundings) -> list[RolloutSummary]:
 
 def views(around: Surroundings) -> list[RolloutView]:
     """All rollouts with all that a picture shows, the newest first."""
-    return [_view(around, row) for row in around.records.rollouts()]
+    memory = Memory()
+    return [_view(around, row, memory) for row in around.records.rollouts()]
 
 
 def find(around: Surroundings, name: str | None) -> RolloutView:
@@ -192,12 +193,14 @@ def find(around: Surroundings, name: str | None) -> RolloutView:
     keep_going(around)
     if not rows:
         raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
-    found = _default(around, rows) if name is None else next((row for row in rows if row.id == name), None)
+    memory = Memory()
+    named = (row for row in rows if row.id == name)
+    found = _default(around, rows, memory) if name is None else next(named, None)
     if found is None:
         raise _unknown(name, rows)
     if not found.head.outcome and found.target != around.target and not living(around.records, found.target):
         around.tell(unattended(around, found.target))
-    return _view(around, found)
+    return _view(around, found, memory)
 
 
 def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
@@ -276,7 +279,7 @@ def unattended(around: Surroundings, target: str) -> str:
     return f"no worker is there for {target} since {when}"
 
 
-def _view(around: Surroundings, row: RolloutRow, memory: Memory | None = None) -> RolloutView:
+def _view(around: Surroundings, row: RolloutRow, memory: Memory) -> RolloutView:
     return view_of(row, around.records.state(row.id, memory), around.records.readings(row.id))
 
 
@@ -306,8 +309,8 @@ def _reversible(around: Surroundings, name: str) -> tuple[State, Remains]:
     return ended, rest
 
 
-def _default(around: Surroundings, rows: Sequence[RolloutRow]) -> RolloutRow:
-    of_the_fleet = (row for row in rows if not around.records.state(row.id).forward.plan.by_hand)
+def _default(around: Surroundings, rows: Sequence[RolloutRow], memory: Memory) -> RolloutRow:
+    of_the_fleet = (row for row in rows if not around.records.state(row.id, memory).forward.plan.by_hand)
     return next(of_the_fleet, rows[0])
 
 
