@@ -8,16 +8,16 @@ import pytest
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Place, Service
-from cellwave.usecases.removing import Standing, choose
+from cellwave.usecases.removing import Removable, choose
 from tests.cli.conftest import Run
 
 PLACE = Place(cell="here", account="200000000001", aws_region="eu-west-1")
 
 
-def standing(name: str, *needs: str, stateful: bool = False, release: str = "abc") -> Standing:
+def standing(name: str, *needs: str, stateful: bool = False, release: str = "abc") -> Removable:
     """A stack of the cell."""
     service = Service(name=name, program=name, needs=needs, stateful=stateful)
-    return Standing(f"here.{name}", release, Path(), service, PLACE)
+    return Removable(f"here.{name}", release, Path(), service, PLACE)
 
 
 CELL = [standing("storage", stateful=True), standing("ingest", "storage"), standing("query", "storage")]

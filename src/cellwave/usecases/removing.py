@@ -22,7 +22,7 @@ Watched = Callable[[str], AbstractContextManager[Callable[[Progress], None]]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Removable:
     """A stack that may be there: the release it runs ("": none is recorded), and where that says it is."""
 
     stack: str
@@ -32,7 +32,7 @@ class Standing:
     place: Place
 
 
-def to_remove(around: Surroundings, name: str, one_way: str) -> list[Standing]:
+def to_remove(around: Surroundings, name: str, one_way: str) -> list[Removable]:
     """What taking a cell or one of its stacks away would remove, the last of their needs first.
 
     BadInput for an unknown name, or when one of them must stay: what is stateful goes only for a reason, `one_way`.
@@ -43,7 +43,7 @@ def to_remove(around: Surroundings, name: str, one_way: str) -> list[Standing]:
 
 def remove(
     around: Surroundings,
-    chosen: Sequence[Standing],
+    chosen: Sequence[Removable],
     one_way: str,
     *,
     tell: Callable[[str], None],
@@ -66,7 +66,7 @@ def remove(
         around.records.end_lease(owner)
 
 
-def _standing_in(around: Surroundings, cell: str) -> list[Standing]:
+def _standing_in(around: Surroundings, cell: str) -> list[Removable]:
     """The cell's stacks, in the order of their services' needs: those recorded, of whatever release, and those of the
     working tree's fleet, which a literal `pulumi up` may have made. BadInput when the cell is unknown to both."""
     fleet, _ = around.configuration()
@@ -89,11 +89,11 @@ def _standing_in(around: Surroundings, cell: str) -> list[Standing]:
     return [found[stack] for stack in Graph(found, edges).order(list(found).index)]
 
 
-def _standing(fleet: Fleet, cell: str, service: str, release: str, source: Path) -> Standing:
-    return Standing(f"{cell}.{service}", release, source, fleet.service(cell, service), fleet.place(cell))
+def _standing(fleet: Fleet, cell: str, service: str, release: str, source: Path) -> Removable:
+    return Removable(f"{cell}.{service}", release, source, fleet.service(cell, service), fleet.place(cell))
 
 
-def choose(there: list[Standing], name: str, one_way: str) -> list[Standing]:
+def choose(there: list[Removable], name: str, one_way: str) -> list[Removable]:
     """The stacks to take away, the last of their needs first; BadInput when one of them must stay. Pure."""
     chosen = [s for s in reversed(there) if name in (s.stack, s.place.cell)]
     if not chosen:
@@ -111,7 +111,7 @@ def choose(there: list[Standing], name: str, one_way: str) -> list[Standing]:
 
 
 def _take_away(
-    around: Surroundings, deployer: Deployer, standing: Standing, why: str, watched: Watched
+    around: Surroundings, deployer: Deployer, standing: Removable, why: str, watched: Watched
 ) -> str:
     """Destroy one stack and forget what it ran; what it came to in words. CellwaveError when the engine fails."""
     stack = standing.stack
