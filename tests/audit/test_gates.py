@@ -12,7 +12,7 @@ import pytest
 
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import Scope
-from cellwave.health.read import LiveSource, Watched, read_gates
+from cellwave.health.read import LiveSource, Watched, counting, read_gates
 from cellwave.waves.model import Bake
 from tests.audit.deployment import CELL, Deployment, until
 from tests.audit.support import event
@@ -28,7 +28,9 @@ def gates(deployed: Deployment, since: float) -> dict[str, GateResult]:
         Watched(scope=Scope.of(fleet, CELL, service, deployed.outputs(service)), since=since)
         for service in ("ingest", "query")
     ]
-    found = read_gates(fleet, watched, LiveSource(), Bake(seconds=1, samples=5, limit=1), since)
+    everywhere = [(cell.name, service.name) for cell in fleet.cells for service in fleet.services]
+    bake, many = Bake(seconds=1, samples=5, limit=1), counting(fleet, everywhere)
+    found = read_gates(fleet, watched, LiveSource(), bake, since, gates=many, now=time.time())
     return {f"{one.service} {one.gate}": one for one in found if one.gate not in ("latency", "alarm")}
 
 

@@ -20,6 +20,7 @@ from cellwave.health.yardstick import Limit, Yardstick
 from cellwave.waves.model import Bake
 
 NOW = 1000.0
+GATES = 5
 LATENCY = QuantileSignal(
     namespace="N", metric="Latency", total="Count", dimensions={}, percentile=90, at_most=3000
 )
@@ -33,7 +34,16 @@ QUIET = SLOW.model_copy(update={"state": "OK"})
 def judge(signal: Signal, reading: Reading, evidence: Evidence) -> GateResult:
     """A gate's result, second NOW."""
     return judge_gate(
-        signal, reading, evidence, min_samples=12, cell="c", service="s", gate="g", at=NOW, since=900
+        signal,
+        reading,
+        evidence,
+        min_samples=12,
+        gates=GATES,
+        cell="c",
+        service="s",
+        gate="g",
+        at=NOW,
+        since=900,
     )
 
 
@@ -111,7 +121,7 @@ def test_trouble_that_has_just_begun_lets_nothing_pass() -> None:
 
 def test_slowness_excuses_no_errors() -> None:
     """A ratio needs a reference that fails too, and about as often."""
-    bad = counts(3, 9)
+    bad = counts(4, 12)
     assert judge(ERRORS, bad, Evidence(reference=failures(0, 60))).verdict is Verdict.FAIL
     assert judge(ERRORS, bad, Evidence(reference=failures(3, 60))).verdict is Verdict.FAIL
     assert judge(ERRORS, bad, Evidence(reference=failures(20, 60))).verdict is Verdict.INCONCLUSIVE

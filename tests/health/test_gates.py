@@ -18,7 +18,7 @@ from cellwave.fleet.model import (
 )
 from cellwave.health.model import Reading, Verdict
 from cellwave.health.ports import Readable, Scope
-from cellwave.health.read import Watched, open_alarms, read_gates
+from cellwave.health.read import Watched, counting, open_alarms, read_gates
 from cellwave.health.template import expand
 from cellwave.waves.model import Bake
 
@@ -85,7 +85,7 @@ def test_every_gate_of_every_deployment_is_read_with_its_own_texts() -> None:
         source.set_alarm(scope, f"{scope.cell}-web", "OK")
     publish(source, deployed["c1", "web"], 40, 0)
     publish(source, deployed["c2", "web"], 40, 20)
-    results = read_gates(fleet, watch(deployed), source, BAKE, 50.0)
+    results = read_gates(fleet, watch(deployed), source, BAKE, 50.0, gates=2, now=110.0)
     assert [(r.cell, r.gate, r.verdict) for r in results] == [
         ("c1", "alarm", Verdict.PASS),
         ("c1", "errors", Verdict.PASS),
@@ -103,8 +103,26 @@ def test_each_deployment_is_read_from_its_own_convergence_on() -> None:
         publish(source, scope, 40, 0, at=200.0)
     moments = {("c1", "web"): 150.0, ("c2", "web"): 50.0}
     looked = [Watched(scope=scope, since=moments[key]) for key, scope in deployed.items()]
-    verdicts = [r.verdict for r in read_gates(fleet, looked, source, BAKE, 150.0)]
+    verdicts = [r.verdict for r in read_gates(fleet, looked, source, BAKE, 150.0, gates=2, now=210.0)]
     assert verdicts == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_a_gate_that_counts_data_points_shares_in_the_chance_of_a_false_alarm() -> None:
+    """In each cell that the rollout changes; an alarm has a chance of its own."""
+    fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS, more=ERRORS)
+    assert counting(fleet, scopes(fleet, "c1", "c2", "c3")) == 6
+
+
+def test_more_gates_want_more_evidence_each() -> None:
+    """What condemns among two gates may be chance among ten thousand."""
+    fleet = make_fleet(errors=ERRORS)
+    source, deployed = FakeSource(), scopes(fleet, "c1")
+    publish(source, deployed["c1", "web"], 40, 5)
+    few, many = (
+        read_gates(fleet, watch(deployed), source, BAKE, 50.0, gates=gates, now=110.0)
+        for gates in (2, 10_000)
+    )
+    assert [r.verdict for r in (*few, *many)] == [Verdict.FAIL, Verdict.INCONCLUSIVE]
 
 
 def test_the_control_group_is_asked_only_where_a_gate_would_fail() -> None:
@@ -115,7 +133,7 @@ def test_the_control_group_is_asked_only_where_a_gate_would_fail() -> None:
     publish(healthy, deployed["c1", "web"], 40, 0)
     publish(sick, deployed["c1", "web"], 40, 20)
     for source in (healthy, sick):
-        read_gates(fleet, watch(deployed, control), source, BAKE, 60.0)
+        read_gates(fleet, watch(deployed, control), source, BAKE, 60.0, gates=2, now=110.0)
     assert healthy.asked == [("c1", 50.0)]
     assert sorted(sick.asked) == [("c1", 50.0), ("c2", 20.0), ("c3", 20.0)]
 
@@ -128,7 +146,7 @@ def test_the_control_group_is_pooled(bad_elsewhere: int, verdict: Verdict) -> No
     publish(source, deployed["c1", "web"], 40, 30)
     for scope in control.values():
         publish(source, scope, 20, bad_elsewhere)
-    results = read_gates(fleet, watch(deployed, control), source, BAKE, 50.0)
+    results = read_gates(fleet, watch(deployed, control), source, BAKE, 50.0, gates=2, now=110.0)
     assert [r.verdict for r in results] == [verdict]
 
 
@@ -137,7 +155,7 @@ def test_a_source_out_of_reach_makes_every_gate_an_error() -> None:
     fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS)
     source = FakeSource()
     source.down = "no route"
-    results = read_gates(fleet, watch(scopes(fleet, "c1")), source, BAKE, 50.0)
+    results = read_gates(fleet, watch(scopes(fleet, "c1")), source, BAKE, 50.0, gates=2, now=110.0)
     assert {r.verdict for r in results} == {Verdict.ERROR}
     assert results[0].reason == "unreadable: no route"
 
@@ -146,7 +164,7 @@ def test_an_output_that_the_stack_does_not_have_is_an_error_that_names_the_key()
     """A wave that bakes does not break off; the gate says which key to mend."""
     fleet = make_fleet(errors=ERRORS)
     looked = [Watched(scope=Scope.of(fleet, "c1", "web", {}), since=50.0)]
-    (result,) = read_gates(fleet, looked, FakeSource(), BAKE, 50.0)
+    (result,) = read_gates(fleet, looked, FakeSource(), BAKE, 50.0, gates=1, now=110.0)
     assert result.verdict is Verdict.ERROR
     assert "services.web.signals.errors.dimensions.ApiId" in result.reason
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from random import Random
+import math
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,6 +26,7 @@ LATENCY = QuantileSignal(
     namespace="N", metric="Latency", total="Count", dimensions={}, percentile=90, at_most=1500
 )
 ALARM = AlarmSignal(name="red")
+GATES = 5
 BAKE = Bake(seconds=10, samples=30, limit=60)
 
 
@@ -35,17 +37,19 @@ def gate(
     *,
     min_samples: int = 30,
     since: float = 0.0,
+    at: float = 1.0,
 ) -> GateResult:
-    """The verdict on one gate."""
+    """The verdict on one gate, in a rollout of five."""
     return judge_gate(
         signal,
         reading,
         Evidence(twins=(control,) if control else ()),
         min_samples=min_samples,
+        gates=GATES,
         cell="c1",
         service="query",
         gate="errors",
-        at=1.0,
+        at=at,
         since=since,
     )
 
@@ -79,6 +83,7 @@ def values(*parts: tuple[int, float]) -> SeriesReading:
         (ratio(1, 40), Verdict.INCONCLUSIVE),  # over the limit, but one in forty may be chance
         (ratio(1, 100), Verdict.PASS),  # exactly at the limit
         (ratio(10_000, 1_000_000), Verdict.PASS),
+        (ratio(10_200, 1_000_000), Verdict.INCONCLUSIVE),
         (ratio(10_500, 1_000_000), Verdict.FAIL),
         (ratio(0, 29), Verdict.INCONCLUSIVE),
         (ratio(0, 0), Verdict.INCONCLUSIVE),
@@ -100,35 +105,58 @@ def test_a_verdict_says_in_words_what_it_saw() -> None:
     assert slow.reason == "Latency: 20 of 40 (50.0%) are above 1500, at most 10% allowed; p90 is 1600"
 
 
+def test_an_error_counted_without_its_request_is_one_of_one() -> None:
+    """More bad than total is all bad, never a share over one."""
+    counted = SeriesReading(periods=(Period(at=0, bad=5, total=3), Period(at=0.5, total=0)))
+    assert gate(ERRORS, counted).samples == 5
+    assert gate(ERRORS, counted).verdict is Verdict.FAIL
+
+
+def test_errors_of_the_newest_period_wait_for_its_requests() -> None:
+    """The two series of a ratio arrive apart: five errors of six thousand requests that are still to be counted."""
+    early = SeriesReading(periods=(Period(at=0, bad=0, total=40), Period(at=0.5, bad=5, total=0)))
+    assert gate(ERRORS, early).verdict is Verdict.PASS
+    late = SeriesReading(periods=(*early.periods, Period(at=0.8, total=1)))
+    assert gate(ERRORS, late).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_no_data(odd: float) -> None:
+    """It neither passes nor condemns, alone or among others."""
+    for wrong in (ratio(odd, 100), ratio(0, odd), ratio(-1, 100), values((100, odd))):
+        for signal in (ERRORS, LATENCY):
+            found = gate(signal, wrong)
+            assert (found.verdict, found.samples) == (Verdict.INCONCLUSIVE, 0), found.reason
+    mixed = gate(LATENCY, values((40, 20.0), (40, odd)))
+    assert (mixed.verdict, mixed.samples) == (Verdict.PASS, 40)
+    among = SeriesReading(periods=(Period(at=0, bad=odd, total=9), *ratio(0, 40).periods))
+    assert (gate(ERRORS, among).verdict, gate(ERRORS, among).samples) == (Verdict.PASS, 40)
+
+
 @pytest.mark.parametrize(
-    ("rate", "limit", "least", "most"),
+    ("moments", "longest"),
     [
-        (0.25, 0.25, 0.0, 0.03),  # exactly at the limit
-        (0.125, 0.25, 0.0, 0.01),
-        (0.2, 0.01, 1.0, 1.0),
+        (range(0, 100, 1), 30),  # a point a second
+        (range(0, 100, 10), 60),  # one every ten seconds: six gaps
+        (range(0, 600, 60), 360),  # CloudWatch's minutes, which come minutes late
+        ([0], 360),  # nobody knows how often it comes
     ],
 )
-def test_looking_again_and_again_condemns_the_guilty_alone(
-    rate: float, limit: float, least: float, most: float
-) -> None:
-    """Of 200 bakes with 40 looks at ten more requests each, so many come to a FAIL at any look."""
-    chance = Random(1)
-    signal = ERRORS.model_copy(update={"at_most": limit})
-    condemned = 0
-    for _ in range(200):
-        bad = 0
-        for total in range(10, 401, 10):
-            bad += sum(chance.random() < rate for _ in range(10))
-            if gate(signal, ratio(bad, total)).verdict is Verdict.FAIL:
-                condemned += 1
-                break
-    assert least <= condemned / 200 <= most
+def test_data_that_has_stopped_passes_nothing(moments: Sequence[int], longest: int) -> None:
+    """What was seen of a service that no request reaches any more says nothing of now."""
+    data = SeriesReading(periods=tuple(Period(at=at, total=50) for at in moments))
+    empty = Period(at=moments[-1] + 5_000, total=0)  # that nothing came is no data point
+    found = [gate(ERRORS, data, at=moments[-1] + longest + late) for late in (0, 1)]
+    assert [one.verdict for one in found] == [Verdict.PASS, Verdict.INCONCLUSIVE]
+    assert found[1].reason.endswith(f"no data since {longest + 1} s")
+    silent = data.model_copy(update={"periods": (*data.periods, empty)})
+    assert gate(ERRORS, silent, at=empty.at).verdict is Verdict.INCONCLUSIVE
 
 
-def test_an_error_counted_before_its_request_is_one_of_one() -> None:
-    """The two series of a ratio may arrive apart; more bad than total is all bad, never a share over one."""
-    assert gate(ERRORS, ratio(5, 3)).samples == 5
-    assert gate(ERRORS, ratio(5, 3)).verdict is Verdict.FAIL
+def test_data_that_has_stopped_condemns_all_the_same() -> None:
+    """The service that answers nothing any more was condemned by its last answers."""
+    assert gate(ERRORS, ratio(20, 40), at=10_000).verdict is Verdict.FAIL
+    assert gate(LATENCY, values((40, 9000.0)), at=10_000).verdict is Verdict.FAIL
 
 
 def test_a_signal_with_a_traffic_of_its_own_needs_its_own_samples() -> None:

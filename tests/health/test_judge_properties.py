@@ -24,6 +24,7 @@ from cellwave.waves.model import Bake
 
 IMPORTS = settings(deadline=None)  # scipy.stats is imported when the first control group is compared
 
+GATES = 50
 WORSE = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
 COUNTS = st.integers(0, 400)
 SHARES = st.sampled_from([0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0])
@@ -93,7 +94,15 @@ def beside(control: SeriesReading | None) -> Evidence:
 def judge(signal: Signal, reading: Reading, control: SeriesReading | None, min_samples: int = 30) -> Verdict:
     """The verdict alone."""
     return judge_gate(
-        signal, reading, beside(control), min_samples=min_samples, cell="c", service="s", gate="g", at=0
+        signal,
+        reading,
+        beside(control),
+        min_samples=min_samples,
+        gates=GATES,
+        cell="c",
+        service="s",
+        gate="g",
+        at=0,
     ).verdict
 
 
@@ -135,7 +144,15 @@ def test_no_data_never_passes(
 ) -> None:
     """A PASS has seen an alarm that is OK, an answer, or at least one data point and as many as were asked for."""
     found = judge_gate(
-        signal, reading, beside(control), min_samples=needed, cell="c", service="s", gate="g", at=0
+        signal,
+        reading,
+        beside(control),
+        min_samples=needed,
+        gates=GATES,
+        cell="c",
+        service="s",
+        gate="g",
+        at=0,
     )
     if found.verdict is Verdict.PASS:
         assert found.samples >= max(1, needed) or isinstance(reading, AlarmReading | ProbeReading)
@@ -212,7 +229,9 @@ def test_a_reference_without_trouble_changes_no_verdict(
     for limit in (Limit(share=0.1, over=500), Limit(share=0.0)):
         yardstick = Yardstick(name="r", reading=SeriesReading(periods=periods), limit=limit)
         evidence = Evidence(reference=yardstick)
-        found = judge_gate(signal, reading, evidence, min_samples=30, cell="c", service="s", gate="g", at=0)
+        found = judge_gate(
+            signal, reading, evidence, min_samples=30, gates=GATES, cell="c", service="s", gate="g", at=0
+        )
         assert found.verdict is judge(signal, reading, None)
         assert not found.excused
 
@@ -224,6 +243,22 @@ def test_trouble_up_to_now_lets_nothing_pass_that_did_not(reading: SeriesReading
     bad = SeriesReading(periods=tuple(Period(at=float(at), bad=1, total=1) for at in range(-120, 0)))
     evidence = Evidence(reference=Yardstick(name="r", reading=bad, limit=Limit(share=0.01)))
     signal = errors(share)
-    found = judge_gate(signal, reading, evidence, min_samples=30, cell="c", service="s", gate="g", at=0)
+    found = judge_gate(
+        signal, reading, evidence, min_samples=30, gates=GATES, cell="c", service="s", gate="g", at=0
+    )
     if judge(signal, reading, None) is not Verdict.PASS:
         assert found.verdict is not Verdict.PASS
+
+
+@IMPORTS
+@given(signal=SIGNALS, reading=READINGS, seen=SERIES, limit=SHARES, over=st.sampled_from([None, 500.0]))
+def test_what_is_left_out_for_others_sake_condemns_nobody(
+    signal: Signal, reading: Reading, seen: SeriesReading, limit: float, over: float | None
+) -> None:
+    """A FAIL is one of all data: who chooses slices of time has not one more chance to be unlucky."""
+    yardstick = Yardstick(name="r", reading=seen, limit=Limit(share=limit, over=over))
+    evidence = Evidence(reference=yardstick)
+    found = judge_gate(
+        signal, reading, evidence, min_samples=30, gates=GATES, cell="c", service="s", gate="g", at=0
+    )
+    assert found.verdict is not Verdict.FAIL or judge(signal, reading, None) is Verdict.FAIL

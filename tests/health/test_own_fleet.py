@@ -12,7 +12,7 @@ from cellwave.fleet.model import QuantileSignal, RatioReference, RatioSignal
 from cellwave.fleet.parse import parse_fleet
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import Scope
-from cellwave.health.read import Watched, read_gates
+from cellwave.health.read import Watched, counting, read_gates
 from cellwave.health.template import expand
 from cellwave.project import find_project
 from cellwave.waves.model import Bake
@@ -21,6 +21,7 @@ FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
 CELL = "us-west-2"
 BAKE = Bake(seconds=10, samples=12, limit=60)
 SINCE = 1000.0
+EVERYWHERE = [(cell.name, service.name) for cell in FLEET.cells for service in FLEET.services]
 COUNTED = [
     (service.name, name)
     for service in FLEET.services
@@ -55,7 +56,8 @@ def read(service: str, gate: str, platform_failed: float) -> GateResult:
     spread = sorted(failed, key=lambda point: point[0] % 7)  # its failures are spread over the minute
     points = [(at, value) for at, (_, value) in zip(moments, spread, strict=True)]
     source.put(scope, signal.reference.namespace, signal.reference.bad, {}, points)
-    results = read_gates(FLEET, [Watched(scope=scope, since=SINCE)], source, BAKE, SINCE)
+    watched, gates = [Watched(scope=scope, since=SINCE)], counting(FLEET, EVERYWHERE)
+    results = read_gates(FLEET, watched, source, BAKE, SINCE, gates=gates, now=SINCE + 60)
     return next(result for result in results if result.gate == gate)
 
 

@@ -4,16 +4,15 @@ How a threshold gate decides
     A ratio gate counts bad data points out of all. A quantile gate is the same thing: at most (100 - percentile) %
     of the values may lie above `at_most`, so a value above it is a bad data point (the sign test for a quantile:
     Conover, Practical Nonparametric Statistics, 3rd ed., 3.2).
-    PASS    enough data points, and the share of bad ones is within the limit.
-    FAIL    the share is over the limit, at least CONDEMNING bad points were seen, and a one-sided exact binomial
-            test says that a service just within its limit would show this many bad points with a probability below
-            ALPHA. A gate is looked at again and again while a wave bakes, and every look is a chance to be
-            unlucky: at 0.001 a look, a service exactly at its limit is condemned in at most one of 100 bakes of
-            80 looks at 400 requests, one at half its limit in one of 5,000 (simulated). One that answers a fifth of
-            its requests with errors where 1 % may be is condemned after 15 requests (the median). A quantile
-            FAILs only with enough data points: the first answers of new code are slow by nature (cold starts).
-    INCONCLUSIVE  anything else: too few data points, none at all, or a share over the limit on thin evidence. More
-            traffic decides it.
+    PASS    enough data points, the newest of them not long ago, and the share of bad ones is within the limit.
+    FAIL    the share is over the limit, at least CONDEMNING bad points were seen, and the evidence is such as at
+            most 1 % of the rollouts all of whose gates keep their limits ever show in any gate, however often they
+            are looked at (threshold.py). A quantile FAILs only with enough data points: the first answers of new
+            code are slow by nature (cold starts).
+    INCONCLUSIVE  anything else: too few data points, none at all, none any more (longer than QUIET_SECONDS, and than
+            QUIET_GAPS of the gaps between them), or a share over the limit on thin evidence. More traffic decides it.
+    A FAIL is always one of all that was read since the deployment converged. What is left out for others' sake (below)
+    can take a FAIL away and never makes one, so it costs nothing of the 1 %.
 
 What excuses a gate
     Cells that are known to run the release before go through the same minutes: the control group. Where a signal
@@ -40,26 +39,28 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from scipy.special import bdtrc
-
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
 from cellwave.frozen import Frozen
 from cellwave.health.model import (
     AlarmPart,
     AlarmReading,
     GateResult,
+    Period,
     ProbeReading,
     Reading,
     SeriesReading,
     Unreadable,
     Verdict,
 )
-from cellwave.health.yardstick import CONDEMNING, SLICE_SECONDS, Limit, Yardstick, outside_of
+from cellwave.health.threshold import condemns, threshold
+from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick, outside_of
 from cellwave.waves.model import Bake
 
-ALPHA = 0.001
 TOLD = 3
 CONTROL_TWINS = 2
+QUIET_SECONDS = 30.0
+QUIET_GAPS = 6
+LONGEST_PERIOD = 60.0  # seconds; of a single data point nobody knows how often it comes
 
 
 class Finding(NamedTuple):
@@ -69,6 +70,16 @@ class Finding(NamedTuple):
     reason: str
     samples: int = 0
     excused: bool = False
+
+
+class Terms(NamedTuple):
+    """What a verdict goes by beside what was read: the data points needed, the gates of the rollout that count any, and
+    since when and at what time (epoch seconds) it is looked."""
+
+    needed: int
+    gates: int
+    since: float
+    at: float
 
 
 class PartEvidence(Frozen):
@@ -115,6 +126,7 @@ def judge_gate(
     evidence: Evidence = NOTHING,
     *,
     min_samples: int,
+    gates: int,
     cell: str,
     service: str,
     gate: str,
@@ -123,10 +135,11 @@ def judge_gate(
 ) -> GateResult:
     """The verdict on one gate of one deployment.
 
-    `min_samples` data points are needed unless the signal
-    says otherwise. `at` and `since` (when the deployment converged) are epoch seconds.
+    `min_samples` data points are needed unless the signal says otherwise. `gates` is how many of the whole rollout's
+    count data points: they share its chance of a false alarm. `at` and `since` (when the deployment converged) are
+    epoch seconds.
     """
-    found = _find(signal, reading, evidence, min_samples, since, at)
+    found = _find(signal, reading, evidence, Terms(min_samples, gates, since, at))
     return GateResult(
         cell=cell,
         service=service,
@@ -202,39 +215,28 @@ def _passed(results: Sequence[GateResult], rest: Sequence[GateResult], elapsed: 
     return f"all {len(rest)} gates passed after {elapsed:.0f} seconds"
 
 
-def _find(  # noqa: PLR0917 (all that a verdict depends on)
-    signal: Signal, reading: Reading, evidence: Evidence, min_samples: int, since: float, at: float
-) -> Finding:
+def _find(signal: Signal, reading: Reading, evidence: Evidence, terms: Terms) -> Finding:
     if isinstance(reading, Unreadable):
         return Finding(Verdict.ERROR, f"unreadable: {reading.reason}")
     match signal, reading:
         case AlarmSignal(), AlarmReading():
-            return _alarm(signal, reading, evidence, min_samples, since, at)
-        case RatioSignal(), SeriesReading():
-            return _ratio(signal, reading, evidence, min_samples, at)
-        case QuantileSignal(), SeriesReading():
-            return _quantile(signal, reading, evidence, min_samples, at)
+            return _alarm(signal, reading, evidence, terms)
+        case ((RatioSignal() | QuantileSignal()), SeriesReading()):
+            return _series(signal, reading, evidence, terms)
         case ProbeSignal(), ProbeReading():
             return _probe(signal, reading, evidence)
     return Finding(Verdict.ERROR, f"a {type(reading).__name__} says nothing about a {signal.kind} signal")
 
 
-def _alarm(  # noqa: PLR0917 (all that a verdict depends on)
-    signal: AlarmSignal,
-    reading: AlarmReading,
-    evidence: Evidence,
-    min_samples: int,
-    since: float,
-    at: float,
-) -> Finding:
+def _alarm(signal: AlarmSignal, reading: AlarmReading, evidence: Evidence, terms: Terms) -> Finding:
     detail = f" ({reading.reason})" if reading.reason else ""
     match reading.state:
         case "OK":
             return Finding(Verdict.PASS, f"alarm {signal.name} is OK")
-        case "ALARM" if reading.since < int(since):  # a transition's time may be in whole seconds
+        case "ALARM" if reading.since < int(terms.since):  # a transition's time may be in whole seconds
             return Finding(Verdict.INCONCLUSIVE, f"alarm {signal.name} was red before this release{detail}")
         case "ALARM":
-            why, excused = _excused_parts(reading, evidence, min_samples, at)
+            why, excused = _excused_parts(reading, evidence, terms)
             verdict = Verdict.INCONCLUSIVE if why else Verdict.FAIL
             return Finding(
                 verdict, f"alarm {signal.name} is in ALARM{detail}{why and '; but '}{why}", 0, excused
@@ -247,13 +249,11 @@ def _alarm(  # noqa: PLR0917 (all that a verdict depends on)
             return Finding(Verdict.ERROR, f"alarm {signal.name} is in the unknown state {other!r}")
 
 
-def _excused_parts(
-    reading: AlarmReading, evidence: Evidence, min_samples: int, at: float
-) -> tuple[str, bool]:
+def _excused_parts(reading: AlarmReading, evidence: Evidence, terms: Terms) -> tuple[str, bool]:
     """Why a red alarm condemns nobody, part by part ("" when one part does), and whether that is others' trouble."""
     known = [*evidence.parts, *[None] * len(reading.parts)]
     red = [(part, seen) for part, seen in zip(reading.parts, known, strict=False) if part.state == "ALARM"]
-    reasons = [_excused_part(part, seen, evidence, min_samples, at) for part, seen in red]
+    reasons = [_excused_part(part, seen, evidence, terms) for part, seen in red]
     if reading.parts and not red:
         return "none of its alarms is red any more", False
     if not reasons or not all(why for why, _ in reasons):
@@ -262,7 +262,7 @@ def _excused_parts(
 
 
 def _excused_part(
-    part: AlarmPart, seen: PartEvidence | None, evidence: Evidence, min_samples: int, at: float
+    part: AlarmPart, seen: PartEvidence | None, evidence: Evidence, terms: Terms
 ) -> tuple[str, bool]:
     twins = [twin for twin in evidence.twins if isinstance(twin, AlarmReading) and twin.state != "MISSING"]
     red = sum(any(p.state == "ALARM" and p.watches == part.watches for p in twin.parts) for twin in twins)
@@ -271,16 +271,15 @@ def _excused_part(
     if seen is None:
         return "", False
     limit = limit_of(part)
-    bad, total = limit.count(seen.own.periods)
-    if limit.over is not None and total < min_samples:
-        return f"new code starts slowly, {total} of {min_samples} data points", False
+    _, total = limit.count(seen.own.periods)
+    if limit.over is not None and total < terms.needed:
+        return f"new code starts slowly, {total} of {terms.needed} data points", False
     if seen.reference is None:
         return "", False
-    begin = at - max(part.window, SLICE_SECONDS)
-    own = SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin))
-    spans = [span for span in seen.reference.excuses(own, limit, at) if span[1] > begin]
-    bad, total = limit.count(outside_of(own, spans).periods)
-    if not spans or _threshold(bad, total, limit.share, 0, "bad")[0] is Verdict.FAIL:
+    begin = terms.at - max(part.window, SLICE_SECONDS)
+    own = _settled(SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin)))
+    spans = [span for span in seen.reference.excuses(own, limit, terms.at) if span[1] > begin]
+    if not spans or condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates):
         return "", False
     return f"{seen.reference.name} has the same trouble", True
 
@@ -313,36 +312,46 @@ def _probe(signal: ProbeSignal, reading: ProbeReading, evidence: Evidence) -> Fi
     return Finding(Verdict.FAIL, reason, 1)
 
 
-def _ratio(
-    signal: RatioSignal, reading: SeriesReading, evidence: Evidence, min_samples: int, at: float
+def _series(
+    signal: RatioSignal | QuantileSignal, reading: SeriesReading, evidence: Evidence, terms: Terms
 ) -> Finding:
-    limit, needed = Limit(share=signal.at_most), _needed(signal, min_samples)
+    if isinstance(signal, RatioSignal):
+        limit, name, word = Limit(share=signal.at_most), signal.bad, "bad"
+    else:
+        limit = Limit(share=(100 - signal.percentile) / 100, over=signal.at_most)
+        name, word = signal.metric, f"above {signal.at_most:g}"
+    needed = terms.needed if signal.min_samples is None else signal.min_samples
 
     def plain(series: SeriesReading) -> Finding:
         bad, total = limit.count(series.periods)
-        verdict, reason = _threshold(bad, total, limit.share, needed, "bad")
-        return Finding(verdict, f"{signal.bad}: {reason}", total)
-
-    return _weigh(plain, reading, limit, evidence, at)
-
-
-def _quantile(
-    signal: QuantileSignal, reading: SeriesReading, evidence: Evidence, min_samples: int, at: float
-) -> Finding:
-    limit = Limit(share=(100 - signal.percentile) / 100, over=signal.at_most)
-    needed = _needed(signal, min_samples)
-
-    def plain(series: SeriesReading) -> Finding:
-        over, total = limit.count(series.periods)
-        verdict, reason = _threshold(over, total, limit.share, needed, f"above {signal.at_most:g}")
-        if verdict is Verdict.FAIL and total < needed:
-            verdict = Verdict.INCONCLUSIVE
-            reason = f"{reason}; but new code starts slowly, {needed} data points tell"
-        if total:
+        verdict, reason = threshold(bad, total, limit.share, needed=needed, gates=terms.gates, word=word)
+        if verdict is Verdict.PASS and (seconds := _quiet(series, terms.at)):
+            verdict, reason = Verdict.INCONCLUSIVE, f"{reason}, but no data since {seconds:.0f} s"
+        if isinstance(signal, QuantileSignal) and total:
+            if verdict is Verdict.FAIL and total < needed:
+                verdict = Verdict.INCONCLUSIVE
+                reason = f"{reason}; but new code starts slowly, {needed} data points tell"
             reason += f"; p{signal.percentile:g} is {_percentile(series.values, signal.percentile):g}"
-        return Finding(verdict, f"{signal.metric}: {reason}", total)
+        return Finding(verdict, f"{name}: {reason}", total)
 
-    return _weigh(plain, reading, limit, evidence, at)
+    return _weigh(plain, _settled(reading), limit, evidence, terms.at)
+
+
+def _settled(reading: SeriesReading) -> SeriesReading:
+    """Without the newest period while more of it is bad than all of it: its requests are still to be counted."""
+    *older, newest = reading.periods or (Period(at=0),)
+    return SeriesReading(periods=tuple(older)) if newest.bad > newest.total else reading
+
+
+def _quiet(reading: SeriesReading, at: float) -> float:
+    """For how many seconds no data point came, when that is longer than by its own rhythm it should be (else 0).
+
+    QUIET_GAPS allow for what CloudWatch takes: a point a minute is seen four to five minutes after its period began.
+    """
+    moments = [period.at for period in reading.periods if period.total or period.values]
+    gap = (moments[-1] - moments[0]) / (len(moments) - 1) if len(moments) > 1 else LONGEST_PERIOD
+    silence = at - moments[-1] if moments else 0.0
+    return silence if silence > max(QUIET_SECONDS, QUIET_GAPS * gap) else 0.0
 
 
 def _weigh(
@@ -376,28 +385,6 @@ def pool(readings: Iterable[SeriesReading]) -> SeriesReading:
     """The series of many cells as one."""
     periods = (period for reading in readings for period in reading.periods)
     return SeriesReading(periods=tuple(sorted(periods, key=lambda period: period.at)))
-
-
-def _threshold(bad: int, total: int, allowed: float, needed: int, word: str) -> tuple[Verdict, str]:
-    """The verdict on `bad` of `total` data points, without regard to other cells; `word` says what bad means."""
-    if total == 0:
-        return Verdict.INCONCLUSIVE, "no data points yet"
-    share = f"{_share(bad, total)} are {word}, at most {allowed * 100:g}% allowed"
-    if bad / total > allowed:
-        if bad >= CONDEMNING and bdtrc(bad - 1, total, allowed) < ALPHA:
-            return Verdict.FAIL, share
-        return Verdict.INCONCLUSIVE, f"{share}, but that may be chance"
-    if total < needed:
-        return Verdict.INCONCLUSIVE, f"{total} of {needed} data points, {bad} {word}"
-    return Verdict.PASS, share
-
-
-def _needed(signal: RatioSignal | QuantileSignal, min_samples: int) -> int:
-    return min_samples if signal.min_samples is None else signal.min_samples
-
-
-def _share(bad: int, total: int) -> str:
-    return f"{bad} of {total} ({bad / total:.1%})"
 
 
 def _percentile(values: Sequence[float], percentile: float) -> float:

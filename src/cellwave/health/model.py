@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Literal
+
+from pydantic import field_validator
 
 from cellwave.frozen import Frozen
 
@@ -56,10 +59,22 @@ class Period(Frozen):
     values: tuple[float, ...] = ()
 
 
+def _finite(period: Period) -> Period:
+    values = tuple(filter(math.isfinite, period.values))
+    return period.model_copy(update={"values": values, "total": min(period.total, len(values))})
+
+
 class SeriesReading(Frozen):
-    """Raw series newer than the cell's convergence, the oldest period first."""
+    """Raw series newer than the cell's convergence, the oldest period first. What is no number (NaN, an infinity, less
+    than nothing of something) is no data, and dropped."""
 
     periods: tuple[Period, ...] = ()
+
+    @field_validator("periods")
+    @classmethod
+    def _numbers(cls, periods: tuple[Period, ...]) -> tuple[Period, ...]:
+        known = (p for p in periods if 0 <= p.bad < math.inf and 0 <= p.total < math.inf)
+        return tuple(p if all(map(math.isfinite, p.values)) else _finite(p) for p in known)
 
     @property
     def bad(self) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import time
+from functools import partial
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import (
@@ -90,27 +90,43 @@ def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: Signal
     ]
 
 
+def counting(fleet: Fleet, deployments: Iterable[Deployment]) -> int:
+    """How many gates of these deployments count data points, and so share a rollout's chance of a false alarm."""
+    signals = (signal for place in deployments for signal in fleet.service(*place).signals.values())
+    return sum(isinstance(signal, RatioSignal | QuantileSignal) for signal in signals)
+
+
 def read_gates(
-    fleet: Fleet, deployments: Sequence[Watched], source: SignalSource, bake: Bake, baking_since: float
+    fleet: Fleet,
+    deployments: Sequence[Watched],
+    source: SignalSource,
+    bake: Bake,
+    baking_since: float,
+    *,
+    gates: int,
+    now: float,
 ) -> list[GateResult]:
     """The verdict on every gate of a wave's deployments, in their order.
+
+    `gates` is how many of the whole rollout's gates count data points (see `counting`), `now` epoch seconds.
 
     Only data newer than a deployment's convergence counts. Control groups and references are read only where a gate
     would FAIL, and references where it doesn't PASS though the bake has lasted its seconds. A gate whose text names
     what its stack does not have is an ERROR: a wave that bakes must not break off.
     """
-    gates = [
+    asked = [
         (gate, watched) for watched in deployments for gate in _gates(fleet, watched.scope, watched.since)
     ]
-    readings = _read_all([gate for gate, _ in gates], source)
+    readings = _read_all([gate for gate, _ in asked], source)
+    judge = partial(_judge, bake=bake, gates=gates, at=now)
     results = []
-    for (gate, watched), reading in zip(gates, readings, strict=True):
-        result = _judge(gate, reading, NOTHING, bake)
+    for (gate, watched), reading in zip(asked, readings, strict=True):
+        result = judge(gate, reading, NOTHING)
         late = result.at - baking_since >= bake.seconds and isinstance(reading, SeriesReading)
         if result.verdict is Verdict.FAIL or (result.verdict is Verdict.INCONCLUSIVE and late):
             control = watched.control if result.verdict is Verdict.FAIL else ()
             evidence = _evidence(fleet, gate, reading, control, source)
-            result = _judge(gate, reading, evidence, bake)
+            result = judge(gate, reading, evidence)
         results.append(result)
     return results
 
@@ -202,16 +218,19 @@ def _read(gate: _Gate, source: SignalSource) -> Reading:
     return source.read(gate.signal, gate.scope, gate.since)
 
 
-def _judge(gate: _Gate, reading: Reading, evidence: Evidence, bake: Bake) -> GateResult:
+def _judge(
+    gate: _Gate, reading: Reading, evidence: Evidence, *, bake: Bake, gates: int, at: float
+) -> GateResult:
     return judge_gate(
         gate.signal,
         reading,
         evidence,
         min_samples=bake.samples,
+        gates=gates,
         cell=gate.scope.cell,
         service=gate.scope.service,
         gate=gate.name,
-        at=time(),
+        at=at,
         since=gate.since,
     )
 

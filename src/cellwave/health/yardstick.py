@@ -18,12 +18,12 @@ import numpy as np
 
 from cellwave.frozen import Frozen
 from cellwave.health.model import Period, SeriesReading
+from cellwave.health.threshold import CONDEMNING
 
 SLICE_SECONDS = 30.0
 CONTROL_SAMPLES = 30
 CONTROL_ALPHA = 0.05
 CONTROL_EFFECT = 0.147
-CONDEMNING = 3
 
 Span = tuple[float, float]  # epoch seconds: from, before
 

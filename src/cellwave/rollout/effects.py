@@ -24,7 +24,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import Scope, SignalSource
-from cellwave.health.read import Watched, open_alarms, read_gates
+from cellwave.health.read import Watched, counting, open_alarms, read_gates
 from cellwave.project import Project
 from cellwave.release import Release
 from cellwave.releases.code import expected_digest
@@ -233,8 +233,10 @@ class Effects:
             if leg.phase_of(step) == "converged" and step.deployment in running
         ]
         fleet = self.fleet(leg.plan.release)
-        since = time.time() - leg.position.watched  # whatever the clock was set to meanwhile
-        return tuple(read_gates(fleet, watched, self.signals, leg.current.bake, since))
+        now, bake = time.time(), leg.current.bake
+        since = now - leg.position.watched  # whatever the clock was set to meanwhile
+        gates = counting(fleet, ((step.cell, step.service) for step in leg.plan.steps))
+        return tuple(read_gates(fleet, watched, self.signals, bake, since, gates=gates, now=now))
 
     def _control(
         self, state: State, step: Step, running: Mapping[str, StackRow], leases: Mapping[str, str]
