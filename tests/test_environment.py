@@ -21,7 +21,7 @@ from cellwave.errors import BadInput
 from cellwave.fleet.model import ProbeSignal
 from cellwave.health.http import HttpSource
 from cellwave.health.model import ProbeReading
-from cellwave.health.ports import Scope
+from cellwave.health.ports import Scope, Wanted
 from cellwave.project import Project
 from cellwave.web import proxy_for
 
@@ -87,7 +87,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def probe(url: str) -> ProbeReading:
     """What a probe of the URL reads."""
-    reading = HttpSource().read(ProbeSignal(url=url), SCOPE, 0)
+    (reading,) = HttpSource().read([Wanted(signal=ProbeSignal(url=url), scope=SCOPE, since=0)])
     assert isinstance(reading, ProbeReading)
     return reading
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import isfinite
 
 from cellwave.fleet.model import (
     AlarmSignal,
@@ -19,10 +21,11 @@ from cellwave.health.model import (
     Period,
     ProbeReading,
     Reading,
+    Red,
     SeriesReading,
     Unreadable,
 )
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.ports import Readable, Scope, Wanted
 
 Place = tuple[str, str]  # account, AWS region
 Metric = tuple[Place, str, str, frozenset[tuple[str, str]]]
@@ -34,7 +37,7 @@ class FakeSource:
     def __init__(self) -> None:
         self.down = ""
         self.points: dict[Metric, list[tuple[float, float]]] = defaultdict(list)
-        self.alarms: dict[tuple[Place, str], AlarmReading] = {}
+        self.alarms: dict[tuple[Place, str], list[AlarmReading]] = defaultdict(list)
         self.statuses: dict[str, int] = {}
 
     def put(
@@ -52,15 +55,19 @@ class FakeSource:
         self, scope: Scope, name: str, state: str, since: float = 0.0, parts: tuple[AlarmPart, ...] = ()
     ) -> None:
         """Create the alarm, or move it to another state."""
-        self.alarms[_place(scope), name] = AlarmReading(state=state, since=since, parts=parts)
+        self.alarms[_place(scope), name].append(AlarmReading(state=state, since=since, parts=parts))
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
+        return [self.read_one(one.signal, one.scope, one.since) for one in wanted]
+
+    def read_one(self, signal: Readable, scope: Scope, since: float) -> Reading:
+        """One of what is wanted."""
         if self.down:
             return Unreadable(reason=self.down)
         match signal:
             case AlarmSignal():
-                return self.alarms.get((_place(scope), signal.name), AlarmReading(state="MISSING"))
+                return self._alarm(signal, scope, since)
             case RatioSignal() | RatioReference():
                 bad = self._values(signal, signal.bad, scope, since)
                 total = self._values(signal, signal.total or signal.bad, scope, since)
@@ -82,6 +89,17 @@ class FakeSource:
             case ProbeSignal():
                 return ProbeReading(status=self.statuses.get(signal.url, 0))
 
+    def _alarm(self, signal: AlarmSignal, scope: Scope, since: float) -> AlarmReading:
+        turns = self.alarms.get((_place(scope), signal.name), [])
+        if not turns:
+            return AlarmReading(state="MISSING")
+        earlier = tuple(
+            Red(since=red.since, until=after.since, parts=red.parts)
+            for red, after in pairwise(turns)
+            if red.state == "ALARM" and red.since >= int(since)
+        )
+        return turns[-1].model_copy(update={"earlier": earlier})
+
     def _values(
         self,
         signal: RatioSignal | QuantileSignal | RatioReference | QuantileReference,
@@ -91,7 +109,7 @@ class FakeSource:
     ) -> dict[float, list[float]]:
         found: dict[float, list[float]] = defaultdict(list)
         for at, value in self.points[_metric(scope, signal.namespace, metric, signal.dimensions)]:
-            if at >= since:
+            if at >= since and isfinite(value):
                 found[at].append(value)
         return found
 

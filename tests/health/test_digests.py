@@ -16,11 +16,11 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
-from cellwave.fleet.model import AlarmSignal, HttpProof, ParameterProof, ProbeSignal
+from cellwave.fleet.model import AlarmSignal, HttpProof, ParameterProof, ProbeSignal, Signal
 from cellwave.health.aws import Clients
 from cellwave.health.http import GROUND, HttpSource, Observer
-from cellwave.health.model import ProbeReading, Unreadable
-from cellwave.health.ports import Scope
+from cellwave.health.model import ProbeReading, Reading, Unreadable
+from cellwave.health.ports import Scope, Wanted
 
 SCOPE = Scope(
     cell="c",
@@ -210,24 +210,30 @@ def test_a_parameter_holds_the_digest() -> None:
     assert isinstance(Observer().digest(proof, elsewhere), Unreadable)
 
 
+def probe(signal: Signal, seconds: float = 10) -> Reading:
+    """What the probe says of one signal."""
+    (reading,) = HttpSource(seconds=seconds).read([Wanted(signal=signal, scope=SCOPE, since=0)])
+    return reading
+
+
 def test_a_probe_reads_the_status(web: Web) -> None:
     """What the answer holds does not matter."""
     web.answers = [(204, "")]
     signal = ProbeSignal(url=web.url, status=204)
-    assert HttpSource().read(signal, SCOPE, 0) == ProbeReading(status=204)
+    assert probe(signal) == ProbeReading(status=204)
 
 
 def test_one_bad_answer_of_three_does_not_make_a_probe_fail(web: Web) -> None:
     """The best of three counts."""
     web.answers = [(503, ""), (503, ""), (200, "")]
-    assert HttpSource().read(ProbeSignal(url=web.url), SCOPE, 0) == ProbeReading(status=200)
+    assert probe(ProbeSignal(url=web.url)) == ProbeReading(status=200)
     web.answers = [(503, "")]
-    assert HttpSource().read(ProbeSignal(url=web.url), SCOPE, 0) == ProbeReading(status=503)
+    assert probe(ProbeSignal(url=web.url)) == ProbeReading(status=503)
 
 
 def test_a_probe_without_an_answer_says_why() -> None:
     """Status 0 stands for no answer."""
-    reading = HttpSource().read(ProbeSignal(url="http://127.0.0.1:9/"), SCOPE, 0)
+    reading = probe(ProbeSignal(url="http://127.0.0.1:9/"))
     assert isinstance(reading, ProbeReading)
     assert reading.status == 0
     assert reading.reason
@@ -235,4 +241,4 @@ def test_a_probe_without_an_answer_says_why() -> None:
 
 def test_only_probes_can_be_probed() -> None:
     """Another kind of signal is unreadable here, never a pass."""
-    assert isinstance(HttpSource().read(AlarmSignal(name="a"), SCOPE, 0), Unreadable)
+    assert isinstance(probe(AlarmSignal(name="a")), Unreadable)

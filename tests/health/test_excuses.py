@@ -13,6 +13,7 @@ from cellwave.health.model import (
     Period,
     ProbeReading,
     Reading,
+    Red,
     SeriesReading,
     Verdict,
 )
@@ -154,6 +155,48 @@ def test_every_red_part_of_a_composite_must_be_excused() -> None:
     assert judge(alarm, red(SLOW, FAILING), both).verdict is Verdict.FAIL
     healthy = slow.model_copy(update={"reference": platform(series((940, 1000, 30)), 600)})
     assert judge(alarm, red(SLOW), Evidence(parts=(healthy,))).verdict is Verdict.FAIL
+
+
+WAS_RED = Red(since=920, until=960, parts=(SLOW,))
+
+
+@pytest.mark.parametrize("state", ["OK", "ALARM", "INSUFFICIENT_DATA"])
+def test_an_alarm_that_was_red_since_the_release_condemns_however_it_stands(state: str) -> None:
+    """A look comes now and then; what went on between two of them counts."""
+    was = AlarmReading(state=state, since=960, earlier=(WAS_RED,))
+    found = judge(AlarmSignal(name="a"), was, Evidence())
+    assert found.verdict is Verdict.FAIL
+    if state == "OK":
+        assert "20 seconds after this release, for 40 seconds" in found.reason
+
+
+def test_a_red_that_had_begun_before_the_release_and_is_over_condemns_nobody() -> None:
+    """It was the release before."""
+    was = AlarmReading(state="OK", since=960, earlier=(Red(since=880, until=960, parts=(SLOW,)),))
+    assert judge(AlarmSignal(name="a"), was, Evidence()).verdict is Verdict.PASS
+
+
+def test_a_red_that_is_over_is_excused_by_those_that_were_red_at_that_time() -> None:
+    """Not by what is red now; and once it is excused, how it stands decides."""
+    was = AlarmReading(state="OK", since=960, earlier=(WAS_RED,))
+    then = AlarmReading(state="OK", since=955, earlier=(Red(since=930, until=955, parts=(SLOW,)),))
+    now = AlarmReading(state="ALARM", since=995, parts=(SLOW,))
+    alarm = AlarmSignal(name="a")
+    assert judge(alarm, was, Evidence(twins=(then, then, now))).verdict is Verdict.PASS
+    assert judge(alarm, was, Evidence(twins=(now, now, then))).verdict is Verdict.FAIL
+
+
+def test_each_red_of_an_alarm_is_judged_by_what_it_had_seen() -> None:
+    """New code that started slowly is no worse for the data points that came after it."""
+    was = AlarmReading(state="OK", since=960, earlier=(WAS_RED, Red(since=970, until=980, parts=(FAILING,))))
+    few = PartEvidence(own=series((918, 920, 9000)))
+    healthy = PartEvidence(own=counts(9, 90), reference=failures(0, 60))
+    alarm = AlarmSignal(name="a")
+    assert judge(alarm, was, Evidence(parts=(few, healthy))).verdict is Verdict.FAIL
+    started = was.model_copy(update={"earlier": (WAS_RED,)})
+    assert judge(alarm, started, Evidence(parts=(few,))).verdict is Verdict.PASS
+    enough = PartEvidence(own=series((905, 920, 9000)))
+    assert judge(alarm, started, Evidence(parts=(enough,))).verdict is Verdict.FAIL
 
 
 def test_an_alarm_on_a_percentile_waits_for_as_many_data_points_as_a_quantile() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.health.fake import FakeSource
 
@@ -17,7 +19,7 @@ from cellwave.fleet.model import (
     Signal,
 )
 from cellwave.health.model import Reading, Verdict
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.ports import Scope, Wanted
 from cellwave.health.read import Watched, counting, open_alarms, read_gates
 from cellwave.health.template import expand
 from cellwave.waves.model import Bake
@@ -71,10 +73,10 @@ class Counting(FakeSource):
         super().__init__()
         self.asked: list[tuple[str, float]] = []
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
-        self.asked.append((scope.cell, since))
-        return super().read(signal, scope, since)
+        self.asked += [(one.scope.cell, one.since) for one in wanted]
+        return super().read(wanted)
 
 
 def test_every_gate_of_every_deployment_is_read_with_its_own_texts() -> None:

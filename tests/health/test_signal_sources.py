@@ -15,8 +15,8 @@ from tests.health.fake import FakeSource
 from cellwave.fleet.model import AlarmSignal, QuantileReference, QuantileSignal, RatioReference, RatioSignal
 from cellwave.health.aws import Clients
 from cellwave.health.cloudwatch import CloudWatchSource, spread
-from cellwave.health.model import AlarmReading, SeriesReading, Unreadable
-from cellwave.health.ports import Scope, SignalSource
+from cellwave.health.model import AlarmPart, AlarmReading, Reading, SeriesReading, Unreadable
+from cellwave.health.ports import Readable, Scope, SignalSource, Wanted
 
 ACCOUNTS = count(300000000001)
 NAMESPACE = "AWS/ApiGateway"
@@ -55,6 +55,12 @@ class World(Protocol):
 
 class FakeWorld(FakeSource):
     """The fake is its own world."""
+
+    def set_alarm(
+        self, scope: Scope, name: str, state: str, since: float = 0.0, parts: tuple[AlarmPart, ...] = ()
+    ) -> None:
+        """See World: it turns now."""
+        super().set_alarm(scope, name, state, since or time.time(), parts)
 
     @property
     def source(self) -> SignalSource:
@@ -143,16 +149,22 @@ def scope() -> Scope:
     return Scope(cell="c", service="s", account=account, aws_region="eu-west-1", role=role)
 
 
+def read(world: World, signal: Readable, scope: Scope, since: float) -> Reading:
+    """What the source says of one signal."""
+    (reading,) = world.source.read([Wanted(signal=signal, scope=scope, since=since)])
+    return reading
+
+
 def counted(world: World, scope: Scope, since: float) -> tuple[float, float]:
     """How many errors of how many requests."""
-    reading = world.source.read(ERRORS, scope, since)
+    reading = read(world, ERRORS, scope, since)
     assert isinstance(reading, SeriesReading)
     return reading.bad, reading.total
 
 
 def test_an_alarm_that_does_not_exist_is_missing(world: World, scope: Scope) -> None:
     """A missing alarm is told apart from a silent one."""
-    assert world.source.read(AlarmSignal(name="nowhere"), scope, 0) == AlarmReading(state="MISSING")
+    assert read(world, AlarmSignal(name="nowhere"), scope, 0) == AlarmReading(state="MISSING")
 
 
 @pytest.mark.parametrize("state", ["OK", "ALARM", "INSUFFICIENT_DATA"])
@@ -160,7 +172,7 @@ def test_an_alarms_state_is_read_as_it_stands(world: World, scope: Scope, state:
     """All three states come through."""
     world.set_alarm(scope, "red", "OK")
     world.set_alarm(scope, "red", state)
-    reading = world.source.read(AlarmSignal(name="red"), scope, 0)
+    reading = read(world, AlarmSignal(name="red"), scope, 0)
     assert isinstance(reading, AlarmReading)
     assert reading.state == state
 
@@ -174,12 +186,41 @@ def test_an_alarm_belongs_to_its_account_and_region(world: World, scope: Scope) 
             update={"account": "300000000999", "role": "arn:aws:iam::300000000999:role/cellwave-deploy"}
         ),
     ):
-        assert world.source.read(AlarmSignal(name="red"), other, 0) == AlarmReading(state="MISSING")
+        assert read(world, AlarmSignal(name="red"), other, 0) == AlarmReading(state="MISSING")
+
+
+def test_an_alarm_that_was_red_and_is_no_more_is_told(world: World, scope: Scope) -> None:
+    """Since the moment that is asked for, and not before it; the time is the alarm's own."""
+    began = time.time()
+    for state in ("OK", "ALARM", "OK"):
+        world.set_alarm(scope, "red", state)
+    reading = read(world, AlarmSignal(name="red"), scope, began)
+    assert isinstance(reading, AlarmReading)
+    assert reading.state == "OK"
+    (red,) = reading.earlier
+    assert int(began) <= red.since <= red.until <= time.time()
+    later = read(world, AlarmSignal(name="red"), scope, time.time() + 2)
+    assert isinstance(later, AlarmReading)
+    assert later.earlier == ()
+
+
+def test_each_red_of_an_alarm_is_told(world: World, scope: Scope) -> None:
+    """That which it shows now is none of the earlier ones; a second look sees what came after the first."""
+    began = time.time()
+    for state in ("OK", "ALARM", "INSUFFICIENT_DATA", "ALARM"):
+        world.set_alarm(scope, "red", state)
+    first = read(world, AlarmSignal(name="red"), scope, began)
+    world.set_alarm(scope, "red", "OK")
+    second = read(world, AlarmSignal(name="red"), scope, began)
+    assert isinstance(first, AlarmReading)
+    assert isinstance(second, AlarmReading)
+    assert (first.state, len(first.earlier)) == ("ALARM", 1)
+    assert (second.state, len(second.earlier)) == ("OK", 2)
 
 
 def test_a_ratio_without_data_has_no_points(world: World, scope: Scope) -> None:
     """Nothing published reads as zero of zero, not as unreadable."""
-    assert world.source.read(ERRORS, scope, time.time() - 30) == SeriesReading()
+    assert read(world, ERRORS, scope, time.time() - 30) == SeriesReading()
 
 
 def test_a_ratio_sums_both_series(world: World, scope: Scope) -> None:
@@ -197,7 +238,7 @@ def test_only_data_newer_than_the_convergence_counts(world: World, scope: Scope)
     world.put(scope, NAMESPACE, "5xx", API, [(now - 20, 9), (now - 10.5, 9)])
     world.put(scope, NAMESPACE, "Latency", API, [(now - 20, 9000), (now - 10.5, 9000), (now - 5, 20)])
     assert counted(world, scope, now - 10) == (0, 1)
-    reading = world.source.read(LATENCY, scope, now - 10)
+    reading = read(world, LATENCY, scope, now - 10)
     assert isinstance(reading, SeriesReading)
     assert reading.values == (20,)
 
@@ -216,7 +257,7 @@ def test_a_quantile_reads_as_many_values_as_there_were_samples(world: World, sco
     points = [(now - 6, 10.0), (now - 5, 200.0), (now - 5, 30.0), (now - 4, 4000.0)]
     world.put(scope, NAMESPACE, "Latency", API, points)
     world.put(scope, NAMESPACE, "Count", API, [(at, 1) for at, _ in points])
-    reading = world.source.read(LATENCY, scope, now - 30)
+    reading = read(world, LATENCY, scope, now - 30)
     assert isinstance(reading, SeriesReading)
     assert sorted(reading.values) == [10.0, 30.0, 200.0, 4000.0]
 
@@ -227,7 +268,7 @@ def test_a_crowded_second_keeps_its_shape(world: World, scope: Scope) -> None:
     values = [20.0] * 30 + [900.0] * 10
     world.put(scope, NAMESPACE, "Latency", API, [(now - 5, v) for v in values])
     world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1) for _ in values])
-    reading = world.source.read(LATENCY, scope, now - 30)
+    reading = read(world, LATENCY, scope, now - 30)
     assert isinstance(reading, SeriesReading)
     assert len(reading.values) == 40
     assert (min(reading.values), max(reading.values)) == (20.0, 900.0)
@@ -241,7 +282,7 @@ def test_references_are_read_like_signals_by_their_own_samples(world: World, sco
     world.put(scope, "Platform", "Latency", {}, [(now - 5, 70.0), (now - 4, 900.0)])
     failed = RatioReference(namespace="Platform", bad="Failed", dimensions={}, at_most=0.01)
     latency = QuantileReference(namespace="Platform", metric="Latency", dimensions={}, at_most=500)
-    readings = [world.source.read(reference, scope, now - 30) for reference in (failed, latency)]
+    readings = [read(world, reference, scope, now - 30) for reference in (failed, latency)]
     first, second = (reading for reading in readings if isinstance(reading, SeriesReading))
     assert [(p.at - now, p.bad, p.total) for p in first.periods] == [(-5, 1, 2), (-4, 0, 1)]
     assert [(p.at - now, p.values) for p in second.periods] == [(-5, (70.0,)), (-4, (900.0,))]
@@ -250,7 +291,7 @@ def test_references_are_read_like_signals_by_their_own_samples(world: World, sco
 def test_a_source_out_of_reach_is_unreadable(world: World, scope: Scope) -> None:
     """A source that can't be reached says so and raises nothing."""
     world.cut()
-    assert isinstance(world.source.read(AlarmSignal(name="red"), scope, 0), Unreadable)
+    assert isinstance(read(world, AlarmSignal(name="red"), scope, 0), Unreadable)
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -261,7 +302,7 @@ def test_a_composite_alarm_is_read_like_any_other(scope: Scope) -> None:
         world.set_alarm(scope, "child", "OK")
         _boto(scope).put_composite_alarm(AlarmName="whole", AlarmRule="ALARM(child)")
         world.set_alarm(scope, "child", "ALARM")
-        reading = world.source.read(AlarmSignal(name="whole"), scope, 0)
+        reading = read(world, AlarmSignal(name="whole"), scope, 0)
     assert isinstance(reading, AlarmReading)
     assert reading.state == "ALARM"
     assert [(part.state, part.metric) for part in reading.parts] == [("ALARM", "none-child")]
@@ -276,7 +317,7 @@ def test_requests_without_a_latency_make_the_quantile_unreadable(scope: Scope) -
         world = CloudWatchWorld(patch)
         world.put(scope, NAMESPACE, "Count", API, [(now - 5, 40)])
         world.put(scope, NAMESPACE, "Latency", API, [(now - 5, 20)])
-        reading = world.source.read(LATENCY, scope, now - 30)
+        reading = read(world, LATENCY, scope, now - 30)
     assert isinstance(reading, Unreadable)
     assert "1 of 40" in reading.reason
 

@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.health.model import AlarmReading, Reading
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.ports import Wanted
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout import rows
@@ -94,10 +94,14 @@ class FakeSignals:
         self.folder = folder
         self.dying = dying
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
+        """See SignalSource."""
+        return [self.read_one(one) for one in wanted]
+
+    def read_one(self, wanted: Wanted) -> Reading:
         """An alarm that tells of the bad release."""
         self.dying.here("reading")
-        runs = (self.folder / f"runs-{scope.cell}.{scope.service}").read_text()
+        runs = (self.folder / f"runs-{wanted.scope.cell}.{wanted.scope.service}").read_text()
         red = runs == (self.folder / "bad").read_text()
         return AlarmReading(state="ALARM" if red else "OK", since=time.time() if red else 0.0)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cellwave.deploy.port import Deployer
 from cellwave.health.model import AlarmReading, Reading
-from cellwave.health.ports import Readable, Scope, SignalSource
+from cellwave.health.ports import SignalSource, Wanted
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Leg, Position, State, Track, first_state
@@ -41,10 +42,10 @@ class Reds(SignalSource):
     def __init__(self) -> None:
         self.read_of: list[str] = []
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
-        self.read_of.append(scope.cell)
-        return AlarmReading(state="ALARM", since=time.time() + 60)
+        self.read_of += [one.scope.cell for one in wanted]
+        return [AlarmReading(state="ALARM", since=time.time() + 60)] * len(wanted)
 
 
 class OneRelease(DirectoryStore):

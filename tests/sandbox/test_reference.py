@@ -9,7 +9,7 @@ import pytest
 from cellwave.fleet.model import QuantileReference, RatioReference
 from cellwave.health.cloudwatch import CloudWatchSource
 from cellwave.health.model import SeriesReading
-from cellwave.health.ports import Scope
+from cellwave.health.ports import Scope, Wanted
 from cellwave.project import Project
 from cellwave.sandbox.reference import NAMESPACE, corrected
 
@@ -41,8 +41,10 @@ def test_its_answer_time_is_published_wherever_there_is_an_alarm(sandbox: Projec
     latency = QuantileReference(namespace=NAMESPACE, metric="Latency", dimensions={}, at_most=500)
     failed = RatioReference(namespace=NAMESPACE, bad="Failed", dimensions={}, at_most=0.01)
 
+    source = CloudWatchSource()
+
     def read(reference: QuantileReference | RatioReference) -> SeriesReading:
-        reading = CloudWatchSource().read(reference, scope, began)
+        (reading,) = source.read([Wanted(signal=reference, scope=scope, since=began)])
         assert isinstance(reading, SeriesReading), reading
         return reading
 

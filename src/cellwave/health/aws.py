@@ -6,19 +6,35 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.session import Session as BotocoreSession
-from botocore.session import get_session
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from botocore.session import Session, get_session
 
+from cellwave.health.model import Unreadable
 from cellwave.health.ports import Scope
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ssm import SSMClient
 
-CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
+# Throttling, a lost connection and a 5xx are tried again, with a growing pause, as the SDKs' standard mode has it.
+CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+# What the request itself is to blame for; all other refusals are the surroundings'.
+OUR_FAULT = (
+    "Validation",
+    "InvalidParameter",
+    "MissingParameter",
+    "MissingRequiredParameter",
+    "ResourceNotFound",
+)
 
 
 class Clients:
@@ -26,7 +42,8 @@ class Clients:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._sessions: dict[str | None, boto3.Session] = {}
+        self._ambient = get_session()
+        self._sessions: dict[str | None, Session] = {None: self._ambient}
         self._clients: dict[tuple[str, str | None, str], Any] = {}
 
     def cloudwatch(self, scope: Scope) -> CloudWatchClient:
@@ -44,27 +61,48 @@ class Clients:
         # Clients may be shared between threads, but making one in a session may not.
         with self._lock:
             if key not in self._clients:
-                if scope.role not in self._sessions:
-                    self._sessions[scope.role] = _session(scope.role)
-                session: Any = self._sessions[scope.role]
-                self._clients[key] = session.client(service, region_name=scope.aws_region, config=CONFIG)
+                if scope.role is not None and scope.role not in self._sessions:
+                    self._sessions[scope.role] = _assumed(self._ambient, scope.role)
+                session = self._sessions[scope.role]
+                self._clients[key] = session.create_client(
+                    service,
+                    region_name=scope.aws_region,
+                    config=CONFIG,
+                )
             return self._clients[key]
 
 
-def _session(role: str | None) -> boto3.Session:
-    """A session with the ambient credentials, or with a role's that are taken at first use and refreshed in time."""
-    ambient = get_session()
-    if role is None:
-        return boto3.Session(botocore_session=ambient)
+def is_our_fault(error: BotoCoreError | ClientError) -> bool:
+    """Whether what was asked for is wrong, rather than who was asked, or how they could be reached."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "")).startswith(OUR_FAULT)
+    return isinstance(error, ParamValidationError)
+
+
+def unreadable(error: BotoCoreError | ClientError, what: str) -> Unreadable:
+    """An error of AWS's as a reading, typed by whose it is."""
+    if is_our_fault(error):
+        return Unreadable(reason=f"{what}: {error}")
+    silent = isinstance(error, HTTPClientError | ConnectionClosedError)
+    return Unreadable(reason=f"{what}: {error}", cause="silence" if silent else "way")
+
+
+def _assumed(ambient: Session, role: str) -> Session:
+    """A session with a role's credentials, which are taken at first use and refreshed in time."""
+    source = ambient.get_credentials()
+    if source is None:
+        raise NoCredentialsError
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=partial(ambient.create_client, config=CONFIG),
-        source_credentials=ambient.get_credentials(),
+        source_credentials=source,
         role_arn=role,
         extra_args={"RoleSessionName": "cellwave-health"},
     )
-    assumed = BotocoreSession()
+    assumed = Session()
+    # Each session would read AWS's description of itself from the disk anew: half a second a cell.
+    assumed.register_component("data_loader", ambient.get_component("data_loader"))
     # botocore offers no public way to give a session credentials that refresh themselves.
     assumed._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
         refresh_using=fetcher.fetch_credentials, method="assume-role"
     )
-    return boto3.Session(botocore_session=assumed)
+    return assumed

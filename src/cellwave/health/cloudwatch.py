@@ -1,20 +1,19 @@
-"""CloudWatch as a source of signals: alarms as they stand, and raw series since a deployment converged.
+"""CloudWatch as a source of signals: alarms and raw series, of an account and AWS region in as few calls as may be.
 
-Resolution. AWS services publish a point a minute (API Gateway and Lambda do), custom metrics and the sandbox a point
-a second. Both are asked for in one request and the finest that has data is taken. A period that began before `since`
-holds data of the release before, so it does not count: at a minute's resolution up to 59 seconds of data are given
-up. AWS delivers a metric one to three minutes late; a bake on real AWS should last well over that.
+A period that began before the moment that is asked for holds data of the release before, so it does not count: at a
+minute's resolution up to 59 seconds of data are given up. AWS delivers a metric one to three minutes late; a bake on
+real AWS should last well over that.
 
 Series are summed here, not by metric math: what was read can be shown, and an emulator can do it too.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,32 +26,20 @@ from cellwave.fleet.model import (
     RatioReference,
     RatioSignal,
 )
-from cellwave.health.aws import Clients
-from cellwave.health.model import AlarmPart, AlarmReading, Period, Reading, SeriesReading, Unreadable
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.alarms import Alarms
+from cellwave.health.aws import Clients, is_our_fault, unreadable
+from cellwave.health.metrics import Line, Lines, Metrics, Series
+from cellwave.health.model import AlarmReading, Period, Reading, SeriesReading, Unreadable
+from cellwave.health.ports import Scope, Wanted
 
-if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch.type_defs import (
-        DimensionTypeDef,
-        MetricDataQueryTypeDef,
-        MetricDataResultTypeDef,
-        MetricStatTypeDef,
-        MetricTypeDef,
-    )
-
-PERIODS = (1, 60)  # seconds, the finest first
 PERCENTILES = (5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0)
 COVERAGE = 0.9  # the share of requests that must have a value
 MOST_VALUES = 20_000
+CLOCK_SECONDS = 2.0  # AWS tells its time in whole seconds
 
-Stat = tuple[str, str]  # metric, statistic
-Series = dict[float, float]  # period's start (epoch seconds) -> value
+K = TypeVar("K")
+V = TypeVar("V")
 Measured = RatioSignal | QuantileSignal | RatioReference | QuantileReference
-
-# A composite alarm's rule of which nothing but red children makes it red; and their names in it.
-CHILD = re.compile(r"""ALARM\(\s*["']?(?:arn:[^"'()\s]*:alarm:)?([^"'()]+?)["']?\s*\)""")
-OF_ALARMS = re.compile(rf"(?:{CHILD.pattern}|\bOR\b|\bAND\b|[()\s])+")
-DEEPEST = 4
 
 
 class CloudWatchSource:
@@ -60,133 +47,175 @@ class CloudWatchSource:
 
     def __init__(self, clients: Clients | None = None) -> None:
         self._clients = clients or Clients()
+        self._places: dict[tuple[str, str, str | None], _Place] = {}
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
+        readings: list[Reading] = [Unreadable(reason="CloudWatch does not probe")] * len(wanted)
+        places = defaultdict(list)
+        for number, one in enumerate(wanted):
+            if not isinstance(one.signal, ProbeSignal):
+                places[place_of(one.scope)].append(number)
+        for key, numbers in places.items():
+            place = self._places.setdefault(key, _Place())
+            asked = [wanted[number] for number in numbers]
+            for number, reading in zip(numbers, place.read(self._clients, asked), strict=True):
+                readings[number] = reading
+        return readings
+
+
+def place_of(scope: Scope) -> tuple[str, str, str | None]:
+    """What is asked together: an account, an AWS region, and the role that opens them."""
+    return (scope.account, scope.aws_region, scope.role)
+
+
+class _Place:
+    """What was read of a place, and by how many seconds its clock is `ahead` of this host's."""
+
+    def __init__(self) -> None:
+        self._alarms, self._metrics = Alarms(), Metrics()
+        self._ahead = 0.0
+
+    def read(self, clients: Clients, wanted: Sequence[Wanted]) -> list[Reading]:
+        """What each says, by this host's clock; a clock that turns out to differ is allowed for at once."""
+        what = f"CloudWatch of {', '.join(dict.fromkeys(one.scope.cell for one in wanted))}"
         try:
-            match signal:
-                case AlarmSignal():
-                    return self._alarm(signal, scope)
-                case RatioSignal() | RatioReference():
-                    return self._ratio(signal, scope, since)
-                case QuantileSignal() | QuantileReference():
-                    return self._quantile(signal, scope, since)
-                case ProbeSignal():
-                    return Unreadable(reason="CloudWatch does not probe")
+            client = clients.cloudwatch(wanted[0].scope)
         except (BotoCoreError, ClientError) as error:
-            return Unreadable(reason=f"CloudWatch of {scope.cell}: {error}")
+            return [unreadable(error, what)] * len(wanted)
+        thought = self._ahead
+        readings = self._read(client, wanted, what)
+        if self._ahead != thought:
+            readings = self._read(client, wanted, what)
+        return [_shifted(reading, -self._ahead) for reading in readings]
 
-    def _alarm(self, signal: AlarmSignal, scope: Scope) -> AlarmReading:
-        for alarm in self._described([signal.name], scope):
-            # StateUpdatedTimestamp moves on AWS when only the reason changes.
-            turned = alarm.get("StateTransitionedTimestamp") or alarm["StateUpdatedTimestamp"]
-            reason = alarm.get("StateReason", "")
-            parts = tuple(self._parts(alarm, scope)) if alarm["StateValue"] == "ALARM" else ()
-            return AlarmReading(
-                state=alarm["StateValue"], reason=reason, since=turned.timestamp(), parts=parts
+    def _read(self, client: Any, wanted: Sequence[Wanted], what: str) -> list[Reading]:
+        names: dict[str, float] = {}
+        lines: dict[Lines, float] = {}
+        moments = [one.since + self._ahead for one in wanted]
+        for one, since in zip(wanted, moments, strict=True):
+            if isinstance(one.signal, AlarmSignal):
+                names[one.signal.name] = min(since, names.get(one.signal.name, since))
+            elif not isinstance(one.signal, ProbeSignal):
+                key = _lines(one.signal)
+                lines[key] = min(since, lines.get(key, since))
+        describe, history, data = (
+            self._pages(operation)
+            for operation in (client.describe_alarms, client.describe_alarm_history, client.get_metric_data)
+        )
+        alarms = _in_parts(names, lambda part: self._alarms.read(describe, history, part), what)
+        series = _in_parts(lines, lambda part: self._metrics.read(data, part, time() + self._ahead), what)
+        return [
+            _of_alarm(alarms[one.signal.name], since)
+            if isinstance(one.signal, AlarmSignal)
+            else _of_series(one.signal, series[_lines(one.signal)], since)
+            for one, since in zip(wanted, moments, strict=True)
+            if not isinstance(one.signal, ProbeSignal)
+        ]
+
+    def _pages(self, operation: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+        """The operation, giving all pages of its answer."""
+
+        def asked(**parameters: Any) -> Iterator[Any]:
+            token: str | None = ""
+            while token is not None:
+                before = time()
+                page = operation(**parameters, **({"NextToken": token} if token else {}))
+                self._heard(page["ResponseMetadata"]["HTTPHeaders"].get("date", ""), before, time())
+                yield page
+                token = page.get("NextToken") or None
+
+        return asked
+
+    def _heard(self, date: str, before: float, after: float) -> None:
+        """Take in what AWS says that the time is, in answer to what was asked and answered at these seconds of ours."""
+        if not date:
+            return
+        theirs = parsedate_to_datetime(date).timestamp()
+        ahead = 0.0 if before - 1 <= theirs <= after else theirs + 0.5 - (before + after) / 2
+        if abs(ahead - self._ahead) > CLOCK_SECONDS:
+            self._ahead = ahead
+
+
+def _in_parts(
+    asked: Mapping[K, float], ask: Callable[[Mapping[K, float]], Mapping[K, V]], what: str
+) -> dict[K, V | Unreadable]:
+    """All answers; what is wrong with one of what is asked for is not held against the others."""
+    if not asked:
+        return {}
+    try:
+        return dict(ask(asked))
+    except (BotoCoreError, ClientError) as error:
+        if len(asked) == 1 or not is_our_fault(error):
+            return dict.fromkeys(asked, unreadable(error, what))
+    keys, half = list(asked), len(asked) // 2
+    parts = [{key: asked[key] for key in some} for some in (keys[:half], keys[half:])]
+    return _in_parts(parts[0], ask, what) | _in_parts(parts[1], ask, what)
+
+
+def _lines(signal: Measured) -> Lines:
+    """The series that it is read from."""
+
+    def line(metric: str, statistic: str) -> Line:
+        return (signal.namespace, metric, tuple(sorted(signal.dimensions.items()))), statistic
+
+    if isinstance(signal, RatioSignal | RatioReference):
+        bad = line(signal.bad, "Sum")
+        return bad, line(signal.total, "Sum") if signal.total else line(signal.bad, "SampleCount")
+    count = line(signal.metric, "SampleCount")
+    total = line(signal.total, "Sum") if isinstance(signal, QuantileSignal) else count
+    return tuple(dict.fromkeys([total, count, *(line(signal.metric, name) for name in _points(signal))]))
+
+
+def _points(signal: QuantileSignal | QuantileReference) -> dict[str, float]:
+    """Statistics of its distribution, and the share of values at or below each."""
+    own = {signal.percentile} if isinstance(signal, QuantileSignal) else set()
+    grid = {f"p{q:g}": q / 100 for q in sorted({*PERCENTILES, *own})}
+    return {"Minimum": 0.0, **grid, "Maximum": 1.0}
+
+
+def _of_alarm(reading: AlarmReading | Unreadable, since: float) -> Reading:
+    if isinstance(reading, Unreadable):
+        return reading
+    later = tuple(red for red in reading.earlier if red.since >= int(since))
+    return reading.model_copy(update={"earlier": later})
+
+
+def _of_series(signal: Measured, series: Mapping[Line, Series] | str | Unreadable, since: float) -> Reading:
+    if isinstance(series, Unreadable):
+        return series
+    if isinstance(series, str):
+        return Unreadable(reason=series, cause="silence")
+    lines = _lines(signal)
+    found = {line: {at: v for at, v in series[line].items() if at >= since} for line in lines}
+    if isinstance(signal, RatioSignal | RatioReference):
+        bad, total = (found[line] for line in lines)
+        return SeriesReading(
+            periods=tuple(
+                Period(at=at, bad=bad.get(at, 0.0), total=total.get(at, 0.0)) for at in sorted({*bad, *total})
             )
-        return AlarmReading(state="MISSING")
-
-    def _described(self, names: Sequence[str], scope: Scope) -> list[Any]:
-        answer = self._clients.cloudwatch(scope).describe_alarms(
-            AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"], MaxRecords=100
         )
-        return [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
-
-    def _parts(self, alarm: Any, scope: Scope, depth: int = 0) -> Iterator[AlarmPart]:
-        """The metric alarms below; none when a rule says more than that one of them is red."""
-        if "AlarmRule" not in alarm:
-            yield _part(alarm)
-        elif OF_ALARMS.fullmatch(alarm["AlarmRule"]) and depth < DEEPEST:
-            for child in self._described(CHILD.findall(alarm["AlarmRule"])[:100], scope):
-                yield from self._parts(child, scope, depth + 1)
-
-    def _ratio(self, signal: RatioSignal | RatioReference, scope: Scope, since: float) -> Reading:
-        bad = (signal.bad, "Sum")
-        total = (signal.total, "Sum") if signal.total else (signal.bad, "SampleCount")
-        series = self._series(signal, (bad, total), scope, since)
-        if isinstance(series, Unreadable):
-            return series
-        periods = (
-            Period(at=at, bad=series[bad].get(at, 0.0), total=series[total].get(at, 0.0))
-            for at in sorted({*series[bad], *series[total]})
-        )
-        return SeriesReading(periods=tuple(periods))
-
-    def _quantile(self, signal: QuantileSignal | QuantileReference, scope: Scope, since: float) -> Reading:
-        own = {signal.percentile} if isinstance(signal, QuantileSignal) else set()
-        grid = {f"p{q:g}": q / 100 for q in sorted({*PERCENTILES, *own})}
-        points = {"Minimum": 0.0, **grid, "Maximum": 1.0}
-        stats = [(signal.metric, name) for name in ("SampleCount", *points)]
-        count = (signal.total, "Sum") if isinstance(signal, QuantileSignal) else stats[0]
-        series = self._series(signal, list(dict.fromkeys([*stats, count])), scope, since)
-        if isinstance(series, Unreadable):
-            return series
-        counts = series[signal.metric, "SampleCount"]
-        total, seen = sum(series[count].values()), sum(counts.values())
-        if seen < COVERAGE * total:
-            return Unreadable(reason=f"only {seen:g} of {total:g} requests have a {signal.metric}")
-        periods = []
-        for start, number in sorted(counts.items()):
-            known = {
-                x: series[signal.metric, p][start]
-                for p, x in points.items()
-                if start in series[signal.metric, p]
-            }
-            if number > 2 and len(known) < len(points):
-                return Unreadable(
-                    reason=f"{signal.metric} has no percentiles (it was published as statistic sets)"
-                )
-            values = spread(known, max(1, round(number * min(1, MOST_VALUES / seen))))
-            periods.append(Period(at=start, total=len(values), values=tuple(values)))
-        return SeriesReading(periods=tuple(periods))
-
-    def _series(
-        self, signal: Measured, stats: Sequence[Stat], scope: Scope, since: float
-    ) -> dict[Stat, Series] | Unreadable:
-        """The statistics' series at the finest resolution that has any data, from periods that began at or after
-        `since`. All empty when there is no data at all."""
-        asked = {f"m{i}_{period}": (period, stat) for period in PERIODS for i, stat in enumerate(stats)}
-        found: dict[int, dict[Stat, Series]] = {period: {stat: {} for stat in stats} for period in PERIODS}
-        for result in self._fetch([_query(id_, signal, *ask) for id_, ask in asked.items()], scope, since):
-            if result.get("StatusCode") not in ("Complete", "PartialData"):
-                return Unreadable(reason=f"{result.get('Label')}: {result.get('StatusCode')}")
-            period, stat = asked[result["Id"]]
-            for start, value in zip(result["Timestamps"], result["Values"], strict=True):
-                if start.timestamp() >= since:
-                    found[period][stat][start.timestamp()] = value
-        return next((series for series in found.values() if any(series.values())), found[PERIODS[-1]])
-
-    def _fetch(
-        self, queries: Sequence[MetricDataQueryTypeDef], scope: Scope, since: float
-    ) -> Iterable[MetricDataResultTypeDef]:
-        pages = self._clients.cloudwatch(scope).get_paginator("get_metric_data")
-        for page in pages.paginate(
-            MetricDataQueries=queries,
-            StartTime=datetime.fromtimestamp(since - since % 60, UTC),
-            EndTime=datetime.fromtimestamp(time() + 60, UTC),
-        ):
-            yield from page["MetricDataResults"]
+    of_metric = {line[1]: found[line] for line in lines if line[0][1] == signal.metric}
+    return _of_quantile(signal, of_metric, sum(found[lines[0]].values()))
 
 
-def _query(id_: str, signal: Measured, period: int, stat: Stat) -> MetricDataQueryTypeDef:
-    metric, statistic = stat
-    dimensions: list[DimensionTypeDef] = [{"Name": n, "Value": v} for n, v in signal.dimensions.items()]
-    where: MetricTypeDef = {"Namespace": signal.namespace, "MetricName": metric, "Dimensions": dimensions}
-    asked: MetricStatTypeDef = {"Metric": where, "Period": period, "Stat": statistic}
-    return {"Id": id_, "MetricStat": asked}
-
-
-def _part(alarm: Any) -> AlarmPart:
-    return AlarmPart(
-        state=alarm["StateValue"],
-        namespace=alarm.get("Namespace", ""),
-        metric=alarm.get("MetricName", ""),
-        dimensions={d["Name"]: d["Value"] for d in alarm.get("Dimensions", ())},
-        statistic=alarm.get("ExtendedStatistic") or alarm.get("Statistic", ""),
-        over=alarm.get("Threshold", 0.0),
-        window=alarm.get("Period", 60) * alarm.get("EvaluationPeriods", 1),
-    )
+def _of_quantile(
+    signal: QuantileSignal | QuantileReference, series: Mapping[str, Series], total: float
+) -> Reading:
+    counts, points = series["SampleCount"], _points(signal)
+    seen = sum(counts.values())
+    if seen < COVERAGE * total:
+        return Unreadable(reason=f"only {seen:g} of {total:g} requests have a {signal.metric}")
+    periods = []
+    for start, number in sorted(counts.items()):
+        known = {share: series[name][start] for name, share in points.items() if start in series[name]}
+        if number > 2 and len(known) < len(points):
+            return Unreadable(
+                reason=f"{signal.metric} has no percentiles (it was published as statistic sets)"
+            )
+        values = spread(known, max(1, round(number * min(1, MOST_VALUES / seen))))
+        periods.append(Period(at=start, total=len(values), values=tuple(values)))
+    return SeriesReading(periods=tuple(periods))
 
 
 def spread(known: Mapping[float, float], count: int) -> list[float]:
@@ -198,3 +227,18 @@ def spread(known: Mapping[float, float], count: int) -> list[float]:
     shares = sorted(known)
     ranks = np.linspace(0, 1, count) if count > 1 else [0.5]
     return [float(v) for v in np.interp(ranks, shares, [known[s] for s in shares])]
+
+
+def _shifted(reading: Reading, by: float) -> Reading:
+    """The reading, its times put on by so many seconds."""
+    match reading:
+        case AlarmReading() if by:
+            earlier = tuple(
+                red.model_copy(update={"since": red.since + by, "until": red.until + by})
+                for red in reading.earlier
+            )
+            return reading.model_copy(update={"since": reading.since + by, "earlier": earlier})
+        case SeriesReading() if by:
+            periods = (period.model_copy(update={"at": period.at + by}) for period in reading.periods)
+            return SeriesReading(periods=tuple(periods))
+    return reading

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from typing import Literal, assert_never
+from threading import Event, Timer
+from time import monotonic
+from typing import Any, Literal, assert_never
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -20,11 +24,12 @@ from cellwave.fleet.model import (
 )
 from cellwave.health.aws import Clients
 from cellwave.health.model import ProbeReading, Reading, Unreadable
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.ports import Readable, Scope, Wanted
 from cellwave.health.template import expand
 from cellwave.web import Route
 
 TIMEOUT = httpx.Timeout(10, connect=3)
+WITHIN = 10.0  # seconds for a whole answer
 TRIES = 3
 # What deployments of an emulated AWS stand on: where nothing listens there, none of them can answer.
 GROUND = ("AWS_ENDPOINT_URL", "CELLWAVE_EDGE_URL")
@@ -35,26 +40,64 @@ def http_client() -> httpx.Client:
     return httpx.Client(timeout=TIMEOUT, transport=Route(), trust_env=False)
 
 
+def get_within(client: httpx.Client, url: str, seconds: float) -> httpx.Response:
+    """The answer to a GET, whole within so many seconds; httpx.TimeoutException when it isn't.
+
+    httpx bounds each step, and a server that says a byte now and then takes as many steps as it likes: so the
+    connection is cut when the time is over.
+    """
+    late, connections = Event(), list[socket.socket]()
+
+    def opened(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            connections.append(info["return_value"].get_extra_info("socket"))
+            if late.is_set():
+                cut()
+
+    def cut() -> None:
+        late.set()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
+    timer.start()
+    try:
+        # A connection of its own: none that was opened before could be cut.
+        return client.get(url, headers={"Connection": "close"}, extensions={"trace": opened})
+    except httpx.TransportError as error:
+        if late.is_set():
+            raise httpx.ReadTimeout(f"no whole answer within {seconds:.3g} seconds") from error
+        raise
+    finally:
+        timer.cancel()
+
+
 class HttpSource:
-    """Reads ProbeSignal. The best of TRIES in a row counts: one lost packet must not condemn a release."""
+    """Reads ProbeSignal. The best of TRIES in a row counts: one lost packet must not condemn a release. All of them
+    together have so many `seconds`."""
 
-    def __init__(self, client: httpx.Client | None = None) -> None:
+    def __init__(self, client: httpx.Client | None = None, seconds: float = WITHIN) -> None:
         self._client = client or http_client()
+        self._seconds = seconds
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource; a probe is always newer than `since`."""
+        return [self._read(one.signal) for one in wanted]
+
+    def _read(self, signal: Readable) -> Reading:
         if not isinstance(signal, ProbeSignal):
             return Unreadable(reason=f"a {signal.kind} signal can't be probed")
-        reading = ProbeReading(status=0)
+        reading, end = ProbeReading(status=0), monotonic() + self._seconds
         for _ in range(TRIES):
-            reading = self._probe(signal.url)
-            if reading.status == signal.status:
+            reading = self._probe(signal.url, end - monotonic())
+            if reading.status == signal.status or monotonic() >= end:
                 break
         return reading
 
-    def _probe(self, url: str) -> ProbeReading:
+    def _probe(self, url: str, seconds: float) -> ProbeReading:
         try:
-            return ProbeReading(status=self._client.get(url).status_code)
+            return ProbeReading(status=get_within(self._client, url, seconds).status_code)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return ProbeReading(status=0, reason=str(error) or type(error).__name__)
 
@@ -105,7 +148,7 @@ def observe_digest(proof: HttpProof | ParameterProof, scope: Scope) -> str | Unr
 
 def _from_http(proof: HttpProof, client: httpx.Client) -> str | Unreadable:
     try:
-        answer = client.get(proof.http)
+        answer = get_within(client, proof.http, WITHIN)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         told = f"{proof.http} did not answer: {error or type(error).__name__}"
         return Unreadable(reason=told, cause=_cause(error))

@@ -48,6 +48,7 @@ from cellwave.health.model import (
     Period,
     ProbeReading,
     Reading,
+    Red,
     SeriesReading,
     Unreadable,
     Verdict,
@@ -83,7 +84,8 @@ class Terms(NamedTuple):
 
 
 class PartEvidence(Frozen):
-    """Of a red metric alarm: its own series since the deployment converged, and its metric's reference."""
+    """Of a red metric alarm: its own series since the deployment converged, and its metric's reference, both up to when
+    it was red no more."""
 
     own: SeriesReading
     reference: Yardstick | None = None
@@ -91,7 +93,7 @@ class PartEvidence(Frozen):
 
 class Evidence(Frozen):
     """What else was seen in the same minutes. `twins` are what the control group's same signals say, `reference` what
-    the declared one does; `parts` belong to a red alarm's parts, in their order (None: not known)."""
+    the declared one does; `parts` belong to the red parts of an alarm's reds, in their order (None: not known)."""
 
     twins: tuple[Reading, ...] = ()
     reference: Yardstick | ProbeReading | None = None
@@ -229,14 +231,22 @@ def _find(signal: Signal, reading: Reading, evidence: Evidence, terms: Terms) ->
 
 
 def _alarm(signal: AlarmSignal, reading: AlarmReading, evidence: Evidence, terms: Terms) -> Finding:
+    parts, since = iter(evidence.parts), int(terms.since)  # a turn's time may be in whole seconds
+    for red in reading.earlier:
+        seen = [next(parts, None) for part in red.parts if part.state == "ALARM"]
+        if red.since >= since and not _excused_parts(red, seen, evidence, terms)[0]:
+            begin, lasted = red.since - terms.since, red.until - red.since
+            told = f"{begin:.0f} seconds after this release, for {lasted:.0f} seconds"
+            detail = f" ({red.reason})" if red.reason else ""
+            return Finding(Verdict.FAIL, f"alarm {signal.name} was in ALARM {told}{detail}")
     detail = f" ({reading.reason})" if reading.reason else ""
     match reading.state:
         case "OK":
             return Finding(Verdict.PASS, f"alarm {signal.name} is OK")
-        case "ALARM" if reading.since < int(terms.since):  # a transition's time may be in whole seconds
+        case "ALARM" if reading.since < since:
             return Finding(Verdict.INCONCLUSIVE, f"alarm {signal.name} was red before this release{detail}")
         case "ALARM":
-            why, excused = _excused_parts(reading, evidence, terms)
+            why, excused = _excused_parts(reading.reds[-1], list(parts), evidence, terms)
             verdict = Verdict.INCONCLUSIVE if why else Verdict.FAIL
             return Finding(
                 verdict, f"alarm {signal.name} is in ALARM{detail}{why and '; but '}{why}", 0, excused
@@ -249,12 +259,16 @@ def _alarm(signal: AlarmSignal, reading: AlarmReading, evidence: Evidence, terms
             return Finding(Verdict.ERROR, f"alarm {signal.name} is in the unknown state {other!r}")
 
 
-def _excused_parts(reading: AlarmReading, evidence: Evidence, terms: Terms) -> tuple[str, bool]:
+def _excused_parts(
+    alarm: Red, parts: Sequence[PartEvidence | None], evidence: Evidence, terms: Terms
+) -> tuple[str, bool]:
     """Why a red alarm condemns nobody, part by part ("" when one part does), and whether that is others' trouble."""
-    known = [*evidence.parts, *[None] * len(reading.parts)]
-    red = [(part, seen) for part, seen in zip(reading.parts, known, strict=False) if part.state == "ALARM"]
-    reasons = [_excused_part(part, seen, evidence, terms) for part, seen in red]
-    if reading.parts and not red:
+    known = [*parts, *[None] * len(alarm.parts)]
+    red = [part for part in alarm.parts if part.state == "ALARM"]
+    reasons = [
+        _excused_part(part, seen, alarm, evidence, terms) for part, seen in zip(red, known, strict=False)
+    ]
+    if alarm.parts and not red:
         return "none of its alarms is red any more", False
     if not reasons or not all(why for why, _ in reasons):
         return "", False
@@ -262,10 +276,13 @@ def _excused_parts(reading: AlarmReading, evidence: Evidence, terms: Terms) -> t
 
 
 def _excused_part(
-    part: AlarmPart, seen: PartEvidence | None, evidence: Evidence, terms: Terms
+    part: AlarmPart, seen: PartEvidence | None, alarm: Red, evidence: Evidence, terms: Terms
 ) -> tuple[str, bool]:
+    """Of an alarm that is red no more, what it saw until then decides, and who was red at the same time."""
+    over = alarm.until < math.inf
+    begin = (alarm.since if over else terms.at) - max(part.window, SLICE_SECONDS)
     twins = [twin for twin in evidence.twins if isinstance(twin, AlarmReading) and twin.state != "MISSING"]
-    red = sum(any(p.state == "ALARM" and p.watches == part.watches for p in twin.parts) for twin in twins)
+    red = sum(_was_red(twin, part, begin if over else terms.at, alarm.until) for twin in twins)
     if _most(red, len(twins)):
         return f"so it is in {red} of {len(twins)} cells without this release", True
     if seen is None:
@@ -276,12 +293,21 @@ def _excused_part(
         return f"new code starts slowly, {total} of {terms.needed} data points", False
     if seen.reference is None:
         return "", False
-    begin = terms.at - max(part.window, SLICE_SECONDS)
     own = _settled(SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin)))
-    spans = [span for span in seen.reference.excuses(own, limit, terms.at) if span[1] > begin]
+    at = min(terms.at, alarm.until)
+    spans = [span for span in seen.reference.excuses(own, limit, at) if span[1] > begin]
     if not spans or condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates):
         return "", False
     return f"{seen.reference.name} has the same trouble", True
+
+
+def _was_red(twin: AlarmReading, part: AlarmPart, begin: float, end: float) -> bool:
+    return any(
+        other.state == "ALARM" and other.watches == part.watches
+        for red in twin.reds
+        if red.since <= end and red.until >= begin
+        for other in red.parts
+    )
 
 
 def limit_of(part: AlarmPart) -> Limit:

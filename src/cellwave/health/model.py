@@ -38,16 +38,36 @@ class AlarmPart(Frozen):
         return (self.namespace, self.metric, self.statistic)
 
 
-class AlarmReading(Frozen):
-    """A CloudWatch alarm's state: OK, ALARM or INSUFFICIENT_DATA; "MISSING" when there is no such alarm.
+class Red(Frozen):
+    """A stretch of time (epoch seconds) in which an alarm was red. `parts` are the metric alarms that made it so, where
+    that is known: nothing but those did."""
 
-    `parts` are the metric alarms that a red one is made of, where that is known: nothing but those makes it red.
+    since: float
+    until: float = math.inf
+    reason: str = ""
+    parts: tuple[AlarmPart, ...] = ()
+
+
+class AlarmReading(Frozen):
+    """A CloudWatch alarm's state since when it has it (epoch seconds): OK, ALARM or INSUFFICIENT_DATA; "MISSING" when
+    there is no such alarm.
+
+    `parts` are those of the red that it shows now; `earlier` is when it turned red since the moment that was asked for
+    and is no more, the oldest first.
     """
 
     state: str
     reason: str = ""
     since: float = 0.0
     parts: tuple[AlarmPart, ...] = ()
+    earlier: tuple[Red, ...] = ()
+
+    @property
+    def reds(self) -> tuple[Red, ...]:
+        """Every red, what it shows now last."""
+        if self.state != "ALARM":
+            return self.earlier
+        return (*self.earlier, Red(since=self.since, reason=self.reason, parts=self.parts))
 
 
 class Period(Frozen):
@@ -75,6 +95,11 @@ class SeriesReading(Frozen):
     def _numbers(cls, periods: tuple[Period, ...]) -> tuple[Period, ...]:
         known = (p for p in periods if 0 <= p.bad < math.inf and 0 <= p.total < math.inf)
         return tuple(p if all(map(math.isfinite, p.values)) else _finite(p) for p in known)
+
+    @property
+    def newest(self) -> float | None:
+        """When its newest period began (epoch seconds); None when there is none."""
+        return self.periods[-1].at if self.periods else None
 
     @property
     def bad(self) -> float:

@@ -1,8 +1,8 @@
-"""The port through which gates see: one method. Adapters: CloudWatch, HTTP, and the fake of the tests."""
+"""The port through which gates see: one method, a look at a time. Adapters: CloudWatch, HTTP, and the tests' fake."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from cellwave.fleet.model import Fleet, QuantileReference, RatioReference, Signal
@@ -39,12 +39,24 @@ class Scope(Frozen):
         )
 
 
+class Wanted(Frozen):
+    """A signal of a deployment, or a reference beside it, to be read from what is newer than `since` (epoch seconds).
+
+    The signal's texts are already expanded.
+    """
+
+    signal: Readable
+    scope: Scope
+    since: float
+
+
 class SignalSource(Protocol):
-    """Reads one signal of one deployment, or a reference beside it."""
+    """Reads the signals of a look."""
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
-        """What the signal says now, from data newer than `since` (epoch seconds) alone.
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
+        """What each says now, in their order.
 
-        The signal's texts are already expanded. Never raises for what it meets outside: that is an Unreadable.
+        Times are by this host's clock, whatever the source's own says. NaN and infinity are no data. Never raises for
+        what it meets outside: that is an Unreadable, of the signals that it concerns alone.
         """
         ...

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import (
@@ -19,7 +20,8 @@ from cellwave.fleet.model import (
     Signal,
 )
 from cellwave.frozen import Frozen
-from cellwave.health.cloudwatch import CloudWatchSource
+from cellwave.health.asking import EACH_SECONDS, Asking
+from cellwave.health.cloudwatch import CloudWatchSource, place_of
 from cellwave.health.http import HttpSource
 from cellwave.health.judge import NOTHING, Evidence, PartEvidence, judge_gate, limit_of
 from cellwave.health.model import (
@@ -32,12 +34,10 @@ from cellwave.health.model import (
     Unreadable,
     Verdict,
 )
-from cellwave.health.ports import Readable, Scope, SignalSource
+from cellwave.health.ports import Readable, Scope, SignalSource, Wanted
 from cellwave.health.template import expand
 from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
 from cellwave.waves.model import Bake
-
-AT_ONCE = 8
 
 Deployment = tuple[str, str]  # cell, service
 
@@ -52,27 +52,65 @@ class Watched(Frozen):
 
 
 class LiveSource:
-    """Every kind of signal, from AWS and over HTTP; the environment's variables say which AWS."""
+    """Every kind of signal, from AWS and over HTTP; the environment's variables say which AWS.
 
-    def __init__(self) -> None:
-        self._cloudwatch = CloudWatchSource()
-        self._http = HttpSource()
+    Each place and each URL is asked for itself, and has a time to answer in: who hangs holds up no other.
+    """
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def __init__(
+        self,
+        cloudwatch: SignalSource | None = None,
+        http: SignalSource | None = None,
+        each: float = EACH_SECONDS,
+    ) -> None:
+        self._cloudwatch = cloudwatch or CloudWatchSource()
+        self._http = http or HttpSource()
+        self._asking = Asking[Hashable, list[Reading]](each)
+
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
-        source: SignalSource = self._http if isinstance(signal, ProbeSignal) else self._cloudwatch
-        return source.read(signal, scope, since)
+        parts = defaultdict[Hashable, list[int]](list)
+        for number, one in enumerate(wanted):
+            url = one.signal.url if isinstance(one.signal, ProbeSignal) else ""
+            parts[url or place_of(one.scope)].append(number)
+        answers = self._asking.ask(
+            {
+                whom: partial(
+                    (self._http if isinstance(whom, str) else self._cloudwatch).read,
+                    [wanted[number] for number in numbers],
+                )
+                for whom, numbers in parts.items()
+            }
+        )
+        readings: list[Reading] = [Unreadable(reason="not read")] * len(wanted)
+        for whom, numbers in parts.items():
+            answer = answers[whom]
+            for at, number in enumerate(numbers):
+                readings[number] = _silence(wanted[number], answer) if isinstance(answer, str) else answer[at]
+        return readings
+
+
+def _silence(wanted: Wanted, why: str) -> Unreadable:
+    signal = wanted.signal
+    who = signal.url if isinstance(signal, ProbeSignal) else f"CloudWatch of {wanted.scope.cell}"
+    return Unreadable(reason=f"{who}: {why}", cause="silence")
 
 
 class _Gate(Frozen):
-    """One signal of one deployment, to be read from `since` (epoch seconds) on. `broken`: why its texts can't be
-    filled in."""
+    """One signal of one deployment, to be read. `broken`: why its texts can't be filled in."""
 
-    scope: Scope
     name: str
-    signal: Signal
-    since: float
+    wanted: Wanted
     broken: str = ""
+
+    def beside(self, reference: Readable) -> Wanted:
+        """What stands beside it, from a slice of time earlier on."""
+        return Wanted(signal=reference, scope=self.wanted.scope, since=self.wanted.since - SLICE_SECONDS)
+
+
+Beside = Generator[
+    list[Wanted], list[Reading], Evidence
+]  # asks for readings, is sent them, and comes to evidence
 
 
 def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: SignalSource) -> list[str]:
@@ -81,7 +119,7 @@ def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: Signal
         gate
         for scope in scopes.values()
         for gate in _gates(fleet, scope, 0.0)
-        if isinstance(gate.signal, AlarmSignal)
+        if isinstance(gate.wanted.signal, AlarmSignal)
     ]
     return [
         text
@@ -119,61 +157,85 @@ def read_gates(
     ]
     readings = _read_all([gate for gate, _ in asked], source)
     judge = partial(_judge, bake=bake, gates=gates, at=now)
-    results = []
-    for (gate, watched), reading in zip(asked, readings, strict=True):
-        result = judge(gate, reading, NOTHING)
-        late = result.at - baking_since >= bake.seconds and isinstance(reading, SeriesReading)
-        if result.verdict is Verdict.FAIL or (result.verdict is Verdict.INCONCLUSIVE and late):
-            control = watched.control if result.verdict is Verdict.FAIL else ()
-            evidence = _evidence(fleet, gate, reading, control, source)
-            result = judge(gate, reading, evidence)
-        results.append(result)
+    results = [judge(gate, reading, NOTHING) for (gate, _), reading in zip(asked, readings, strict=True)]
+    beside = {}
+    for number, ((gate, watched), reading) in enumerate(zip(asked, readings, strict=True)):
+        verdict = results[number].verdict
+        late = now - baking_since >= bake.seconds and isinstance(reading, SeriesReading)
+        if verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and late):
+            control = watched.control if verdict is Verdict.FAIL else ()
+            beside[number] = _evidence(fleet, gate, reading, control)
+    for number, evidence in _gathered(beside, source).items():
+        results[number] = judge(asked[number][0], readings[number], evidence)
     return results
 
 
-def _evidence(
-    fleet: Fleet, gate: _Gate, reading: Reading, control: Sequence[Scope], source: SignalSource
-) -> Evidence:
+def _gathered(beside: Mapping[int, Beside], source: SignalSource) -> dict[int, Evidence]:
+    """All evidence, read together, as many times as one asks."""
+    found, asked = dict[int, Evidence](), {number: next(asking) for number, asking in beside.items()}
+    while asked:
+        answers = iter(source.read([one for wanted in asked.values() for one in wanted]))
+        for number, wanted in list(asked.items()):
+            try:
+                asked[number] = beside[number].send([next(answers) for _ in wanted])
+            except StopIteration as end:
+                found[number] = end.value
+                del asked[number]
+    return found
+
+
+def _evidence(fleet: Fleet, gate: _Gate, reading: Reading, control: Sequence[Scope]) -> Beside:
     """What else went on in the same minutes; what can't be read is left out."""
-    since = gate.since - SLICE_SECONDS
+    since = gate.wanted.since - SLICE_SECONDS
     twins = [twin for scope in control for twin in _gates(fleet, scope, since) if twin.name == gate.name]
-    seen = tuple(reading for reading in _read_all(twins, source) if not isinstance(reading, Unreadable))
-    signal = gate.signal
+    answers = yield [twin.wanted for twin in twins if not twin.broken]
+    seen = tuple(reading for reading in answers if not isinstance(reading, Unreadable))
+    signal = gate.wanted.signal
     match signal:
         case AlarmSignal() if isinstance(reading, AlarmReading):
-            parts = tuple(_part(part, signal, gate, source) for part in reading.parts)
+            parts = yield from _parts(gate, signal, reading)
             return Evidence(twins=seen, parts=parts)
         case ProbeSignal() if signal.reference:
             probe = ProbeSignal(url=signal.reference.url, status=signal.reference.status)
-            answer = source.read(probe, gate.scope, since)
+            (answer,) = yield [gate.beside(probe)]
             reference = answer if isinstance(answer, ProbeReading) else None
             return Evidence(twins=seen, reference=reference, reference_status=probe.status)
-        case RatioSignal() if signal.reference:
-            limit = Limit(share=signal.reference.at_most)
-            return Evidence(twins=seen, reference=_yardstick(signal.reference, limit, gate, source))
-        case QuantileSignal() if signal.reference:
-            limit = Limit(share=(100 - signal.percentile) / 100, over=signal.reference.at_most)
-            return Evidence(twins=seen, reference=_yardstick(signal.reference, limit, gate, source))
+        case RatioSignal() | QuantileSignal() if signal.reference:
+            (answer,) = yield [gate.beside(signal.reference)]
+            share = (100 - signal.percentile) / 100 if isinstance(signal, QuantileSignal) else 0.0
+            return Evidence(twins=seen, reference=_yardstick(signal.reference, share, answer))
     return Evidence(twins=seen)
 
 
-def _part(part: AlarmPart, signal: AlarmSignal, gate: _Gate, source: SignalSource) -> PartEvidence | None:
-    """A red part's own series, and its reference's; None when it is not red, or can't be read."""
-    limit, own = limit_of(part), None
-    if part.state == "ALARM":
-        own = source.read(_series_of(part, limit), gate.scope, gate.since)
-    if not isinstance(own, SeriesReading):
-        return None
+def _parts(
+    gate: _Gate, signal: AlarmSignal, reading: AlarmReading
+) -> Generator[list[Wanted], list[Reading], tuple[PartEvidence | None, ...]]:
+    """Of each red part its own series, and its reference's; None when they can't be read."""
+    parts = [(red, part) for red in reading.reds for part in red.parts if part.state == "ALARM"]
+    references = [_reference_of(part, signal) for _, part in parts]
+    answers = yield [
+        *(gate.wanted.model_copy(update={"signal": _series_of(part)}) for _, part in parts),
+        *(gate.beside(reference) for reference in references if reference),
+    ]
+    theirs = iter(answers[len(parts) :])
+    found: list[PartEvidence | None] = []
+    for (red, part), own, reference in zip(parts, answers, references, strict=False):
+        other = _before(next(theirs), red.until) if reference else None
+        yardstick = _yardstick(reference, limit_of(part).share, other) if reference and other else None
+        mine = _before(own, red.until)
+        found.append(PartEvidence(own=mine, reference=yardstick) if isinstance(mine, SeriesReading) else None)
+    return tuple(found)
+
+
+def _reference_of(part: AlarmPart, signal: AlarmSignal) -> SeriesReference | None:
+    """What shows the platform's own trouble with what a part watches, if it is of the part's kind."""
     reference = signal.references.get(part.metric)
-    if reference is None or isinstance(reference, RatioReference) is not (limit.over is None):
-        return PartEvidence(own=own)
-    theirs = Limit(share=reference.at_most)
-    if limit.over is not None:
-        theirs = Limit(share=limit.share, over=reference.at_most)
-    return PartEvidence(own=own, reference=_yardstick(reference, theirs, gate, source))
+    fits = isinstance(reference, RatioReference) is (limit_of(part).over is None)
+    return reference if fits else None
 
 
-def _series_of(part: AlarmPart, limit: Limit) -> SeriesReference:
+def _series_of(part: AlarmPart) -> SeriesReference:
+    limit = limit_of(part)
     if limit.over is None:
         return RatioReference(
             namespace=part.namespace, bad=part.metric, dimensions=part.dimensions, at_most=limit.share
@@ -183,14 +245,23 @@ def _series_of(part: AlarmPart, limit: Limit) -> SeriesReference:
     )
 
 
-def _yardstick(
-    reference: SeriesReference, limit: Limit, gate: _Gate, source: SignalSource
-) -> Yardstick | None:
-    reading = source.read(reference, gate.scope, gate.since - SLICE_SECONDS)
-    if not isinstance(reading, SeriesReading):
+def _yardstick(reference: SeriesReference, share: float, answer: Reading) -> Yardstick | None:
+    """What a reference says, and its own limit; `share` of its values may be above that of a quantile."""
+    if not isinstance(answer, SeriesReading):
         return None
-    metric = reference.bad if isinstance(reference, RatioReference) else reference.metric
-    return Yardstick(name=f"the reference {reference.namespace} {metric}", reading=reading, limit=limit)
+    limit, metric = Limit(share=reference.at_most), ""
+    match reference:
+        case RatioReference():
+            metric = reference.bad
+        case QuantileReference():
+            limit, metric = Limit(share=share, over=reference.at_most), reference.metric
+    return Yardstick(name=f"the reference {reference.namespace} {metric}", reading=answer, limit=limit)
+
+
+def _before(reading: Reading, until: float) -> Reading:
+    if not isinstance(reading, SeriesReading):
+        return reading
+    return SeriesReading(periods=tuple(period for period in reading.periods if period.at < until))
 
 
 def _gates(fleet: Fleet, scope: Scope, since: float) -> list[_Gate]:
@@ -204,39 +275,34 @@ def _gate(scope: Scope, name: str, signal: Signal, since: float) -> _Gate:
         signal = expand(signal, scope, f"services.{scope.service}.signals.{name}")
     except BadInput as error:
         broken = str(error)
-    return _Gate(scope=scope, name=name, signal=signal, since=since, broken=broken)
+    return _Gate(name=name, wanted=Wanted(signal=signal, scope=scope, since=since), broken=broken)
 
 
 def _read_all(gates: Sequence[_Gate], source: SignalSource) -> list[Reading]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda gate: _read(gate, source), gates))
-
-
-def _read(gate: _Gate, source: SignalSource) -> Reading:
-    if gate.broken:
-        return Unreadable(reason=gate.broken)
-    return source.read(gate.signal, gate.scope, gate.since)
+    answers = iter(source.read([gate.wanted for gate in gates if not gate.broken]))
+    return [Unreadable(reason=gate.broken) if gate.broken else next(answers) for gate in gates]
 
 
 def _judge(
     gate: _Gate, reading: Reading, evidence: Evidence, *, bake: Bake, gates: int, at: float
 ) -> GateResult:
+    scope = gate.wanted.scope
     return judge_gate(
-        gate.signal,
+        cast(Signal, gate.wanted.signal),
         reading,
         evidence,
         min_samples=bake.samples,
         gates=gates,
-        cell=gate.scope.cell,
-        service=gate.scope.service,
+        cell=scope.cell,
+        service=scope.service,
         gate=gate.name,
         at=at,
-        since=gate.since,
+        since=gate.wanted.since,
     )
 
 
 def _red(gate: _Gate, reading: Reading) -> str:
-    place = f"{gate.scope.cell}.{gate.scope.service} {gate.name}"
+    place = f"{gate.wanted.scope.cell}.{gate.wanted.scope.service} {gate.name}"
     match reading:
         case AlarmReading(state="ALARM"):
             return f"{place}: red already ({reading.reason})"

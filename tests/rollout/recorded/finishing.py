@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cellwave.fleet.model import AlarmSignal
 from cellwave.health.model import Period, Reading, SeriesReading
-from cellwave.health.ports import Readable, Scope
+from cellwave.health.ports import Wanted
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.beats import Beating, new_worker
@@ -26,10 +26,10 @@ from tests.rollout.crashing import Dying, FakeEngine, FakeSignals
 class BusySignals(FakeSignals):
     """Customers are many and content, but for the alarms of the bad release."""
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
-        """See SignalSource."""
-        if isinstance(signal, AlarmSignal):
-            return super().read(signal, scope, since)
+    def read_one(self, wanted: Wanted) -> Reading:
+        """See FakeSignals."""
+        if isinstance(wanted.signal, AlarmSignal):
+            return super().read_one(wanted)
         return SeriesReading(periods=(Period(at=time.time(), total=50),))
 
 
