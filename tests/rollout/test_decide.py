@@ -212,6 +212,18 @@ def test_pause_starts_nothing_and_resume_goes_on() -> None:
     assert len(world.deploys()) == 2
 
 
+def test_a_wave_is_looked_at_anew_when_it_was_paused_before_it_started() -> None:
+    """What the look saw before the pause says nothing of the time after it."""
+    world = World(plan([["a"]]))
+    world.order("pause")
+    world.passed_check()
+    world.now += 7200
+    world.order("resume")
+    assert not world.deploys()
+    world.passed_check()
+    assert world.deploys()
+
+
 def test_a_pause_is_lifted_by_whoever_saw_that_nothing_is_asked() -> None:
     """0 is the question of a command that was given when there was none; it answers none that came after it."""
     world = World(plan([["a"]]))

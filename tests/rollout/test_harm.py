@@ -88,6 +88,15 @@ def test_done_names_the_cells_that_run_the_release_though_a_gate_fails_there() -
     assert all(f"{cell} (query errors: 5 of 40)" in why for cell in "ace")
 
 
+def test_a_red_gate_of_a_cell_that_the_plan_does_not_have_is_told_too() -> None:
+    """It draws on the budget as any other, and the rollout comes to its end."""
+    world = World(plan([["a"]], tolerance=1, bake=BAKE))
+    world.passed_check()
+    world.run_all()
+    world.observe(gate("elsewhere", Verdict.FAIL), *good("a"), after=9)
+    assert world.outcome == ("done", "v2 runs in 1 cell; let pass: elsewhere (query errors: 5 of 40)")
+
+
 def test_a_harmed_cell_that_recovers_stays_harmed() -> None:
     """What was red once has drawn on the budget, in whatever look it was."""
     world = World(plan([["a", "b", "c"]], concurrency=3, tolerance=1, bake=BAKE))

@@ -385,6 +385,24 @@ def test_what_stays_is_proved_all_the_same() -> None:
     assert "a.storage, b.storage stay, with the data" in world.outcome[1]
 
 
+@pytest.mark.parametrize(("previous", "called_off"), [(OLD, 1), (None, 0), (NEW, 0)])
+def test_a_persons_rollback_calls_off_a_proof_of_what_goes_back_and_of_nothing_else(
+    previous: str | None, called_off: int
+) -> None:
+    """Once; what stays, or ran there before, is left known and not in doubt."""
+    world = World(plan([["a"]], previous=previous))
+    world.passed_check()
+    world.deployed(world.deploys()[0], Applied())
+    [proof] = world.take(Prove)
+    for _ in range(2):
+        world.order("rollback")
+    assert len(world.take(Abort)) == called_off
+    world.proved(proof, Failure(reason="called off") if called_off else None)
+    world.run_all()
+    assert world.state.outcome == "rolled_back"
+    assert not world.unknown
+
+
 def test_what_nobody_proved_before_is_left_and_named() -> None:
     """The step says beforehand that there is no way back from it; nothing is taken away."""
     made = plan([["a"], ["b"]], previous=None)

@@ -43,7 +43,7 @@ def roll_back(draft: Draft, event: Commanded) -> Answer:
         draft.condemn(event.at, f"{event.actor} asked for it: {why}")
         draft.call_off()
         return Answer(kind="taken", said="everything that the rollout touched goes back")
-    if draft.forward.index.active and not draft.head.called_off:
+    if draft.forward.engines and not draft.head.called_off:
         draft.call_off()
         return Answer(kind="taken", said=f"what still ran is called off; it goes back already: {condemned}")
     return Answer(kind="already", said=f"it is on its way back: {condemned}")

@@ -211,7 +211,8 @@ def absorb_checked(draft: Draft, event: Checked) -> None:
     if not absorb_look(draft, event, CHECK_AGAIN_SECONDS) or draft.head.condemned or leg.stage != "checking":
         return
     if not event.problems:
-        draft.move(stage="deploying")
+        # What was seen before a pause says nothing of the time after it.
+        draft.move(stage="entering" if draft.head.paused else "deploying")
         return
     text, first = "; ".join(event.problems), not leg.position.checking_since
     if first:

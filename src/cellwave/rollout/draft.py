@@ -105,9 +105,9 @@ class Draft:
         self.notify("rolling_back", reason)
 
     def call_off(self) -> None:
-        """Interrupt everything of the forward leg that still runs."""
+        """Interrupt every engine of the forward leg; what is being proved is left to the way back."""
         self.set(called_off=True)
-        for step in self.forward.running:
+        for step in self.forward.engines:
             self.abort(step.deployment)
 
     def abort(self, deployment: str) -> None:

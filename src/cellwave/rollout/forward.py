@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.leg import Leg, Track, places_of
@@ -131,7 +131,7 @@ def harm(draft: Draft, at: float, cells: Mapping[str, str], reason: str) -> None
         draft.set(harmed=harmed)
 
 
-def sites_of(leg: Leg, cells: Mapping[str, str]) -> int:
+def sites_of(leg: Leg, cells: Iterable[str]) -> int:
     """Cells as sites."""
     sites = 0
     for cell in cells:
@@ -155,7 +155,7 @@ def done_in_words(leg: Leg, harmed: Mapping[str, str]) -> str:
     text = f"{leg.plan.version} runs in {leg.index.whole.bit_count()}{of} cell{'s' if total > 1 else ''}"
     if missing:
         text += f", not in {tell_missing(leg, missing)}"
-    passed = [cell for cell in harmed if not any(missing >> site & 1 for site in leg.shape.by_cell[cell])]
+    passed = [cell for cell in harmed if not sites_of(leg, [cell]) & missing]
     if passed:
         text += f"; let pass: {', '.join(f'{cell} ({harmed[cell]})' for cell in passed)}"
     return text

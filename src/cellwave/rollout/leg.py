@@ -371,6 +371,11 @@ class Leg:
         return self.steps(self.index.active)
 
     @property
+    def engines(self) -> tuple[Step, ...]:
+        """The steps whose engine is at work, or is to be."""
+        return tuple(step for step in self.running if self.phase_of(step) == "running")
+
+    @property
     def failed(self) -> tuple[Step, ...]:
         """The steps that failed for good."""
         return self.steps(self.index.failed)
