@@ -97,6 +97,15 @@ def test_a_red_gate_of_a_cell_that_the_plan_does_not_have_is_told_too() -> None:
     assert world.outcome == ("done", "v2 runs in 1 cell; let pass: elsewhere (query errors: 5 of 40)")
 
 
+def test_a_cell_that_never_started_is_none_that_speaks_for_the_release() -> None:
+    """a failed, b waits for it, c's gate is red: whatever else was read, no cell is left in which all is well."""
+    world = World(plan([["a", "b", "c"]], tolerance=3, pairs=[("a", "b")], bake=BAKE))
+    world.passed_check()
+    world.run_all({"a.query"})
+    world.observe(gate("c", Verdict.FAIL), *good("elsewhere"), after=9)
+    assert world.state.head.condemned
+
+
 def test_a_harmed_cell_that_recovers_stays_harmed() -> None:
     """What was red once has drawn on the budget, in whatever look it was."""
     world = World(plan([["a", "b", "c"]], concurrency=3, tolerance=1, bake=BAKE))

@@ -55,6 +55,18 @@ def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Record
     assert records.leases() == {"a": "v1-1", "b": "v1-1"}
 
 
+def test_of_a_failover_pair_two_rollouts_have_one_each_at_no_time(records: Records) -> None:
+    """Each brings one cell of the pair: the second learns who has the partner, and begins when that has ended."""
+    pair = plan([["a"]]).model_copy(update={"partners": {"a": "b"}})
+    records.create_rollout(first_state("v1-1", pair), "ann", "t", 1.0)
+    other = first_state("v2-1", plan([["b"]]).model_copy(update={"partners": {"b": "a"}}))
+    with pytest.raises(Leased, match="b's failover partner a by v1-1"):
+        records.create_rollout(other, "ann", "t", 1.0)
+    end(records, "v1-1")
+    records.create_rollout(other, "ann", "t", 1.0)
+    assert records.leases() == {"b": "v2-1"}
+
+
 def test_two_commands_that_choose_the_same_name_start_one_rollout(records: Records) -> None:
     """The second learns of the first, whatever cells it wants."""
     start(records, "v1-1", ["a"])

@@ -226,6 +226,13 @@ def test_a_stranger_among_the_touched_is_an_error(plan: Plan) -> None:
         make_rollback(plan, ["elsewhere.query"])
 
 
+def test_a_plan_of_one_of_a_pair_names_the_other(fleet: Fleet, strategy: Strategy) -> None:
+    """Whoever changes that one meanwhile is to be known; the control plane has none."""
+    assert make_plan(fleet, strategy, RELEASE, {}, ["us-west-2"]).partners == {"us-west-2": "us-east-1"}
+    assert plan_cell(fleet, RELEASE, "us-west-2", {}).partners == {"us-west-2": "us-east-1"}
+    assert not plan_cell(fleet, RELEASE, "control", {}).partners
+
+
 @pytest.mark.parametrize("cell", ["us-west-2", "control"])
 def test_a_plan_by_hand_is_of_one_cell_in_the_order_of_its_needs(fleet: Fleet, cell: str) -> None:
     """Any cell, the control plane's too; what ran there before, and what nobody proved, is known as in other plans."""

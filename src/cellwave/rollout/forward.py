@@ -119,13 +119,14 @@ def leave_wave(draft: Draft, at: float) -> None:
 def harm(draft: Draft, at: float, cells: Mapping[str, str], reason: str) -> None:
     """Cells draw on the tolerance, each once in the whole rollout (`cells` says why each does).
 
-    It is one budget, of failed deployments and of failing gates. A wave all of whose cells are harmed has none: nothing
-    says that it was the cells.
+    It is one budget, of failed deployments and of failing gates. A wave all of whose cells are harmed has none, nor has
+    one that no unharmed cell has come through: nothing says that it was the cells.
     """
     harmed = {**cells, **draft.head.harmed}
     leg = draft.forward
     _, scope = leg.shape.waves[leg.position.wave]
-    if len(harmed) > leg.plan.tolerance or not scope & ~sites_of(leg, harmed):
+    left = leg.index.whole & scope if leg.stage == "baking" else scope
+    if len(harmed) > leg.plan.tolerance or not left & ~sites_of(leg, harmed):
         draft.condemn(at, reason)
     else:
         draft.set(harmed=harmed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -17,13 +17,15 @@ LEASE_LOCK = 7264  # of PostgreSQL; (7263 is the journal's)
 UP = "up:"  # how the owner of a lease begins that is a process (`up` was one, as `down` is)
 
 
-def take_lease(db: sa.Connection, cells: Sequence[str], owner: str) -> None:
-    """Take the cells for an owner, all or none; Leased when another has one."""
+def take_lease(db: sa.Connection, cells: Sequence[str], owner: str, partners: Mapping[str, str] = {}) -> None:
+    """Take the cells for an owner, all or none; Leased when another has one, or has the failover partner of one
+    (`partners` by cell): the two are never in flight together."""
     if db.dialect.name == "postgresql":
         # Of two that want a cell, the second is to see that the first has it.
         db.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LEASE_LOCK})
-    held = {row.cell: row.owner for row in db.execute(sa.select(LEASES).where(LEASES.c.cell.in_(cells)))}
-    refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells)
+    query = sa.select(LEASES).where(LEASES.c.cell.in_({*cells, *partners.values()}))
+    held = {row.cell: row.owner for row in db.execute(query)}
+    refuse_taken({cell: other for cell, other in held.items() if other != owner}, cells, partners)
     mine = [cell for cell in cells if held.get(cell) != owner]
     db.execute(sa.delete(LEASES).where(LEASES.c.cell.in_(mine)))  # those of the dead
     if mine:
@@ -31,11 +33,16 @@ def take_lease(db: sa.Connection, cells: Sequence[str], owner: str) -> None:
         db.execute(sa.insert(LEASES), [{"cell": cell, "owner": owner, "since": now} for cell in mine])
 
 
-def refuse_taken(leases: Mapping[str, str], cells: Iterable[str]) -> None:
-    """Leased when one of the cells has an owner (`leases`: owner by cell) that is not a process that has ended."""
-    taken = {cell: leases[cell] for cell in cells if cell in leases and not is_dead(leases[cell])}
+def refuse_taken(leases: Mapping[str, str], cells: Collection[str], partners: Mapping[str, str] = {}) -> None:
+    """Leased when one of the cells, or a failover partner of one, has an owner (`leases`: owner by cell) that is not a
+    process that has ended."""
+    beside = {partners[cell]: f"{cell}'s failover partner {partners[cell]}" for cell in cells if cell in partners}
+    wanted = beside | {cell: cell for cell in cells}
+    taken = {
+        told: leases[cell] for cell, told in wanted.items() if cell in leases and not is_dead(leases[cell])
+    }
     if taken:
-        names = ", ".join(f"{cell} by {owner}" for cell, owner in taken.items())
+        names = ", ".join(f"{told} by {owner}" for told, owner in taken.items())
         raise Leased(f"cells are leased to another: {names}", hint="wait for its end, or roll it back")
 
 

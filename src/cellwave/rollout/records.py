@@ -128,7 +128,7 @@ class Records:
 
     def create_rollout(self, state: State, actor: str, target: str, at: float) -> RolloutRow:
         """Record a new rollout, begun at `at` (epoch seconds), and lease its cells, or neither; Leased names the owner
-        of a cell that is taken."""
+        of a cell, or of a failover partner, that is taken."""
         plan = state.forward.plan
         row = RolloutRow(
             id=state.head.rollout,
@@ -143,7 +143,7 @@ class Records:
         with self.transaction() as db:
             if db.execute(sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == row.id)).first():
                 raise Leased(f"{row.id} was started by another command just now")
-            take_lease(db, plan.cells, row.id)
+            take_lease(db, plan.cells, row.id, plan.partners)
             rows.insert_rollout(db, row, state, Started(at=at, actor=actor))
         return row
 

@@ -315,7 +315,7 @@ def _default(around: Surroundings, rows: Sequence[RolloutRow], memory: Memory) -
 
 
 def _begin(around: Surroundings, plan: Plan, show: Callable[[Plan], None]) -> str:
-    refuse_taken(around.records.leases(), plan.cells)
+    refuse_taken(around.records.leases(), plan.cells, plan.partners)
     wake(around)
     show(plan)
     name = _new_name(around, plan)

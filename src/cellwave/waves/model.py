@@ -109,7 +109,8 @@ class PlannedWave(Frozen):
 
 class Plan(Frozen):
     """A frozen value: waves of deployments in order. A rollback's plan has direction "back": its waves are taken all at
-    once. `partners` maps a cell to its failover partner: the two are never in flight together, on either way.
+    once. `partners` maps a cell to its failover partner: the two are never in flight together, on either way. (The
+    partner may be no cell of the plan: then no other rollout may have it meanwhile.)
 
     One `by_hand` is of one cell, at a person's word: nothing is looked at before it, and its release is not held when
     it fails.

@@ -62,7 +62,7 @@ def make_plan(
         retries=strategy.retries,
         rollback_concurrency=strategy.rollback_concurrency,
         notify=strategy.notify,
-        partners={c.name: c.failover for c in fleet.cells if c.failover in wanted and c.name in wanted},
+        partners={c.name: c.failover for c in fleet.cells if c.failover and c.name in wanted},
         waves=tuple(waves),
     )
 
@@ -83,7 +83,13 @@ def plan_cell(
     order = graph.order([f"{cell}.{name}" for name in services].index)
     steps = tuple(_step(fleet, stack, graph, release, running, unproven=unproven) for stack in order)
     wave = PlannedWave(number=1, name=cell, steps=steps, concurrency=1, bake=Bake())
-    return Plan(release=release.digest, version=release.version, by_hand=True, waves=(wave,))
+    return Plan(
+        release=release.digest,
+        version=release.version,
+        by_hand=True,
+        partners={c.name: c.failover for c in fleet.every_cell if c.failover and c.name == cell},
+        waves=(wave,),
+    )
 
 
 def over_budget(fleet: Fleet, budget: float) -> tuple[str, str] | None:
