@@ -36,7 +36,9 @@ def take_lease(db: sa.Connection, cells: Sequence[str], owner: str, partners: Ma
 def refuse_taken(leases: Mapping[str, str], cells: Collection[str], partners: Mapping[str, str] = {}) -> None:
     """Leased when one of the cells, or a failover partner of one, has an owner (`leases`: owner by cell) that is not a
     process that has ended."""
-    beside = {partners[cell]: f"{cell}'s failover partner {partners[cell]}" for cell in cells if cell in partners}
+    beside = {
+        partners[cell]: f"{cell}'s failover partner {partners[cell]}" for cell in cells if cell in partners
+    }
     wanted = beside | {cell: cell for cell in cells}
     taken = {
         told: leases[cell] for cell, told in wanted.items() if cell in leases and not is_dead(leases[cell])
