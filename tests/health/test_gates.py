@@ -13,12 +13,14 @@ from cellwave.fleet.model import (
     Cell,
     Fleet,
     HttpProof,
+    ProbeSignal,
+    RatioReference,
     RatioSignal,
     Region,
     Service,
     Signal,
 )
-from cellwave.health.model import Reading, Verdict
+from cellwave.health.model import AlarmPart, GateResult, Reading, Verdict
 from cellwave.health.ports import Scope, Wanted
 from cellwave.health.read import Watched, counting, open_alarms, read_gates
 from cellwave.health.template import expand
@@ -72,9 +74,11 @@ class Counting(FakeSource):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[str, float]] = []
+        self.together: list[int] = []
 
     def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
+        self.together.append(len(wanted))
         self.asked += [(one.scope.cell, one.since) for one in wanted]
         return super().read(wanted)
 
@@ -191,3 +195,64 @@ def test_a_template_takes_known_names_only() -> None:
     for text in ("{cel}", "{cell.x}", "{cell!r}", "{cell:>9}", "{outputs[ap]}", "{0}", "{}", "{cell"):
         with pytest.raises(BadInput, match=r"^here\.name: "):
             expand(AlarmSignal(name=text), scope, "here")
+
+
+def look(fleet: Fleet, watched: list[Watched], source: FakeSource) -> list[GateResult]:
+    """What a look at second 110 says of a bake that began at second 50."""
+    return read_gates(fleet, watched, source, BAKE, 50.0, gates=2, now=110.0)
+
+
+def alarmed(fleet: Fleet, source: FakeSource, cells: tuple[str, ...]) -> list[Watched]:
+    """Cell c1, whose control group is c2 and c3; the alarms of these cells are red, those of the others are not."""
+    part = AlarmPart(state="ALARM", namespace="N", metric="5xx")
+    deployed = scopes(fleet, "c1", "c2", "c3")
+    for (cell, _), scope in deployed.items():
+        source.set_alarm(scope, "web", "ALARM" if cell in cells else "OK", 100.0, (part,))
+    control = (deployed["c2", "web"], deployed["c3", "web"])
+    return [Watched(scope=deployed["c1", "web"], since=50.0, control=control)]
+
+
+@pytest.mark.parametrize(
+    ("red", "verdict"), [(("c1",), Verdict.FAIL), (("c1", "c2", "c3"), Verdict.INCONCLUSIVE)]
+)
+def test_an_alarm_has_the_control_groups_alarms_read(red: tuple[str, ...], verdict: Verdict) -> None:
+    """Where they are red on the same metric, it isn't the release."""
+    fleet, source = make_fleet(alarm=AlarmSignal(name="web")), FakeSource()
+    watched = alarmed(fleet, source, red)
+    assert [r.verdict for r in look(fleet, watched, source)] == [verdict]
+
+
+@pytest.mark.parametrize(("elsewhere", "verdict"), [(200, Verdict.FAIL), (503, Verdict.INCONCLUSIVE)])
+def test_a_probe_has_the_control_groups_probes_read(elsewhere: int, verdict: Verdict) -> None:
+    """Where they answer wrongly as well, it isn't the release."""
+    fleet, source = make_fleet(probe=ProbeSignal(url="http://{cell}/")), FakeSource()
+    source.statuses = {"http://c1/": 503, "http://c2/": elsewhere, "http://c3/": elsewhere}
+    deployed, control = scopes(fleet, "c1"), scopes(fleet, "c2", "c3")
+    assert [r.verdict for r in look(fleet, watch(deployed, control), source)] == [verdict]
+
+
+@pytest.mark.parametrize("state", ["OK", "ALARM"])
+def test_an_alarm_that_was_red_between_two_looks_fails(state: str) -> None:
+    """However it stands now; and a red from before the release doesn't."""
+    fleet, source = make_fleet(alarm=AlarmSignal(name="web")), FakeSource()
+    deployed = scopes(fleet, "c1")
+    for at, turn in ((10.0, "ALARM"), (60.0, "OK")):
+        source.set_alarm(deployed["c1", "web"], "web", turn, at)
+    assert [r.verdict for r in look(fleet, watch(deployed), source)] == [Verdict.PASS]
+    for at, turn in ((70.0, "ALARM"), (80.0, "OK"), (90.0, state)):
+        source.set_alarm(deployed["c1", "web"], "web", turn, at)
+    assert [r.verdict for r in look(fleet, watch(deployed), source)] == [Verdict.FAIL]
+
+
+def test_a_look_asks_for_all_it_wants_together() -> None:
+    """Once for the gates, once for what stands beside those that would fail, and once for their references."""
+    slow = RatioReference(namespace="P", bad="Failed", dimensions={}, at_most=0.01)
+    fleet = make_fleet(
+        errors=ERRORS.model_copy(update={"reference": slow}), probe=ProbeSignal(url="http://x/")
+    )
+    source, deployed, control = Counting(), scopes(fleet, "c1", "c2"), scopes(fleet, "c3")
+    source.statuses["http://x/"] = 200
+    for scope in deployed.values():
+        publish(source, scope, 40, 20)
+    look(fleet, watch(deployed, control), source)
+    assert source.together == [4, 2, 2]

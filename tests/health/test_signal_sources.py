@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -251,6 +252,36 @@ def test_dimensions_tell_series_apart(world: World, scope: Scope) -> None:
     assert counted(world, scope, now - 30) == (0, 10)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_no_data_point(world: World, scope: Scope, value: float) -> None:
+    """Neither of what is bad, nor of all."""
+    now = float(int(time.time()))
+    world.put(scope, NAMESPACE, "Latency", API, [(now - 5, 20), (now - 4, value)])
+    world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1)])
+    reading = read(world, LATENCY, scope, now - 30)
+    assert isinstance(reading, SeriesReading)
+    assert reading.values == (20,)
+    assert reading.newest == now - 5
+
+
+def test_many_signals_of_a_look_are_answered_in_their_order(world: World, scope: Scope) -> None:
+    """Of several places, alarms and series mixed."""
+    now = float(int(time.time()))
+    other = scope.model_copy(update={"aws_region": "us-west-2"})
+    world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1)])
+    world.put(other, NAMESPACE, "Count", API, [(now - 5, 2)])
+    world.set_alarm(other, "red", "OK")
+    alarm = AlarmSignal(name="red")
+    asked = [(ERRORS, other), (alarm, scope), (ERRORS, scope), (alarm, other)]
+    readings = world.source.read([Wanted(signal=s, scope=where, since=now - 30) for s, where in asked])
+    assert [r.total if isinstance(r, SeriesReading) else getattr(r, "state", "") for r in readings] == [
+        2,
+        "MISSING",
+        1,
+        "OK",
+    ]
+
+
 def test_a_quantile_reads_as_many_values_as_there_were_samples(world: World, scope: Scope) -> None:
     """One or two samples a second come through exactly."""
     now = float(int(time.time()))
@@ -326,3 +357,46 @@ def test_spread_goes_through_what_is_known() -> None:
     """Values are laid between the known percentiles, with the extremes at the ends."""
     assert spread({0.0: 1.0, 0.5: 10.0, 1.0: 100.0}, 5) == [1.0, 5.5, 10.0, 55.0, 100.0]
     assert spread({0.0: 7.0, 1.0: 7.0}, 1) == [7.0]
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("ahead", [7200, -7200])
+def test_a_host_whose_clock_is_wrong_sees_what_one_with_the_right_time_sees(
+    scope: Scope, ahead: float
+) -> None:
+    """Two hours ahead or behind: AWS says what the time is. What is read is told by this host's clock."""
+    now = float(int(time.time()))
+    with pytest.MonkeyPatch.context() as patch:
+        world = CloudWatchWorld(patch)
+        world.put(scope, NAMESPACE, "Count", API, [(now - 60, 9), (now - 20, 1), (now - 10, 2)])
+        world.put(scope, NAMESPACE, "5xx", API, [(now - 60, 9), (now - 20, 0), (now - 10, 1)])
+        for state in ("OK", "ALARM"):
+            world.set_alarm(scope, "red", state)
+        patch.setattr("cellwave.health.cloudwatch.time", lambda: time.time() + ahead)
+        series = read(world, ERRORS, scope, now - 30 + ahead)
+        alarm = read(world, AlarmSignal(name="red"), scope, now - 30 + ahead)
+    assert isinstance(series, SeriesReading)
+    assert (series.bad, series.total) == (1, 3)
+    assert series.newest == pytest.approx(now - 10 + ahead, abs=3)
+    assert isinstance(alarm, AlarmReading)
+    assert alarm.since == pytest.approx(now + ahead, abs=5)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_signal_that_can_not_be_asked_for_is_not_held_against_the_others(scope: Scope) -> None:
+    """A place is asked for all its signals at once; one that is no metric at all is an error of its own."""
+    now = float(int(time.time()))
+    with pytest.MonkeyPatch.context() as patch:
+        world = CloudWatchWorld(patch)
+        world.put(scope, NAMESPACE, "Count", API, [(now - 5, 1)])
+        world.set_alarm(scope, "red", "OK")
+        broken = ERRORS.model_copy(update={"namespace": ""})
+        signals = [ERRORS, broken, LATENCY, AlarmSignal(name=""), AlarmSignal(name="red")]
+        asked = [Wanted(signal=signal, scope=scope, since=now - 30) for signal in signals]
+        errors, nowhere, _, nameless, alarm = world.source.read(asked)
+    assert isinstance(errors, SeriesReading)
+    assert errors.total == 1
+    assert isinstance(nowhere, Unreadable)
+    assert isinstance(nameless, Unreadable)
+    assert isinstance(alarm, AlarmReading)
+    assert alarm.state == "OK"
