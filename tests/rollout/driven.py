@@ -45,12 +45,14 @@ class World:
         self.ran: dict[str, str | None] = {}  # what is known to run
         self.unknown: set[str] = set()
         self.answer: Answer | None = None
+        self.readings: tuple[GateResult, ...] = ()
         self.feed(Started(at=self.now, actor="ann"))
 
     def feed(self, event: Event) -> None:
         """Let something happen."""
         turn = decide(self.state, event)
         self.state, self.answer = turn.state, turn.answer
+        self.readings = self.readings if turn.readings is None else turn.readings
         self.pending += turn.effects
         self.log += [note.kind for note in turn.notes]
         self.texts |= {note.kind: note.text for note in turn.notes}

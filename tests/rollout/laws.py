@@ -176,7 +176,7 @@ def without_turn(head: Head) -> Head:
     return head.model_copy(update={"turn": 0})
 
 
-def check_changes(old: State, turn: Turn) -> None:
+def check_changes(old: State, event: Event, turn: Turn) -> None:
     """A turn names every track that it changed, and no other leg, track or plan is another one afterwards."""
     new = turn.state
     for back, leg in ((False, new.forward), (True, new.back)):
@@ -189,7 +189,7 @@ def check_changes(old: State, turn: Turn) -> None:
         assert changed <= {name for of_back, name in turn.changed if of_back == back}
         if was:
             assert was.plan == leg.plan
-    assert new.head.turn == old.head.turn + (not old.outcome)
+    assert new.head.turn == old.head.turn + (not old.outcome or isinstance(event, Commanded))
 
 
 def needs_of(plan: Plan, step: Step) -> set[str]:

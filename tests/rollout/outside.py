@@ -119,7 +119,7 @@ class Outside:
         turn = decide(old, event)
         self.past.append(event)
         self.state = turn.state
-        check_changes(old, turn)
+        check_changes(old, event, turn)
         check_answer(self, old, event, turn)
         for ran in turn.ran:
             match ran.kind:

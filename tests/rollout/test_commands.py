@@ -148,6 +148,17 @@ def test_a_second_rollback_follows_the_first() -> None:
     assert world.order("pause") == "refused"
 
 
+def test_a_command_that_comes_after_the_end_is_answered_and_journaled() -> None:
+    """Under the name of whoever gave it, as every other."""
+    world = World(plan([["a"]], approve=True))
+    world.order("rollback")
+    world.log.clear()
+    assert world.order("approve") == "refused"
+    assert world.answer
+    assert world.answer.said == "it has ended: rolled_back"
+    assert world.log == ["approve", "ignored"]
+
+
 def test_a_rollback_heeds_no_question() -> None:
     """Whatever was asked when on-call read the screen: it goes back."""
     world = World(plan([["a"]], approve=True))

@@ -8,6 +8,7 @@ import pytest
 
 from cellwave.health.model import Verdict
 from cellwave.rollout.decide import decide
+from cellwave.rollout.forward import look_interval
 from cellwave.rollout.model import (
     Action,
     Applied,
@@ -65,6 +66,35 @@ def test_a_bake_needs_time_and_data() -> None:
     assert world.state.status == "running"
     world.observe(gate("a", Verdict.PASS), after=6)
     assert world.state.outcome == "done"
+
+
+@pytest.mark.parametrize("bake", [Bake(seconds=5, limit=5), Bake(samples=3, limit=5)])
+def test_a_bake_of_seconds_or_of_data_points_alone_is_one(bake: Bake) -> None:
+    """Only one that asks for neither is none."""
+    world = World(plan([["a"]], bake=bake))
+    world.passed_check()
+    world.run_all()
+    assert world.state.leg.stage == "baking"
+
+
+def test_what_is_known_of_gates_is_of_the_wave_that_is_watched() -> None:
+    """The next wave begins with none; after the last one what it ended with stays to be seen."""
+    world = World(plan([["a"], ["b"]], bake=Bake(seconds=5, limit=5)))
+    for cell, after in (("a", ()), ("b", (gate("b", Verdict.PASS),))):
+        world.passed_check()
+        world.run_all()
+        world.observe(gate(cell, Verdict.PASS), after=3)
+        assert world.readings == (gate(cell, Verdict.PASS),)
+        world.observe(gate(cell, Verdict.PASS), after=6)
+        assert world.readings == after
+
+
+def test_looks_grow_rarer_with_the_bake_but_never_than_a_minute() -> None:
+    """One that waits for a person for days is looked at once a minute."""
+    wave = plan([["a"]], bake=Bake(seconds=100, samples=1)).waves[0]
+    watched = {0: 5, 100: 5, 600: 30, 10_000: 60}
+    assert {seconds: look_interval(wave, seconds) for seconds in watched} == watched
+    assert look_interval(plan([["a"]]).waves[0], 0) == 1
 
 
 def test_what_a_stack_runs_is_unknown_from_an_attempts_begin_to_its_proof() -> None:
@@ -140,6 +170,18 @@ def test_a_red_alarm_before_a_wave_is_given_time_to_clear() -> None:
     assert world.log.count("blocked") == 1
     world.passed_check()
     assert world.deploys()
+
+
+def test_the_patience_with_what_blocks_a_wave_begins_anew_with_each() -> None:
+    """Neither the bake nor the alarm before the first wave counts for the second."""
+    world = World(plan([["a"], ["b"]], bake=Bake(seconds=1000, samples=1, limit=1000)))
+    red(world, 20)
+    world.passed_check()
+    world.run_all()
+    world.observe(gate("a", Verdict.PASS), after=1200)
+    red(world, 20)
+    assert world.log.count("blocked") == 2
+    assert world.state.status == "running"
 
 
 def test_an_alarm_that_stays_red_before_a_wave_stops_it_for_a_person() -> None:
@@ -300,5 +342,8 @@ def test_an_ended_rollout_ignores_everything(outcome: str) -> None:
         world.run_all()
     assert world.state.outcome == outcome
     before = world.state
-    world.order("rollback")
+    world.feed(Ticked(at=world.now))
     assert world.state == before
+    world.order("rollback")
+    turn = before.head.turn + 1
+    assert world.state == replace(before, head=before.head.model_copy(update={"turn": turn}))

@@ -73,6 +73,7 @@ def test_a_cell_draws_on_the_budget_once() -> None:
     world.run_all({"a.query"})
     world.observe(gate("a", Verdict.FAIL, "ingest"), *good("b"), after=9)
     assert world.outcome[0] == "done"
+    assert world.state.head.harmed == {"a": "a.query failed: AccessDenied: no"}, "as it first was"
 
 
 def test_done_names_the_cells_that_run_the_release_though_a_gate_fails_there() -> None:

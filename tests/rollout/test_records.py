@@ -15,7 +15,7 @@ from cellwave.rollout import rows
 from cellwave.rollout.journal import faults
 from cellwave.rollout.leases import process_owner
 from cellwave.rollout.loop import take_turn
-from cellwave.rollout.model import Commanded, Note, Ran, first_state
+from cellwave.rollout.model import Answer, Commanded, Note, Ran, first_state
 from cellwave.rollout.records import Records, StackRow, recorded
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.rollout.tables import INBOX, JOURNAL
@@ -224,6 +224,7 @@ def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records)
     with records.engine.connect() as db:
         untaken = db.execute(sa.select(INBOX.c.key).where(INBOX.c.turn.is_(None))).scalars().all()
     assert untaken == ["command:new-v1-10"]
+    assert records.answer("new-v1-1") == Answer(kind="refused", said="it has ended: ann reset the sandbox")
     said = [(e.kind, e.rollout, e.subject, e.text) for e in records.journal()[told:]]
     assert said == [
         ("forgotten", "", "a.app", f"ran release {NEW[:12]}: ann reset the sandbox"),

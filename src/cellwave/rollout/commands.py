@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import begin_bake, unfinished
-from cellwave.rollout.model import Answer, Commanded, State, Waiting
+from cellwave.rollout.model import Answer, Commanded, Waiting
 
 
 def obey(draft: Draft, event: Commanded) -> Answer:
@@ -16,14 +16,10 @@ def obey(draft: Draft, event: Commanded) -> Answer:
     return answer
 
 
-def after_the_end(state: State, event: Commanded) -> Answer:
-    """What is said to a command that comes when all is over."""
-    already = event.action == "rollback" and state.outcome == "rolled_back"
-    said = f"it has ended: {state.outcome}"
-    return Answer(kind="already" if already else "refused", said=said)
-
-
 def _answer(draft: Draft, event: Commanded) -> Answer:
+    if outcome := draft.head.outcome:
+        already = event.action == "rollback" and outcome == "rolled_back"
+        return Answer(kind="already" if already else "refused", said=f"it has ended: {outcome}")
     if event.action == "rollback":
         return roll_back(draft, event)
     if draft.head.condemned:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from cellwave.health.judge import BakeVerdict, judge_bake
 from cellwave.rollout.backward import go_back, goes_back, spare
-from cellwave.rollout.commands import after_the_end, obey
+from cellwave.rollout.commands import obey
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished
 from cellwave.rollout.leg import Applied, Leg
@@ -40,13 +40,14 @@ TOLD = 3
 
 
 def decide(state: State, event: Event) -> Turn:
-    """What follows from an event. A finished rollout stays as it is."""
-    if state.outcome:
-        return Turn(state, answer=after_the_end(state, event) if isinstance(event, Commanded) else None)
+    """What follows from an event. A finished rollout stays as it is, and answers commands."""
+    if state.outcome and not isinstance(event, Commanded):
+        return Turn(state)
     draft = Draft(state.head, state.forward, state.back)
     draft.set(turn=state.head.turn + 1)
     answer = absorb(draft, event)
-    advance(draft, event.at)
+    if not state.outcome:
+        advance(draft, event.at)
     return draft.turn(answer)
 
 

@@ -77,8 +77,8 @@ def settle_wave(draft: Draft, at: float) -> None:
     leg = draft.forward
     wave = leg.current
     subject = f"wave {wave.name}"
-    if not sound_sites(leg, draft.head.harmed):
-        _, scope = leg.shape.waves[leg.position.wave]
+    _, scope = leg.shape.waves[leg.position.wave]
+    if not leg.index.whole & scope:
         draft.condemn(at, f"no cell of {subject} runs {leg.plan.version}: {tell_missing(leg, scope)}")
     elif wave.bake.seconds == 0 and wave.bake.samples == 0:
         draft.note("passed", "no bake asked for", subject=subject)
@@ -88,7 +88,6 @@ def settle_wave(draft: Draft, at: float) -> None:
         draft.note("baking", text, subject=subject)
         draft.move(stage="baking")
         begin_bake(draft, at)
-        draft.readings = ()
 
 
 def begin_bake(draft: Draft, at: float) -> None:
@@ -139,12 +138,6 @@ def sites_of(leg: Leg, cells: Iterable[str]) -> int:
         for site in leg.shape.by_cell.get(cell, ()):
             sites |= 1 << site
     return sites
-
-
-def sound_sites(leg: Leg, harmed: Mapping[str, str]) -> int:
-    """The sites of the current wave that run the release and aren't harmed."""
-    _, scope = leg.shape.waves[leg.position.wave]
-    return leg.index.whole & scope & ~sites_of(leg, harmed)
 
 
 def done_in_words(leg: Leg, harmed: Mapping[str, str]) -> str:

@@ -260,8 +260,8 @@ class Records:
     def forget_target(self, target: str, why: str, at: float) -> tuple[str, ...]:
         """Forget what runs on a state backend that is emptied, in one transaction; `at` is epoch seconds.
 
-        Its stacks go. Its unfinished rollouts end as failed, and their leases, untaken events and effects go; returns
-        their names. The journal says of each stack and rollout why.
+        Its stacks go. Its unfinished rollouts end as failed, answer what still waits for an answer, and their leases
+        and effects go; returns their names. The journal says of each stack and rollout why.
         """
         with self.transaction() as db:
             # Rollouts before the journal, as a turn does: of two that lock, neither waits for the other.
@@ -275,8 +275,6 @@ class Records:
             db.execute(sa.delete(STACKS).where(STACKS.c.target == target))
             for row in unfinished:
                 _cut_off(db, row, why, at)
-                mine = INBOX.c.rollout == row.id
-                db.execute(sa.delete(INBOX).where(mine, INBOX.c.turn.is_(None)))
                 db.execute(sa.delete(OUTBOX).where(OUTBOX.c.rollout == row.id))
         return tuple(row.id for row in unfinished)
 
@@ -415,6 +413,14 @@ def _cut_off(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
     legs = ((False, state.forward), (True, state.back))
     changed = frozenset((back, step.deployment) for back, leg in legs if leg for step in leg.running)
     rows.keep(db, row, Turn(state=over, notes=(Note(kind="failed", text=why),), changed=changed), at, None)
+    untaken = sa.select(INBOX).where(INBOX.c.rollout == row.id, INBOX.c.turn.is_(None))
+    for event in db.execute(untaken).all():
+        answer = (
+            Answer(kind="refused", said=f"it has ended: {why}")
+            if event.key.startswith(rows.COMMAND)
+            else None
+        )
+        rows.answer_event(db, event.seq, over.head.turn, answer)
 
 
 def _same(asked: Asked) -> tuple[sa.ColumnElement[bool], ...]:

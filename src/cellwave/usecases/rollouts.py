@@ -355,6 +355,6 @@ def _await_answer(around: Surroundings, name: str, action: Action, identity: str
 def _answer_of(around: Surroundings, name: str, action: Action, identity: str) -> Answer | None:
     try:
         return around.records.answer(identity)
-    except LookupError:  # whoever ended it from outside took the command away
+    except LookupError:  # it ended, and what was kept of it is gone by now
         hint = f"`cellwave rollout {action} {name}` again" if action in ("resume", "rollback") else ""
         raise CellwaveError(f"{name} had ended before it could take {action}", hint=hint) from None
