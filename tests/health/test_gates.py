@@ -53,12 +53,21 @@ def scopes(fleet: Fleet, *cells: str) -> dict[tuple[str, str], Scope]:
     return {(cell, "web"): Scope.of(fleet, cell, "web", {"api": f"api-{cell}"}) for cell in cells}
 
 
-def watch(
-    deployed: dict[tuple[str, str], Scope], control: dict[tuple[str, str], Scope] | None = None
-) -> list[Watched]:
-    """These deployments since second 50, and their control group."""
+def watch(deployed: dict[tuple[str, str], Scope]) -> list[Watched]:
+    """These deployments since second 50."""
+    return [Watched(scope=scope, since=50.0) for scope in deployed.values()]
+
+
+def look(
+    fleet: Fleet,
+    watched: list[Watched],
+    source: FakeSource,
+    control: dict[tuple[str, str], Scope] | None = None,
+    begin: float = 50.0,
+) -> list[GateResult]:
+    """What a look at second 110 says, of a bake that began at second 50, beside this control group."""
     others = tuple((control or {}).values())
-    return [Watched(scope=scope, since=50.0, control=others) for scope in deployed.values()]
+    return read_gates(fleet, watched, source, BAKE, begin, gates=2, now=110.0, control=lambda _: others)
 
 
 def publish(source: FakeSource, scope: Scope, total: int, bad: int, at: float = 100.0) -> None:
@@ -139,7 +148,7 @@ def test_the_control_group_is_asked_only_where_a_gate_would_fail() -> None:
     publish(healthy, deployed["c1", "web"], 40, 0)
     publish(sick, deployed["c1", "web"], 40, 20)
     for source in (healthy, sick):
-        read_gates(fleet, watch(deployed, control), source, BAKE, 60.0, gates=2, now=110.0)
+        look(fleet, watch(deployed), source, control, begin=60.0)
     assert healthy.asked == [("c1", 50.0)]
     assert sorted(sick.asked) == [("c1", 50.0), ("c2", 20.0), ("c3", 20.0)]
 
@@ -152,7 +161,7 @@ def test_the_control_group_is_pooled(bad_elsewhere: int, verdict: Verdict) -> No
     publish(source, deployed["c1", "web"], 40, 30)
     for scope in control.values():
         publish(source, scope, 20, bad_elsewhere)
-    results = read_gates(fleet, watch(deployed, control), source, BAKE, 50.0, gates=2, now=110.0)
+    results = look(fleet, watch(deployed), source, control)
     assert [r.verdict for r in results] == [verdict]
 
 
@@ -197,19 +206,13 @@ def test_a_template_takes_known_names_only() -> None:
             expand(AlarmSignal(name=text), scope, "here")
 
 
-def look(fleet: Fleet, watched: list[Watched], source: FakeSource) -> list[GateResult]:
-    """What a look at second 110 says of a bake that began at second 50."""
-    return read_gates(fleet, watched, source, BAKE, 50.0, gates=2, now=110.0)
-
-
-def alarmed(fleet: Fleet, source: FakeSource, cells: tuple[str, ...]) -> list[Watched]:
-    """Cell c1, whose control group is c2 and c3; the alarms of these cells are red, those of the others are not."""
+def redden(fleet: Fleet, source: FakeSource, cells: tuple[str, ...]) -> dict[tuple[str, str], Scope]:
+    """Three cells; the alarms of these are red, those of the others are not."""
     part = AlarmPart(state="ALARM", namespace="N", metric="5xx")
     deployed = scopes(fleet, "c1", "c2", "c3")
     for (cell, _), scope in deployed.items():
         source.set_alarm(scope, "web", "ALARM" if cell in cells else "OK", 100.0, (part,))
-    control = (deployed["c2", "web"], deployed["c3", "web"])
-    return [Watched(scope=deployed["c1", "web"], since=50.0, control=control)]
+    return deployed
 
 
 @pytest.mark.parametrize(
@@ -218,8 +221,9 @@ def alarmed(fleet: Fleet, source: FakeSource, cells: tuple[str, ...]) -> list[Wa
 def test_an_alarm_has_the_control_groups_alarms_read(red: tuple[str, ...], verdict: Verdict) -> None:
     """Where they are red on the same metric, it isn't the release."""
     fleet, source = make_fleet(alarm=AlarmSignal(name="web")), FakeSource()
-    watched = alarmed(fleet, source, red)
-    assert [r.verdict for r in look(fleet, watched, source)] == [verdict]
+    control = redden(fleet, source, red)
+    watched = watch({("c1", "web"): control.pop(("c1", "web"))})
+    assert [r.verdict for r in look(fleet, watched, source, control)] == [verdict]
 
 
 @pytest.mark.parametrize(("elsewhere", "verdict"), [(200, Verdict.FAIL), (503, Verdict.INCONCLUSIVE)])
@@ -228,7 +232,7 @@ def test_a_probe_has_the_control_groups_probes_read(elsewhere: int, verdict: Ver
     fleet, source = make_fleet(probe=ProbeSignal(url="http://{cell}/")), FakeSource()
     source.statuses = {"http://c1/": 503, "http://c2/": elsewhere, "http://c3/": elsewhere}
     deployed, control = scopes(fleet, "c1"), scopes(fleet, "c2", "c3")
-    assert [r.verdict for r in look(fleet, watch(deployed, control), source)] == [verdict]
+    assert [r.verdict for r in look(fleet, watch(deployed), source, control)] == [verdict]
 
 
 @pytest.mark.parametrize("state", ["OK", "ALARM"])
@@ -254,5 +258,5 @@ def test_a_look_asks_for_all_it_wants_together() -> None:
     source.statuses["http://x/"] = 200
     for scope in deployed.values():
         publish(source, scope, 40, 20)
-    look(fleet, watch(deployed, control), source)
+    look(fleet, watch(deployed), source, control)
     assert source.together == [4, 2, 2]

@@ -194,6 +194,18 @@ def test_seconds_count_as_long_as_they_are_kept_and_minutes_before() -> None:
     assert {at % 60 for at in anew["all"]} == {0.0}
 
 
+def test_who_did_not_look_for_hours_reads_it_anew() -> None:
+    """What was published by the second meanwhile is known by the minute alone."""
+    world, metrics = CloudWatch(), Metrics()
+    for minute in range(300):
+        for metric in ("bad", "all"):
+            world.put(metric, NOW + 60.0 * minute, 1.0)
+    world.now += 60
+    look(metrics, world, NOW)
+    world.now += 5 * 3600
+    assert sum(look(metrics, world, NOW)["all"].values()) == 300
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_no_data(world: CloudWatch, value: float) -> None:
     """A period of which one series is unknown is left out of all, or errors would be missing from the requests."""

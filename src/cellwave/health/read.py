@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -43,12 +43,10 @@ Deployment = tuple[str, str]  # cell, service
 
 
 class Watched(Frozen):
-    """A deployment whose gates are read: since when (epoch seconds) it has converged, and its control group, which
-    is its service's deployments that are known to run the release before."""
+    """A deployment whose gates are read, and since when (epoch seconds) it has converged."""
 
     scope: Scope
     since: float
-    control: tuple[Scope, ...] = ()
 
 
 class LiveSource:
@@ -143,10 +141,12 @@ def read_gates(
     *,
     gates: int,
     now: float,
+    control: Callable[[Scope], Sequence[Scope]] = lambda _: (),
 ) -> list[GateResult]:
     """The verdict on every gate of a wave's deployments, in their order.
 
-    `gates` is how many of the whole rollout's gates count data points (see `counting`), `now` epoch seconds.
+    `gates` is how many of the whole rollout's gates count data points (see `counting`), `now` epoch seconds. `control`
+    gives a deployment's control group: its service's deployments that are known to run the release before.
 
     Only data newer than a deployment's convergence counts. Control groups and references are read only where a gate
     would FAIL, and references where it doesn't PASS though the bake has lasted its seconds. A gate whose text names
@@ -163,8 +163,8 @@ def read_gates(
         verdict = results[number].verdict
         late = now - baking_since >= bake.seconds and isinstance(reading, SeriesReading)
         if verdict is Verdict.FAIL or (verdict is Verdict.INCONCLUSIVE and late):
-            control = watched.control if verdict is Verdict.FAIL else ()
-            beside[number] = _evidence(fleet, gate, reading, control)
+            others = control(watched.scope) if verdict is Verdict.FAIL else ()
+            beside[number] = _evidence(fleet, gate, reading, others)
     for number, evidence in _gathered(beside, source).items():
         results[number] = judge(asked[number][0], readings[number], evidence)
     return results

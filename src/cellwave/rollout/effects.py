@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import structlog
@@ -222,40 +222,61 @@ class Effects:
     def gates(self, state: State) -> tuple[GateResult, ...]:
         """Every gate of the wave's deployments, as it reads now."""
         leg = state.leg
-        running, leases = self.records.stacks(self.target), self.records.leases()
+        running = self.records.stacks(self.target)
+        now, bake = time.time(), leg.current.bake
+        since = now - leg.position.watched  # whatever the clock was set to meanwhile
+        steps = {
+            (step.cell, step.service): step
+            for step in leg.current.steps
+            if leg.phase_of(step) == "converged" and step.deployment in running
+        }
         watched = [
             Watched(
                 scope=self.scope(step, running[step.deployment].outputs),
-                since=leg.track(step.deployment).at,
-                control=self._control(state, step, running, leases),
+                # What converged did so before its wave began to bake, whatever the clock said then.
+                since=min(leg.track(step.deployment).at, since),
             )
-            for step in leg.current.steps
-            if leg.phase_of(step) == "converged" and step.deployment in running
+            for step in steps.values()
         ]
+
+        @cache
+        def control(service: str, previous: str | None) -> tuple[Scope, ...]:
+            return self._control(state, service, previous, running)
+
+        def beside(scope: Scope) -> tuple[Scope, ...]:
+            return control(scope.service, steps[scope.cell, scope.service].previous)
+
         fleet = self.fleet(leg.plan.release)
-        now, bake = time.time(), leg.current.bake
-        since = now - leg.position.watched  # whatever the clock was set to meanwhile
         gates = counting(fleet, ((step.cell, step.service) for step in leg.plan.steps))
-        return tuple(read_gates(fleet, watched, self.signals, bake, since, gates=gates, now=now))
+        return tuple(
+            read_gates(fleet, watched, self.signals, bake, since, gates=gates, now=now, control=beside)
+        )
 
     def _control(
-        self, state: State, step: Step, running: Mapping[str, StackRow], leases: Mapping[str, str]
+        self, state: State, service: str, previous: str | None, running: Mapping[str, StackRow]
     ) -> tuple[Scope, ...]:
-        """The step's service where the records know that the release before it runs, and nobody is changing it."""
-        fleet = self.fleet(step.release)
-        if step.previous is None or step.previous == step.release:
+        """The service where the records know that the release before runs, which is not held, and nobody changes it."""
+        release = state.leg.plan.release
+        if previous in (None, release) or self._is_doubtful(str(previous)):
             return ()
+        fleet, leases = self.fleet(release), self.records.leases()
         touched = {name.split(".")[0] for name in state.touched}
         return tuple(
-            Scope.of(fleet, cell.name, step.service, row.outputs)
+            Scope.of(fleet, cell.name, service, row.outputs)
             for cell in fleet.every_cell
-            if step.service in {service.name for service in fleet.services_of(cell.name)}
+            if service in {known.name for known in fleet.services_of(cell.name)}
             and leases.get(cell.name, state.head.rollout) == state.head.rollout
-            and (row := running.get(f"{cell.name}.{step.service}")) is not None
+            and (row := running.get(f"{cell.name}.{service}")) is not None
             and row.known
-            and row.release == step.previous
+            and row.release == previous
             and cell.name not in touched
         )
+
+    def _is_doubtful(self, release: str) -> bool:
+        """Whether it is held, or the store can't say: what it does says nothing of what is right."""
+        with suppress(CellwaveError, OSError):
+            return self.store.held(release) is not None
+        return True
 
     def scope(self, step: Step, outputs: Mapping[str, str]) -> Scope:
         """Where a deployment's signals are read, and what their texts may name."""
