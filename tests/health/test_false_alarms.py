@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import bdtrc
 
-from cellwave.health.threshold import FALSE_ROLLBACKS, condemns, log_wealth
+from cellwave.health.threshold import condemns, log_wealth
 
 LIMITS = st.floats(1e-6, 1 - 1e-6)
 COUNTS = st.integers(0, 10_000)
@@ -21,14 +21,14 @@ MANY = st.integers(1, 10**12)
 def test_a_gate_at_its_limit_keeps_to_its_share_of_the_chance(limit: float) -> None:
     """Exactly, for 5,000 looks, one after each data point: one of a hundred rollouts, divided by the gates."""
     condemned = 1 - list(survival(now, limit, limit, 5_000))[-1]
-    assert 0 < condemned <= FALSE_ROLLBACKS / GATES
+    assert 0 < condemned <= 0.01 / GATES
 
 
 @pytest.mark.parametrize("points", [1, 10, 100])
 def test_rollouts_at_their_limits_are_hardly_ever_rolled_back(points: int) -> None:
     """Of 200 with 50 gates and 300 looks, not more than 1 % can explain; the rule before condemned far more."""
     (found,) = false_alarms(points, rollouts=200, looks=(300,))
-    assert bdtrc(found.now - 1, 200, FALSE_ROLLBACKS) > 0.001
+    assert bdtrc(found.now - 1, 200, 0.01) > 0.001
     assert found.before > 20
 
 
