@@ -14,6 +14,7 @@ from cellwave.fleet.model import (
     Fleet,
     HttpProof,
     ProbeSignal,
+    QuantileSignal,
     RatioReference,
     RatioSignal,
     Region,
@@ -124,7 +125,8 @@ def test_each_deployment_is_read_from_its_own_convergence_on() -> None:
 
 def test_a_gate_that_counts_data_points_shares_in_the_chance_of_a_false_alarm() -> None:
     """In each cell that the rollout changes; an alarm has a chance of its own."""
-    fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS, more=ERRORS)
+    slow = QuantileSignal(namespace="N", metric="Latency", total="Count", dimensions={}, at_most=9)
+    fleet = make_fleet(alarm=AlarmSignal(name="a"), errors=ERRORS, slow=slow)
     assert counting(fleet, scopes(fleet, "c1", "c2", "c3")) == 6
 
 

@@ -20,9 +20,8 @@ from scipy.special import betaincc, betaln
 
 from cellwave.health.model import Verdict
 
-FALSE_ROLLBACKS = (
-    0.01  # of rollouts all of whose gates keep their limits, at most so many are condemned by one
-)
+# At most so many of the rollouts all of whose gates keep their limits are condemned by one of them.
+FALSE_ROLLBACKS = 0.01
 CONDEMNING = 3  # a hiccup and its retry are one mishap: the test takes each data point for a trial of its own
 
 
