@@ -32,14 +32,14 @@ FAILING = AlarmPart(state="ALARM", namespace="N", metric="5xx", statistic="Avera
 QUIET = SLOW.model_copy(update={"state": "OK"})
 
 
-def judge(signal: Signal, reading: Reading, evidence: Evidence) -> GateResult:
+def judge(signal: Signal, reading: Reading, evidence: Evidence, gates: int = GATES) -> GateResult:
     """A gate's result, second NOW."""
     return judge_gate(
         signal,
         reading,
         evidence,
         min_samples=12,
-        gates=GATES,
+        gates=gates,
         cell="c",
         service="s",
         gate="g",
@@ -197,6 +197,22 @@ def test_each_red_of_an_alarm_is_judged_by_what_it_had_seen() -> None:
     assert judge(alarm, started, Evidence(parts=(few,))).verdict is Verdict.PASS
     enough = PartEvidence(own=series((905, 920, 9000)))
     assert judge(alarm, started, Evidence(parts=(enough,))).verdict is Verdict.FAIL
+
+
+def test_what_an_alarm_saw_beside_the_platforms_trouble_wants_the_same_evidence_as_a_gate() -> None:
+    """Four of twelve in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
+    own = SeriesReading(periods=(*counts(4, 12, NOW - 100).periods, *counts(40, 60).periods))
+    slow = failures(0, 0).model_copy(
+        update={
+            "reading": SeriesReading(
+                periods=tuple(Period(at=NOW - n, bad=1, total=1) for n in range(40, 0, -1))
+            )
+        }
+    )
+    alarm = red(FAILING.model_copy(update={"window": 200.0}))
+    evidence = Evidence(parts=(PartEvidence(own=own, reference=slow),))
+    few, many = (judge(AlarmSignal(name="a"), alarm, evidence, gates=gates) for gates in (GATES, 10_000))
+    assert (few.verdict, many.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
 
 
 def test_an_alarm_on_a_percentile_waits_for_as_many_data_points_as_a_quantile() -> None:

@@ -194,6 +194,15 @@ def test_a_quantile_is_judged_by_how_many_are_above(reading: Reading, verdict: V
     assert found.verdict is verdict, found.reason
 
 
+def test_what_was_counted_above_the_limit_is_what_counts() -> None:
+    """Values of which only percentiles are known are no count; where nobody counted, they have to do."""
+    of_200 = Period(at=0.5, total=200, values=(9000.0,) * 40, above=20)
+    assert gate(LATENCY, SeriesReading(periods=(of_200,))).verdict is Verdict.PASS
+    both = SeriesReading(periods=(of_200, *values((30, 9000.0)).periods))
+    assert gate(LATENCY, both).reason.startswith("Latency: 50 of 230 (21.7%) are above 1500")
+    assert gate(LATENCY, SeriesReading(periods=(of_200.model_copy(update={"above": math.nan}),))).samples == 0
+
+
 def test_a_control_group_that_is_as_bad_takes_the_blame_away() -> None:
     """When cells without the release fail alike, the release is not to blame, and nothing passes either."""
     assert gate(ERRORS, ratio(5, 40), ratio(10, 90)).verdict is Verdict.INCONCLUSIVE

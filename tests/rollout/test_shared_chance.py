@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cellwave.health.model import Period, Reading, SeriesReading, Verdict
-from cellwave.health.ports import Readable, Scope, SignalSource
+from cellwave.health.ports import SignalSource, Wanted
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Leg, Position, State, Track, first_state
 from cellwave.rollout.records import Records, StackRow
@@ -41,9 +42,9 @@ cells:
 class Failing(SignalSource):
     """Five of forty requests fail, just now: evidence enough among seven gates, and not among eight."""
 
-    def read(self, signal: Readable, scope: Scope, since: float) -> Reading:
+    def read(self, wanted: Sequence[Wanted]) -> list[Reading]:
         """See SignalSource."""
-        return SeriesReading(periods=(Period(at=time.time(), bad=5, total=40),))
+        return [SeriesReading(periods=(Period(at=time.time(), bad=5, total=40),)) for _ in wanted]
 
 
 @pytest.mark.parametrize(

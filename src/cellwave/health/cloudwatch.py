@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, TypeVar
@@ -164,7 +165,13 @@ def _lines(signal: Measured) -> Lines:
         return bad, line(signal.total, "Sum") if signal.total else line(signal.bad, "SampleCount")
     count = line(signal.metric, "SampleCount")
     total = line(signal.total, "Sum") if isinstance(signal, QuantileSignal) else count
-    return tuple(dict.fromkeys([total, count, *(line(signal.metric, name) for name in _points(signal))]))
+    names = (*_points(signal), _rank(signal))
+    return tuple(dict.fromkeys([total, count, *(line(signal.metric, name) for name in names)]))
+
+
+def _rank(signal: QuantileSignal | QuantileReference) -> str:
+    """The statistic that says how many percent of the values are above what may be."""
+    return f"PR({Decimal(str(signal.at_most)).normalize():f}:)"
 
 
 def _points(signal: QuantileSignal | QuantileReference) -> dict[str, float]:
@@ -202,7 +209,7 @@ def _of_series(signal: Measured, series: Mapping[Line, Series] | str | Unreadabl
 def _of_quantile(
     signal: QuantileSignal | QuantileReference, series: Mapping[str, Series], total: float
 ) -> Reading:
-    counts, points = series["SampleCount"], _points(signal)
+    counts, points, ranks = series["SampleCount"], _points(signal), series[_rank(signal)]
     seen = sum(counts.values())
     if seen < COVERAGE * total:
         return Unreadable(reason=f"only {seen:g} of {total:g} requests have a {signal.metric}")
@@ -214,7 +221,9 @@ def _of_quantile(
                 reason=f"{signal.metric} has no percentiles (it was published as statistic sets)"
             )
         values = spread(known, max(1, round(number * min(1, MOST_VALUES / seen))))
-        periods.append(Period(at=start, total=len(values), values=tuple(values)))
+        above = number * ranks[start] / 100 if start in ranks else None
+        total = len(values) if above is None else number
+        periods.append(Period(at=start, total=total, values=tuple(values), above=above))
     return SeriesReading(periods=tuple(periods))
 
 
@@ -222,7 +231,8 @@ def spread(known: Mapping[float, float], count: int) -> list[float]:
     """`count` values whose distribution goes through `known` (share of values at or below, 0..1 -> value).
 
     CloudWatch gives statistics of a period, not its values. One or two values are exactly its minimum and maximum;
-    of more, those between two known percentiles are laid on a line, so none is further off than that gap.
+    of more, those between two known percentiles are laid on a line, so none is further off than that gap. They are for
+    comparing with others: where most requests are quick and a few time out, a line has far too many above a limit.
     """
     shares = sorted(known)
     ranks = np.linspace(0, 1, count) if count > 1 else [0.5]

@@ -353,7 +353,7 @@ def _series(
         verdict, reason = threshold(bad, total, limit.share, needed=needed, gates=terms.gates, word=word)
         if verdict is Verdict.PASS and (seconds := _quiet(series, terms.at)):
             verdict, reason = Verdict.INCONCLUSIVE, f"{reason}, but no data since {seconds:.0f} s"
-        if isinstance(signal, QuantileSignal) and total:
+        if isinstance(signal, QuantileSignal) and series.values:
             if verdict is Verdict.FAIL and total < needed:
                 verdict = Verdict.INCONCLUSIVE
                 reason = f"{reason}; but new code starts slowly, {needed} data points tell"

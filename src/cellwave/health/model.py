@@ -71,17 +71,21 @@ class AlarmReading(Frozen):
 
 
 class Period(Frozen):
-    """What was counted from the epoch second `at` on. `values` are a metric's raw values, in its unit."""
+    """What was counted from the epoch second `at` on. `values` are a metric's raw values, in its unit, or have their
+    distribution; `above` is how many of the `total` are above what may be, where that was counted."""
 
     at: float
     bad: float = 0.0
     total: float = 0.0
     values: tuple[float, ...] = ()
+    above: float | None = None
 
 
 def _finite(period: Period) -> Period:
     values = tuple(filter(math.isfinite, period.values))
-    return period.model_copy(update={"values": values, "total": min(period.total, len(values))})
+    return period.model_copy(
+        update={"values": values, "total": min(period.total, len(values)), "above": None}
+    )
 
 
 class SeriesReading(Frozen):
@@ -93,7 +97,7 @@ class SeriesReading(Frozen):
     @field_validator("periods")
     @classmethod
     def _numbers(cls, periods: tuple[Period, ...]) -> tuple[Period, ...]:
-        known = (p for p in periods if 0 <= p.bad < math.inf and 0 <= p.total < math.inf)
+        known = (p for p in periods if all(0 <= n < math.inf for n in (p.bad, p.total, p.above or 0)))
         return tuple(p if all(map(math.isfinite, p.values)) else _finite(p) for p in known)
 
     @property

@@ -37,8 +37,8 @@ class Limit(Frozen):
     def count(self, periods: Sequence[Period]) -> tuple[int, int]:
         """How many data points are bad, of how many."""
         if self.over is not None:
-            values = [value for period in periods for value in period.values]
-            return sum(value > self.over for value in values), len(values)
+            counts = [_above(period, self.over) for period in periods]
+            return round(sum(above for above, _ in counts)), round(sum(total for _, total in counts))
         # The two series arrive on their own: an error may be counted before the request that it belongs to.
         bad = round(sum(period.bad for period in periods))
         return bad, max(bad, round(sum(period.total for period in periods)))
@@ -47,6 +47,12 @@ class Limit(Frozen):
         """Whether more are bad than may be, and not just one or two."""
         bad, total = self.count(periods)
         return bad >= CONDEMNING and bad > self.share * total
+
+
+def _above(period: Period, over: float) -> tuple[float, float]:
+    if period.above is not None:
+        return period.above, period.total
+    return sum(value > over for value in period.values), len(period.values)
 
 
 class Yardstick(Frozen):

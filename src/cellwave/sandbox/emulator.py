@@ -8,6 +8,7 @@
   API makes).
 - What a Lambda logs in CloudWatch's embedded metric format becomes metrics.
 - An API that the edge calls is found by the edge's word alone, and sees all that the client sent (edge/envelope.py).
+- `PR(2900:)` of a metric is how many percent of its values are above 2900 (MiniStack: their average).
 - It tells how slow it is itself (reference.py).
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
@@ -17,9 +18,12 @@ from __future__ import annotations
 import json
 import operator
 import os
+import re
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -47,6 +51,7 @@ COMPARE = {
     "LessThanThreshold": operator.lt,
     "LessThanOrEqualToThreshold": operator.le,
 }
+ABOVE = re.compile(r"PR\(([0-9.]+):\)")
 WITHOUT_DATA = {"breaching": "ALARM", "notBreaching": "OK", "missing": "INSUFFICIENT_DATA"}
 
 
@@ -54,6 +59,7 @@ def main() -> None:
     """Serve until SIGTERM; GATEWAY_PORT, STATE_DIR and the like come from the environment, as MiniStack reads them."""
     sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
     cloudwatch._evaluate_alarm = evaluate
+    cloudwatch._stat_value = partial(with_rank, cloudwatch._stat_value)
     count_invocations()
     open_envelopes()
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
@@ -62,6 +68,17 @@ def main() -> None:
     REFERENCE.start()
     sys.argv[1:] = []
     app.main()
+
+
+def with_rank(known: Callable[..., Any], stats: Any, name: str, points: Any = None) -> Any:
+    """A statistic of a period's points: how many percent of them are above a value, or one that is `known`."""
+    above = ABOVE.fullmatch(name or "")
+    if above is None:
+        return known(stats, name, points)
+    samples = cloudwatch._percentile_samples(points or [])
+    if samples is None:
+        return None
+    return 100 * sum(n for value, n in samples if value > float(above[1])) / sum(n for _, n in samples)
 
 
 def count_invocations() -> None:
