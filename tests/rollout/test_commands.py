@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellwave.health.model import Verdict
-from cellwave.rollout.model import Abort, Action, Check, Started, State, Waiting, first_state
+from cellwave.rollout.model import Abort, Action, Check, Started, State, Ticked, Waiting, first_state
 from cellwave.waves.model import Bake
 from tests.rollout.driven import World, gate
 from tests.rollout.plans import plan
@@ -188,6 +188,17 @@ def test_on_the_way_back_nothing_but_a_rollback_is_heard(action: Action) -> None
     before = world.state
     assert world.order(action) == "refused"
     assert unchanged(before, world.state)
+
+
+def test_a_rollback_that_is_read_before_the_beginning_ends_it_there() -> None:
+    """Time may pass before, too: nothing is looked at, and nothing ends, until it has begun."""
+    world = World(plan([["a"]]))
+    world.state, world.pending = first_state("v2-1", plan([["a"]])), []
+    world.feed(Ticked(at=100.0))
+    assert world.order("rollback") == "taken"
+    assert (world.pending, world.state.outcome) == ([], "")
+    world.feed(Started(at=100.0, actor="ann"))
+    assert (world.pending, world.state.outcome) == ([], "rolled_back")
 
 
 def test_nothing_moves_before_the_rollout_has_begun() -> None:

@@ -13,7 +13,10 @@ from cellwave.rollout.model import (
     Action,
     Applied,
     Check,
+    Deployed,
+    Failure,
     Prove,
+    Proved,
     Ticked,
     cut_off,
 )
@@ -66,6 +69,16 @@ def test_a_bake_needs_time_and_data() -> None:
     assert world.state.status == "running"
     world.observe(gate("a", Verdict.PASS), after=6)
     assert world.state.outcome == "done"
+
+
+def test_a_cell_in_flight_goes_on_whatever_else_of_it_is_at_work() -> None:
+    """One cell at a time: what waits for one service starts while another one of the same cell still runs."""
+    world = World(plan([["a", "b"]], concurrency=1, services={"s": (), "t": (), "u": ("s",)}))
+    world.passed_check()
+    s, t = world.deploys()
+    world.end(s)
+    assert [d.step.deployment for d in world.deploys()] == ["a.u"]
+    assert world.state.forward.phase_of(t.step) == "running"
 
 
 @pytest.mark.parametrize("bake", [Bake(seconds=5, limit=5), Bake(samples=3, limit=5)])
@@ -327,6 +340,35 @@ def test_late_words_of_an_earlier_attempt_are_ignored() -> None:
     before = world.state.forward
     world.end(storage)
     assert world.state.forward == before
+
+
+@pytest.mark.parametrize(("name", "back"), [("a.storage", True), ("nowhere.storage", False), ("", True)])
+def test_what_is_told_of_a_stranger_changes_nothing(name: str, back: bool) -> None:
+    """Of a deployment that the plan does not have, or of a way back before there is one."""
+    world = World(plan([["a"]]))
+    world.passed_check()
+    before = world.state.forward
+    said = {"at": 100.0, "deployment": name, "attempt": 1, "back": back}
+    world.feed(Deployed.model_validate(said | {"result": Failure(reason="no")}))
+    world.feed(Proved.model_validate(said))
+    assert (world.state.forward, world.state.back, world.state.status) == (before, None, "running")
+
+
+@pytest.mark.parametrize("late", [Applied(), Failure(reason="no", transient=True), Failure(reason="no")])
+def test_what_is_told_twice_of_an_attempt_is_heard_once(late: Applied | Failure) -> None:
+    """Whatever the second time says: while it is proved, and when it has converged."""
+    world = World(plan([["a"]]))
+    world.passed_check()
+    [storage] = world.deploys()
+    world.deployed(storage, Applied())
+    world.deployed(storage, late)
+    [proof] = world.take(Prove)
+    world.proved(proof)
+    running = world.deploys()
+    before = world.state.forward
+    world.deployed(storage, late)
+    world.proved(proof, Failure(reason="no"))
+    assert (world.state.forward, len(running), world.pending) == (before, 2, [])
 
 
 @pytest.mark.parametrize("outcome", ["done", "rolled_back"])

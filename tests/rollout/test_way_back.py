@@ -309,6 +309,15 @@ def test_cells_go_back_side_by_side_whatever_wave_they_were_in() -> None:
     assert [d.step.deployment for d in world.deploys()] == ["b.storage"]
 
 
+def test_harm_slows_the_way_forward_only() -> None:
+    """One of four failed within the tolerance; all four go back at once."""
+    world = World(plan([["a", "b", "c", "d"]], concurrency=4, tolerance=1, bake=Bake(seconds=9, limit=9)))
+    world.passed_check()
+    world.run_all({"a.storage"})
+    world.order("rollback")
+    assert set(cells(world.deploys())) == set("abcd")
+
+
 @pytest.mark.parametrize("waves", [[["a", "b"], ["c"]], [["a"], ["b"], ["c"]]])
 def test_two_of_a_pair_are_never_in_flight_together_on_the_way_back(waves: list[list[str]]) -> None:
     """In one wave or in two: the second goes when the first is back."""
