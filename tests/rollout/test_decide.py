@@ -146,14 +146,14 @@ def test_a_transient_error_is_tried_again_then_waits_for_a_person() -> None:
     world.passed_check()
     world.end(world.deploys()[0], ok=False, transient=True)
     [again] = world.deploys()
-    assert again.attempt == 2
+    assert (again.attempt, again.delay) == (2, 3.0)
     world.end(again, ok=False, transient=True)
     assert world.state.status == "waiting"
     world.order("approve")
     assert world.state.status == "waiting"
     world.order("resume")
     [third] = world.deploys()
-    assert third.attempt == 3
+    assert (third.attempt, third.delay) == (3, 6.0), "what throttles is given time"
 
 
 def test_a_wave_that_wants_approval_waits_for_it() -> None:

@@ -195,6 +195,28 @@ def test_an_attempt_that_changed_nothing_makes_nothing_known_that_another_left_h
     assert world.unknown == {"a.app"}
 
 
+def test_what_one_attempt_left_half_changed_stays_unknown_where_the_failure_is_tolerated() -> None:
+    """The second attempt changed nothing; the first one did, and nobody goes back."""
+    world = World(plan([["a", "b"]], tolerance=1, services={"app": ()}))
+    world.passed_check()
+    one, two = world.deploys()
+    world.end(two)
+    world.end(one, ok=False, transient=True)
+    world.end(world.deploys()[0], ok=False, changed=False)
+    assert world.state.outcome == "done"
+    assert world.unknown == {"a.app"}
+
+
+def test_what_fails_on_a_condemned_rollout_is_not_tried_again() -> None:
+    """A reason that says nothing of the release is none to go on with it."""
+    world = World(plan([["a", "b"]], retries=5))
+    world.passed_check()
+    one, two = world.deploys()
+    world.end(one, ok=False)
+    world.end(two, ok=False, transient=True)
+    assert set(cells(world.deploys())) == {"a", "b"}
+
+
 def reversed_(ended: State, running: dict[str, str | None]) -> tuple[World, list[str]]:
     """A rollout that takes back what is left of an ended one, run to its end; the deployments in order."""
     rest = remains(ended, running)

@@ -150,7 +150,7 @@ def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> 
     track = leg.track(name)
     changed = track.changed or failure.changed
     half_changed = track.changed or (back and draft.forward.track(name).phase != "converged")
-    if isinstance(event, Deployed) and not (failure.changed or half_changed):
+    if not (failure.changed or half_changed):
         draft.ran.append(Ran(deployment=name, kind="unchanged"))
     allowed = BACK_ATTEMPTS - 1 if back else leg.plan.retries if failure.transient else 0
     if event.attempt <= allowed and not failure.refused and (back or not condemned):
