@@ -74,7 +74,9 @@ def test_a_bake_that_nobody_watches_does_not_pass() -> None:
 def test_the_patience_with_what_blocks_a_wave_is_watched_time_too() -> None:
     """A clock put on by two hours calls nobody; one put back lets the looks go on."""
     world = World(plan([["a"]]))
-    for step in (0.0, 2.0, TWO_HOURS, 2.0, -TWO_HOURS, 2.0):
+    world.passed_check("a.query alarm is red")
+    assert world.state.forward.position.watched == 0, "before the first look nothing was watched"
+    for step in (2.0, TWO_HOURS, 2.0, -TWO_HOURS, 2.0):
         world.now += step
         world.feed(Ticked(at=world.now))
         world.passed_check("a.query alarm is red")
@@ -101,6 +103,44 @@ def test_never_are_two_looks_out_at_once() -> None:
     world.feed(Ticked(at=world.now))
     [second] = world.take(Check)
     assert second.look > first.look
+    world.feed(Checked(at=world.now, look=first.look))
+    assert not world.deploys(), "while the second is out, neither"
+    world.feed(Checked(at=world.now, look=second.look))
+    assert world.deploys()
+
+
+def test_an_answer_of_the_other_kind_of_look_starts_nothing() -> None:
+    """What was asked for is a reading of gates: that nothing speaks against the wave is none."""
+    world = baking()
+    world.now += 60
+    world.feed(Ticked(at=world.now))
+    [look] = world.take(Observe)
+    world.feed(Checked(at=world.now, look=look.look))
+    assert world.state.forward.stage == "baking"
+
+
+def test_gates_that_are_read_on_the_way_back_are_no_new_reason() -> None:
+    """It goes back for what it was turned round for."""
+    world = baking()
+    world.now += 60
+    world.feed(Ticked(at=world.now))
+    [look] = world.take(Observe)
+    world.order("rollback")
+    before = world.state.head.condemned
+    world.feed(Observed(at=world.now, look=look.look, gates=(gate("a", Verdict.FAIL),)))
+    assert world.state.head.condemned == before
+    assert world.log.count("rolling_back") == 1
+
+
+def test_a_look_that_ends_on_the_way_back_is_told_of_nobody() -> None:
+    """The wave that it looked at is none any more."""
+    world = World(plan([["a"], ["b"]]))
+    world.passed_check()
+    world.run_all()
+    world.order("rollback")
+    world.passed_check("a.query alarm is red")
+    assert "blocked" not in world.log
+    assert world.state.forward.stage == "checking"
 
 
 def test_the_next_wave_waits_for_a_look_that_is_still_out() -> None:

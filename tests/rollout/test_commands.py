@@ -54,6 +54,8 @@ def test_an_answer_to_another_question_changes_nothing_and_names_what_is_asked(a
         assert unchanged(before, world.state)
     assert world.order("approve", question=second.question) == "taken"
     assert world.take(Check)
+    assert world.state.head.approved == (0, 1)
+    assert world.order(action, question=second.question - 1) == "refused", "that was no question"
 
 
 def test_an_answer_that_comes_twice_is_said_to_have_been_given() -> None:

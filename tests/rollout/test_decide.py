@@ -207,6 +207,7 @@ def test_an_alarm_that_stays_red_before_a_wave_stops_it_for_a_person() -> None:
     world.order("resume")
     red(world, 4)
     assert not world.deploys(), "resume looks again"
+    assert world.state.status == "running", "as patiently as at first"
     red(world, 1000)
     world.order("approve")
     assert world.deploys(), "approve goes on in spite of it"
@@ -217,8 +218,9 @@ def test_an_inconclusive_bake_waits_and_a_person_may_approve() -> None:
     world = World(plan([["a"]], bake=Bake(seconds=1, samples=30, limit=5)))
     world.passed_check()
     world.run_all()
-    world.observe(gate("a", Verdict.INCONCLUSIVE), after=6)
+    world.observe(gate("a", Verdict.INCONCLUSIVE), after=60)
     assert world.state.status == "waiting"
+    assert world.log.count("inconclusive") == 1, "told once, however often it is looked at"
     world.order("approve")
     assert world.state.outcome == "done"
 

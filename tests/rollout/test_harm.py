@@ -103,8 +103,20 @@ def test_a_cell_that_never_started_is_none_that_speaks_for_the_release() -> None
     world = World(plan([["a", "b", "c"]], tolerance=3, pairs=[("a", "b")], bake=BAKE))
     world.passed_check()
     world.run_all({"a.query"})
+    world.observe(*good("c"), after=3.5)
     world.observe(gate("c", Verdict.FAIL), *good("elsewhere"), after=9)
-    assert world.state.head.condemned
+    assert world.state.head.condemned == world.texts["rolling_back"] == "c.query errors: 5 of 40"
+    assert "passed" not in world.log
+
+
+def test_of_several_red_gates_of_a_cell_the_first_in_order_says_why() -> None:
+    """In whatever order they were read."""
+    world = World(plan([["a", "b"]], tolerance=1, bake=BAKE))
+    world.passed_check()
+    world.run_all()
+    reds = [gate("a", Verdict.FAIL, service) for service in ("query", "ingest", "storage")]
+    world.observe(*reds, *good("b"))
+    assert world.state.head.harmed == {"a": "ingest errors: 5 of 40"}
 
 
 def test_a_harmed_cell_that_recovers_stays_harmed() -> None:

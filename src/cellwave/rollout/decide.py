@@ -240,7 +240,7 @@ def absorb_observed(draft: Draft, event: Observed) -> None:
         return
     if bake.failing:
         failing = {r.cell: f"{r.service} {r.gate}: {r.reason}" for r in reversed(bake.failing)}
-        harm(draft, event.at, failing, bake.reason)
+        harm(draft, event.at, failing, "; ".join(f"{cell}.{why}" for cell, why in failing.items()))
         if draft.head.condemned:
             return
     subject = f"wave {wave.name}"
