@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from bench.false_alarms import GATES, detection, false_alarms, now, survival
@@ -41,6 +42,15 @@ def test_it_takes_at_most_two_and_a_half_times_the_data_points(limit: float, sha
     found = detection(limit, share)
     assert found.median["now"] <= 2.5 * found.median["before"]
     assert found.mean["now"] <= 2.5 * found.mean["before"]
+
+
+def test_the_figures_of_the_documentation_are_these() -> None:
+    """docs/health.md shows how soon a gate over its limit is condemned; those that take long to work out are left."""
+    text = (Path(__file__).parents[2] / "docs/health.md").read_text()
+    for limit, share in ((0.01, 0.05), (0.01, 0.2), (0.01, 1), (0.05, 0.2), (0.1, 0.5)):
+        found = detection(limit, share)
+        old, new = found.median["before"], found.median["now"]
+        assert f"| {limit * 100:g} % | {share * 100:g} % | {old:,} | {new:,} | {new / old:.2f} |" in text
 
 
 @given(limit=LIMITS, bad=st.integers(1, 2_000), total=st.integers(1, 2_000), kept=st.floats(0, 1))
