@@ -13,6 +13,7 @@ import pytest
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from cellwave.releases.build import build_release
+from cellwave.rollout.cutting import forget_target
 from cellwave.rollout.journal import faults
 from cellwave.rollout.model import first_state
 from cellwave.rollout.records import Records, StackRow
@@ -156,7 +157,7 @@ def test_a_rollout_that_was_forgotten_while_its_worker_was_dead_stays_over(folde
     (folder / "deadly").write_text(point)
     assert work(folder) == ["1"], "it died there"
     did = engine.read_text()
-    assert records.forget_target(TARGET, "ann reset the sandbox", 5.0) == ("v2-1",)
+    assert forget_target(records, TARGET, "ann reset the sandbox", 5.0) == ("v2-1",)
     (folder / "deadly").write_text("nowhere")
     assert work(folder) == ["failed", "0"]
     row = records.rollout("v2-1")

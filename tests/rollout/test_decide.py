@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cellwave.health.model import Verdict
+from cellwave.rollout.cutting import cut_off
 from cellwave.rollout.decide import decide
 from cellwave.rollout.forward import look_interval
 from cellwave.rollout.model import (
@@ -18,7 +19,6 @@ from cellwave.rollout.model import (
     Prove,
     Proved,
     Ticked,
-    cut_off,
 )
 from cellwave.waves.model import Bake
 from tests.rollout.driven import World, gate

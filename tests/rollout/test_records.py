@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from cellwave.errors import Leased
 from cellwave.rollout import rows
+from cellwave.rollout.cutting import forget_target
 from cellwave.rollout.journal import faults
 from cellwave.rollout.leases import process_owner
 from cellwave.rollout.loop import take_turn
@@ -213,7 +214,7 @@ def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records)
     assert records.targets() == {"t": "2 rollouts and 1 stack", "elsewhere": "1 rollout and 1 stack"}
     told = len(records.journal())
 
-    assert records.forget_target("t", "ann reset the sandbox", 7.0) == ("v1-1",)
+    assert forget_target(records, "t", "ann reset the sandbox", 7.0) == ("v1-1",)
     ends = {r.id: (r.head.outcome, r.head.reason) for r in records.rollouts()}
     assert ends["v1-1"] == ("failed", "ann reset the sandbox")
     assert (ends["v0-1"][0], ends["v1-10"]) == ("rolled_back", ("", ""))
@@ -232,7 +233,7 @@ def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records)
     ]
     assert not faults(records.journal())
     assert records.abort_asked(rows.attempt_name(row.name, "a.storage", 1, back=False), row.id)
-    assert records.forget_target("t", "again", 8.0) == ()
+    assert forget_target(records, "t", "again", 8.0) == ()
     assert len(records.journal()) == told + 2
 
 

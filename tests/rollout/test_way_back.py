@@ -83,6 +83,7 @@ def test_starting_what_already_runs_and_taking_it_back_changes_and_holds_nothing
     assert world.state.outcome == "rolled_back"
     assert not world.take(HoldRelease)
     assert not world.deploys()
+    assert world.outcome[1].endswith("it ran there before, and still does")
 
 
 def test_the_way_back_through_a_one_way_door_is_journaled() -> None:
@@ -255,6 +256,16 @@ def test_an_ended_rollout_is_taken_back_as_far_as_it_still_runs() -> None:
     assert {name.split(".")[0] for name in names} == {"b"}
     assert reverse.state.forward.plan.cells == ("b",)
     assert reverse.state.outcome == "rolled_back"
+
+
+def test_what_is_left_of_an_ended_rollout_is_what_it_brought_or_left_in_doubt() -> None:
+    """Not what ran the same before; but where the last attempt failed, so that nobody knows what runs."""
+    world = World(plan([["a"]]))
+    ended_waves(world, 1)
+    assert remains(world.state, {"a.query": "x" * 64}, {"a.storage"}).undone == ("a.storage",)
+    same = World(plan([["a"]], previous=NEW))
+    ended_waves(same, 1)
+    assert remains(same.state, same.ran).undone == ()
 
 
 def test_a_rollback_that_got_stuck_is_gone_on_with() -> None:

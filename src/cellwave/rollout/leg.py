@@ -267,7 +267,7 @@ class Index:
             return False, False
         stopped = self.failed | self.blocked
         blocked = any(stopped >> need & 1 for need in shape.needs[place])
-        return not blocked and all(self.converged >> need & 1 for need in shape.needs[place]), blocked
+        return all(self.converged >> need & 1 for need in shape.needs[place]), blocked
 
 
 class Seen(NamedTuple):

@@ -21,7 +21,7 @@ __all__ = [  # what makes up a leg is a rollout's too, and is had from here
     "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect",
     "End", "Event", "Failure", "Head", "HoldRelease", "Leg", "News", "Note", "Notify", "Observe", "Observed",
     "Outcome", "Position", "Prove", "Proved", "Question", "Ran", "Remains", "Started", "State", "Ticked",
-    "Track", "Turn", "Waiting", "cut_off", "first_state", "has_come", "remains", "reverse_state",
+    "Track", "Turn", "Waiting", "first_state", "has_come", "remains", "reverse_state",
 ]  # fmt: skip
 
 Outcome = Literal["", "done", "rolled_back", "failed"]
@@ -152,20 +152,6 @@ def reverse_state(rollout: str, ended: State, only: Collection[str], why: str, a
     position = Position(wave=max(0, len(plan.waves) - 1), stage="passed")
     head = Head(rollout=rollout, condemned=why, condemned_at=at, began_at=ended.undo_since)
     return State(head=head, forward=Leg.of(plan, position, leg.tracks))
-
-
-def cut_off(state: State, why: str, at: float) -> State:
-    """The state of a rollout that is over because what it works on is gone since `at` (epoch seconds)."""
-
-    def ended(leg: Leg) -> Leg:
-        over = {"phase": "failed", "reason": why, "at": at, "changed": True}
-        for step in leg.running:
-            leg = leg.put(step.deployment, leg.track(step.deployment).model_copy(update=over))
-        return leg
-
-    over = {"turn": state.head.turn + 1, "outcome": "failed", "reason": why, "ended_at": at, "waiting": None}
-    head = state.head.model_copy(update=over)
-    return State(head=head, forward=ended(state.forward), back=ended(state.back) if state.back else None)
 
 
 class Remains(Frozen):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -32,8 +31,6 @@ from cellwave.rollout.model import (
     Note,
     Started,
     State,
-    Turn,
-    cut_off,
 )
 from cellwave.rollout.rows import EFFECTS, Memory, RolloutRow
 from cellwave.rollout.schema import bring_up_to_date
@@ -257,27 +254,6 @@ class Records:
             for row in found
         ]
 
-    def forget_target(self, target: str, why: str, at: float) -> tuple[str, ...]:
-        """Forget what runs on a state backend that is emptied, in one transaction; `at` is epoch seconds.
-
-        Its stacks go. Its unfinished rollouts end as failed, answer what still waits for an answer, and their leases
-        and effects go; returns their names. The journal says of each stack and rollout why.
-        """
-        with self.transaction() as db:
-            # Rollouts before the journal, as a turn does: of two that lock, neither waits for the other.
-            alive = sa.select(ROLLOUTS).where(ROLLOUTS.c.target == target, sa.not_(ROLLOUTS.c.ended))
-            unfinished = db.execute(alive.order_by(ROLLOUTS.c.created).with_for_update()).all()
-            stacks = db.execute(sa.select(STACKS).where(STACKS.c.target == target).order_by(STACKS.c.stack))
-            for stack in stacks.all():
-                ran = f"release {stack.release[:12]}" if stack.release else "nothing that was proven"
-                note = Note(kind="forgotten", text=f"ran {ran}: {why}", subject=stack.stack)
-                rows.append(db, f"forgotten/{target}/{stack.stack}/{at!r}", at, "", note)
-            db.execute(sa.delete(STACKS).where(STACKS.c.target == target))
-            for row in unfinished:
-                _cut_off(db, row, why, at)
-                db.execute(sa.delete(OUTBOX).where(OUTBOX.c.rollout == row.id))
-        return tuple(row.id for row in unfinished)
-
     def targets(self) -> dict[str, str]:
         """The state backends of which anything is recorded, and what that is, in words."""
         with self.engine.connect() as db:
@@ -405,22 +381,6 @@ class Records:
             with suppress(sa.exc.OperationalError), self.engine.connect() as db:
                 db.exec_driver_sql("VACUUM")
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _cut_off(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
-    state = rows.load(db, row, Memory())
-    over = cut_off(state, why, at)
-    legs = ((False, state.forward), (True, state.back))
-    changed = frozenset((back, step.deployment) for back, leg in legs if leg for step in leg.running)
-    rows.keep(db, row, Turn(state=over, notes=(Note(kind="failed", text=why),), changed=changed), at, None)
-    untaken = sa.select(INBOX).where(INBOX.c.rollout == row.id, INBOX.c.turn.is_(None))
-    for event in db.execute(untaken).all():
-        answer = (
-            Answer(kind="refused", said=f"it has ended: {why}")
-            if event.key.startswith(rows.COMMAND)
-            else None
-        )
-        rows.answer_event(db, event.seq, over.head.turn, answer)
 
 
 def _same(asked: Asked) -> tuple[sa.ColumnElement[bool], ...]:

@@ -10,6 +10,7 @@ from cellwave.deploy.attempt import call_off
 from cellwave.environment import host_name
 from cellwave.errors import Unavailable
 from cellwave.project import Project
+from cellwave.rollout.cutting import forget_target
 from cellwave.rollout.leases import commands_at_work, refuse_taken
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
 from cellwave.rollout.records import Records, recorded
@@ -67,4 +68,4 @@ def end_engines(project: Project, records: Records) -> None:
 def _forget(project: Project, records: Records) -> tuple[str, ...]:
     """Let the engines there end, and forget what runs; the rollouts that this ended."""
     end_engines(project, records)
-    return records.forget_target(server.target(project), f"{whoami()} reset the sandbox", time.time())
+    return forget_target(records, server.target(project), f"{whoami()} reset the sandbox", time.time())
