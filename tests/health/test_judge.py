@@ -129,6 +129,8 @@ def test_what_is_no_number_is_no_data(odd: float) -> None:
             assert (found.verdict, found.samples) == (Verdict.INCONCLUSIVE, 0), found.reason
     mixed = gate(LATENCY, values((40, 20.0), (40, odd)))
     assert (mixed.verdict, mixed.samples) == (Verdict.PASS, 40)
+    counted = Period(at=0.5, total=2, values=(9000.0, odd), above=2)
+    assert gate(LATENCY, SeriesReading(periods=(counted,))).reason.startswith("Latency: 1 of 1 ")
     among = SeriesReading(periods=(Period(at=0, bad=odd, total=9), *ratio(0, 40).periods))
     assert (gate(ERRORS, among).verdict, gate(ERRORS, among).samples) == (Verdict.PASS, 40)
 

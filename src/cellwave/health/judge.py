@@ -293,7 +293,7 @@ def _excused_part(
         return f"new code starts slowly, {total} of {terms.needed} data points", False
     if seen.reference is None:
         return "", False
-    own = _settled(SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin)))
+    own = SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin))
     at = min(terms.at, alarm.until)
     spans = [span for span in seen.reference.excuses(own, limit, at) if span[1] > begin]
     if not spans or condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates):
