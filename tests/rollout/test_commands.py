@@ -113,6 +113,8 @@ def test_approve_is_no_answer_to_a_failure_and_resume_none_to_an_approval() -> N
     world.end(world.deploys()[0], ok=False, transient=True)
     assert world.order("approve", question=waiting(world).question) == "refused"
     assert world.state.status == "waiting"
+    assert world.order("rollback") == "taken"
+    assert (world.state.status, world.state.head.waiting) == ("rolling_back", None)
 
 
 def test_resume_lifts_a_pause_and_leaves_what_it_does_not_answer() -> None:

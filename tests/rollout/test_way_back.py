@@ -281,7 +281,9 @@ def test_a_rollback_that_got_stuck_is_gone_on_with() -> None:
     reverse, names = reversed_(world.state, world.ran)
     assert names == ["a.ingest", "a.storage"]
     assert reverse.state.outcome == "rolled_back"
-    assert remains(world.state, dict.fromkeys(["a.ingest", "a.storage", "a.query"], OLD)).undone == ()
+    rest = remains(world.state, dict.fromkeys(["a.ingest", "a.storage", "a.query"], OLD))
+    assert rest.undone == ()
+    assert [line.split()[0] for line in rest.left] == ["a.storage", "a.ingest"], "a.query went back by itself"
 
 
 def cells(deploys: list[Deploy]) -> list[str]:
@@ -458,6 +460,7 @@ def test_what_nobody_proved_before_is_left_and_named() -> None:
     assert not world.deploys()
     assert world.state.outcome == "rolled_back"
     assert "a.query stays: a pulumi up ran there" in world.outcome[1]
+    assert "with the data" not in world.outcome[1], "whose they are is not known"
 
 
 def test_the_release_is_held_as_soon_as_it_has_changed_something() -> None:

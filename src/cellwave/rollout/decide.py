@@ -78,7 +78,7 @@ def advance(draft: Draft, at: float) -> None:
         go_back(draft, at)
     due = draft.state.due
     if due is not None and has_come(due, at):
-        draft.look(at)
+        draft.look()
 
 
 def absorb_started(draft: Draft, event: Started) -> None:
@@ -215,12 +215,12 @@ def absorb_checked(draft: Draft, event: Checked) -> None:
         # What was seen before a pause says nothing of the time after it.
         draft.move(stage="entering" if draft.head.paused else "deploying")
         return
-    text, first = "; ".join(event.problems), not leg.position.checking_since
-    if first:
+    text = "; ".join(event.problems)
+    if not leg.position.checking_since:
         draft.move(checking_since=event.at)
         draft.note("blocked", text, subject=f"wave {leg.current.name}")
     draft.move(next_look=event.at + CHECK_AGAIN_SECONDS)
-    if not first and draft.forward.position.watched >= CHECKED_FOR_SECONDS:
+    if draft.forward.position.watched >= CHECKED_FOR_SECONDS:
         ask(draft, "blocked", event.at, f"before wave {leg.current.name}: {text}")
 
 

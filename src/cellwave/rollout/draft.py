@@ -88,11 +88,10 @@ class Draft:
         if self.forward.plan.notify:
             self.effects.append(Notify(turn=self.head.turn, what=what, text=text))
 
-    def look(self, at: float) -> None:
-        """Ask for a look at what the stage waits for; one that is out has to be answered first."""
+    def look(self) -> None:
+        """Ask for a look at what the stage waits for; one that is out has to be answered first (and was due before)."""
         position = self.forward.position
         if position.looking:
-            self.move(next_look=at)
             return
         number = position.looks + 1
         self.move(looks=number, looking=number)

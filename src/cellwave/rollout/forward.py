@@ -51,7 +51,7 @@ def enter_wave(draft: Draft, at: float) -> None:
         draft.move(stage="deploying")
         return
     draft.move(stage="checking", checking_since=0.0, watched=0.0, looked_at=0.0)
-    draft.look(at)
+    draft.look()
 
 
 def ask(draft: Draft, kind: Question, at: float, what: str) -> None:
