@@ -226,6 +226,12 @@ def test_a_stranger_among_the_touched_is_an_error(plan: Plan) -> None:
         make_rollback(plan, ["elsewhere.query"])
 
 
+def test_there_is_no_plan_of_no_cells(fleet: Fleet, strategy: Strategy) -> None:
+    """A rollout of it could not even begin."""
+    with pytest.raises(BadInput, match="cells: none is named"):
+        make_plan(fleet, strategy, RELEASE, {}, [])
+
+
 def test_a_plan_of_one_of_a_pair_names_the_other(fleet: Fleet, strategy: Strategy) -> None:
     """Whoever changes that one meanwhile is to be known; the control plane has none."""
     assert make_plan(fleet, strategy, RELEASE, {}, ["us-west-2"]).partners == {"us-west-2": "us-east-1"}

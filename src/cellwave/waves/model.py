@@ -125,7 +125,7 @@ class Plan(Frozen):
     by_hand: bool = False
     notify: tuple[str, ...] = ()
     partners: dict[str, str] = {}
-    waves: tuple[PlannedWave, ...]
+    waves: tuple[PlannedWave, ...] = Field(min_length=1)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -35,7 +35,7 @@ def make_plan(
 
     `running` maps a stack to the release (its digest) that a way back goes to (missing or None: nothing ran there);
     `unproven` says of stacks that have something, but no such release, what that is. A wave keeps its number in the
-    strategy. BadInput: an unknown cell, or a cell heavier than the whole budget.
+    strategy. BadInput: an unknown cell, none at all, or one heavier than the whole budget.
     """
     if problem := over_budget(fleet, strategy.budget):
         raise BadInput("waves.yaml: budget", *problem)
@@ -55,6 +55,8 @@ def make_plan(
                 unproven=unproven,
             )
             waves.append(planned)
+    if not waves:
+        raise BadInput("cells", "none is named", "one of the fleet's cells at least")
     return Plan(
         release=release.digest,
         version=release.version,
