@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cellwave.deploy.drive import _lost, unanswered
+from cellwave.deploy.ahead import losses
+from cellwave.deploy.drive import unanswered
 from cellwave.deploy.events import Story, Tail, name_of, read_story, tell
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
@@ -126,5 +127,5 @@ def test_a_resource_that_would_be_lost_is_named_once() -> None:
     urn = "urn:pulumi:a.b::shop::aws:dynamodb/table:Table::t"
     gone = "urn:pulumi:a.b::shop::aws:dynamodb/table:Table::u"
     steps = [(step, urn) for step in ("delete-replaced", "replace", "create-replacement")]
-    told = _lost(Story(destroyed=[*steps, ("delete", gone)]), {}, None)
+    told = losses(Story(destroyed=[*steps, ("delete", gone)]), {}, None)
     assert told == "replace aws:dynamodb/table:Table t, delete aws:dynamodb/table:Table u"

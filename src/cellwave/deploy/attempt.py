@@ -63,19 +63,32 @@ class Attempt:
     @property
     def sign(self) -> tuple[str, int]:
         """What its driver is at, and a number that is another one with every sign that it gives."""
-        file = self.folder / "sign"
+        trail = self.trail()
         try:
-            return file.read_text(), file.stat().st_mtime_ns
+            return trail[-1][1] if trail else "", self._sign.stat().st_mtime_ns
         except FileNotFoundError:
             return "", 0
 
-    def give_sign(self, phase: str = "") -> None:
+    def trail(self) -> list[tuple[float, str, str]]:
+        """What its driver was at, in order: since when (seconds since boot), the phase, and what of it."""
+        try:
+            lines = [line.split(" ") for line in self._sign.read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+        # A line that is still being written, or is an older version's, tells nothing.
+        return [(float(line[0]), line[1], line[2]) for line in lines if len(line) == 3]
+
+    def give_sign(self, phase: str = "", detail: str = "") -> None:
         """Show that the driver lives, and what it is at from now on ("": what it was at)."""
-        file = self.folder / "sign"
         with contextlib.suppress(OSError):  # a full disk
             if phase:
-                file.write_text(phase)
-            os.utime(file)
+                with self._sign.open("a") as file:
+                    file.write(f"{time.monotonic():.3f} {phase} {detail}\n")
+            os.utime(self._sign)
+
+    @property
+    def _sign(self) -> Path:
+        return self.folder / "sign"
 
     @property
     def begun_at(self) -> float:

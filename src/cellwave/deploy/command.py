@@ -11,19 +11,17 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from cellwave.deploy.attempt import ENGINE, PREPARING, Attempt
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.fence import KILL_AFTER, end_with_parent, is_over
+from cellwave.deploy.hosts import Look, Program, hosting
 from cellwave.processes import stop, this
-from cellwave.toolchain.language_host import ProgramServer, serve
 
 POLL = 0.1  # seconds between two looks at whether an abort was asked for
 SIGN_EVERY = 1.0  # seconds between two signs of life
@@ -31,19 +29,14 @@ SIGN_EVERY = 1.0  # seconds between two signs of life
 
 @dataclass(frozen=True)
 class Launch:
-    """What a command needs: the engine, its environment, the attempt's folder and the program to serve.
-
-    `program` is None when the engine runs it by a language host of its own, `virtualenv` when it has no packages of
-    its own.
-    """
+    """What a command needs: the engine, its environment, the attempt's folder and the program to serve (None: the
+    engine runs it by a language host of its own)."""
 
     engine: str
     environment: Mapping[str, str]
     attempt: Attempt
     lock: int
-    program: Path | None
-    virtualenv: Path | None
-    source: Path
+    program: Program | None
     deadlines: Deadlines
     fence: str = ""
 
@@ -66,27 +59,27 @@ class Ended:
 NOT_BEGUN = Ended(code=1, aborted=True, fenced=True)
 
 
-def run_with_program(launch: Launch, arguments: Sequence[str]) -> Ended:
-    """Run a command of the engine that runs the program; its event log and output are in the attempt's folder."""
+def run_with_program(launch: Launch, arguments: Sequence[str], look: Look | None = None) -> Ended:
+    """Run a command of the engine that runs the program; its event log and output are in the attempt's folder.
+
+    `look` is for an `up` that previews first, of a program that we serve.
+    """
     if is_over(launch.fence):
         return NOT_BEGUN
-    told = ["--event-log", str(launch.attempt.events)]
+    events = str(launch.attempt.events)
     if launch.program is None:
-        return run_plain(launch, [*arguments, *told])
+        return run_plain(launch, [*arguments, "--event-log", events])
     gone, alive = os.pipe()
     os.set_inheritable(alive, True)
-    host, port = _fork_host(launch, launch.program, gone, alive)
     try:
-        engine = _start(
-            launch,
-            [*arguments, f"--client=127.0.0.1:{port}", *told],
-            (alive, launch.lock),
-        )
-        os.close(alive)
-        return _wait(engine, gone, launch)
+        with hosting(launch.program, look, gone, alive) as address:
+            told = events if look is None else f"tcp://{address}"
+            served = [*arguments, f"--client={address}", "--event-log", told]
+            engine = _start(launch, served, (alive, launch.lock))
+            os.close(alive)
+            return _wait(engine, gone, launch, arguments[0])
     finally:
         os.close(gone)
-        _end_host(host)
 
 
 def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
@@ -98,7 +91,7 @@ def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
     engine = _start(launch, arguments, (alive, launch.lock))
     os.close(alive)
     try:
-        return _wait(engine, gone, launch)
+        return _wait(engine, gone, launch, arguments[0])
     finally:
         os.close(gone)
 
@@ -120,14 +113,14 @@ def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> 
         )
 
 
-def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch) -> Ended:
+def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch, command: str) -> Ended:
     """Wait for the engine's end; interrupts it when an abort is asked for, and twice when it takes too long.
 
     When its time here is over, it is ended soon.
     """
     attempt, limits = launch.attempt, launch.deadlines
     interrupted_at, interrupts, signed, fenced = 0.0, 0, 0.0, False
-    attempt.give_sign(ENGINE)
+    attempt.give_sign(ENGINE, command)
     while engine.poll() is None:
         ready, _, _ = select.select([gone], [], [], POLL)
         if ready:
@@ -154,52 +147,3 @@ def _interrupt(engine: subprocess.Popen[bytes], *, by_force: bool) -> None:
             stop(this(engine.pid), grace_s=0.0)
         else:
             os.killpg(engine.pid, signal.SIGINT)
-
-
-def _fork_host(launch: Launch, program: Path, gone: int, alive: int) -> tuple[int, int]:
-    """Fork a process that serves the program; returns its pid and its port."""
-    told, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            # The lock stays open: what holds it is found, and ended, when the attempt is over its time.
-            for descriptor in (told, alive):
-                os.close(descriptor)
-            _be_host(launch, program, gone, tell)
-        finally:
-            os._exit(1)
-    os.close(tell)
-    with os.fdopen(told) as answer:
-        port = answer.read()
-    if not port:
-        raise RuntimeError("the program's host did not start")
-    return pid, int(port)
-
-
-def _be_host(launch: Launch, program: Path, gone: int, tell: int) -> None:
-    os.setsid()
-    os.environ.clear()
-    os.environ.update(launch.environment)
-    output = os.open(launch.attempt.program_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    folder = program if program.is_dir() else program.parent
-    os.chdir(folder)
-    host = ProgramServer(root=launch.source, program=program, virtualenv=launch.virtualenv)
-    _server, port = serve(host)
-    os.write(tell, str(port).encode())
-    os.close(tell)
-    # Nobody writes: the end of the file means that the engine and its plugins are gone.
-    os.read(gone, 1)
-    sys.stdout.flush()
-    os._exit(0)
-
-
-def _end_host(pid: int) -> None:
-    """End the host, and whatever its program has left running: it would keep the attempt's lock."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)

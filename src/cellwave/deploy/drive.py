@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ruamel.yaml.error import YAMLError
 
+from cellwave.deploy.ahead import is_guarded, looks_ahead, objection
 from cellwave.deploy.attempt import PACKAGES, PREPARING, Attempt
 from cellwave.deploy.backend import message_of
 from cellwave.deploy.checkpoint import (
@@ -27,6 +29,7 @@ from cellwave.deploy.checkpoint import (
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.hosts import Look, Program
 from cellwave.deploy.placed import foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.prepare import prepare_work, private
@@ -45,8 +48,8 @@ ENGINE_ENVIRONMENT = {
 }
 # The engine's progress is its sign of life.
 ALWAYS = ("--suppress-permalink=true", "--suppress-progress=false")
+UP = ("--yes", "--suppress-outputs", *ALWAYS)
 ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "up": ("up", "--yes", "--skip-preview", "--suppress-outputs", *ALWAYS),
     "preview": ("preview", "--suppress-outputs", *ALWAYS),
     "refresh": ("refresh", "--yes", "--skip-preview", "--suppress-outputs", *ALWAYS),
     "destroy": ("destroy", "--yes", "--skip-preview", "--remove", *ALWAYS),
@@ -112,17 +115,8 @@ def _prepare(task: Task) -> Drive:
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
-    launch = Launch(
-        task.engine,
-        environment,
-        task.attempt,
-        task.lock,
-        program,
-        virtualenv,
-        root,
-        task.deadlines,
-        job.fence,
-    )
+    served = Program(program, root, virtualenv, environment, task.attempt.program_log) if program else None
+    launch = Launch(task.engine, environment, task.attempt, task.lock, served, task.deadlines, job.fence)
     return Drive(job, launch, stack_files(environment, project, job.stack), left)
 
 
@@ -165,8 +159,10 @@ def _once(at: Drive) -> Result:
     if at.job.operation == "destroy":
         _keep_what_was_there(at, deployment)
         _plain(at, *ARGUMENTS["destroy"], *_message(at), "--event-log", str(at.launch.attempt.events))
+    elif at.job.operation == "up":
+        _update(at, deployment)
     else:
-        _operate(at, *ARGUMENTS[at.job.operation], *_message(at), *_look_ahead(at, deployment))
+        _operate(at, *ARGUMENTS[at.job.operation], *_message(at))
     story = read_story(at.launch.attempt.events)
     if not story.finished:
         reason = "the engine succeeded, but its event log is not whole: is the disk full?"
@@ -257,44 +253,31 @@ def _keep_what_was_there(at: Drive, deployment: Deployment) -> None:
         raise _Stopped(Result(outcome="refused", reason=reason))
 
 
-def _look_ahead(at: Drive, deployment: Deployment) -> tuple[str, ...]:
-    """Stop before anything is made outside of the cell, or anything that a stateful service keeps is lost.
-
-    Returns what holds a stateful service's update to what was looked at.
-    """
-    # A stack without resources has nothing to lose.
-    guarded = at.job.stateful and not at.job.one_way and bool(deployment.get("resources"))
-    if at.job.operation != "up" or not (guarded or at.job.place):
-        return ()
-    plan = at.launch.attempt.work / "plan.json"
-    hold = ("--save-plan", str(plan)) if guarded else ()
-    _operate(at, *ARGUMENTS["preview"], *hold)
-    story = read_story(at.launch.attempt.events)
-    if at.job.place and (elsewhere := foreign(story.planned, at.job.place)):
-        raise _Stopped(Result(outcome="refused", changes=story.changes, reason="; ".join(elsewhere)))
-    if guarded and (lost := _lost(story, deployment, at.job.undo_since)):
-        reason = f"it would {lost}, and with it what a stateful service keeps; only a one-way release may"
-        raise _Stopped(Result(outcome="refused", changes=story.changes, reason=reason))
-    return ("--plan", str(plan)) if guarded else ()
-
-
-def _lost(story: Story, deployment: Deployment, undo_since: float | None) -> str:
-    """In words, what would be deleted or replaced, without what the attempt that is undone had made itself."""
-    own = {r["urn"] for r in deployment.get("resources", ()) if made_since(r, undo_since)}
-    steps: dict[str, set[str]] = {}
-    for step, urn in story.destroyed:
-        if urn not in own:
-            steps.setdefault(urn, set()).add(step)
-    return ", ".join(
-        f"{'delete' if found <= {'delete', 'discard'} else 'replace'} {name_of(urn)}"
-        for urn, found in steps.items()
+def _update(at: Drive, deployment: Deployment) -> None:
+    """Run the update; stops before it where what a preview shows speaks against it."""
+    if not looks_ahead(at.job, deployment):
+        return _operate(at, "up", *UP, "--skip-preview", *_message(at))
+    guarded = is_guarded(at.job, deployment)
+    if at.launch.program is None:
+        plan = str(at.launch.attempt.work / "plan.json")
+        _operate(at, *ARGUMENTS["preview"], *(("--save-plan", plan) if guarded else ()))
+        if refusal := objection(at.job, deployment, read_story(at.launch.attempt.events)):
+            raise _Stopped(refusal)
+        held = ("--plan", plan) if guarded else ()
+        return _operate(at, "up", *UP, "--skip-preview", *_message(at), *held)
+    look = Look(
+        partial(objection, at.job, deployment), at.launch.attempt.events, at.launch.attempt.work / "refused"
     )
+    return _operate(at, "up", *UP, *_message(at), *(("--strict",) if guarded else ()), look=look)
 
 
-def _operate(at: Drive, *arguments: str) -> None:
+def _operate(at: Drive, *arguments: str, look: Look | None = None) -> None:
     """Run a command that runs the program; its events replace those of the run before."""
     at.launch.attempt.events.unlink(missing_ok=True)
-    _check(at, run_with_program(at.launch, [*arguments, "--stack", at.job.stack]))
+    ended = run_with_program(at.launch, [*arguments, "--stack", at.job.stack], look)
+    if look and look.refused.exists():
+        raise _Stopped(Result.model_validate_json(look.refused.read_text()))
+    _check(at, ended)
 
 
 def _plain(at: Drive, *arguments: str) -> None:

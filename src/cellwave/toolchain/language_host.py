@@ -24,7 +24,7 @@ from types import FrameType, TracebackType
 import grpc
 import pulumi
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+from pulumi.runtime.proto import events_pb2_grpc, language_pb2, language_pb2_grpc, plugin_pb2
 
 GRACE = 5.0  # seconds that a running program gets to notice that its engine is leaving
 LOOK = 0.5  # seconds between two looks at whether the parent is still there
@@ -32,6 +32,7 @@ LOGGED = 32  # exit code of a program whose error the engine has been told
 MESSAGE = (
     400 * 1024 * 1024
 )  # bytes: the engine's own limit, a stack's whole configuration comes in one message
+MESSAGE_SIZES = (("grpc.max_receive_message_length", MESSAGE), ("grpc.max_send_message_length", MESSAGE))
 # Another Python runs this file without importing from its folder, nor from the program's before Pulumi is there.
 RUN = "--run-elsewhere"
 ELSEWHERE = (
@@ -199,9 +200,10 @@ def _own_frames(trail: TracebackType | None) -> TracebackType | None:
 
 def serve(host: ProgramServer) -> tuple[grpc.Server, int]:
     """Serve a language host on a free loopback port; returns the started server and its port."""
-    options = [("grpc.max_receive_message_length", MESSAGE), ("grpc.max_send_message_length", MESSAGE)]
-    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
+    server = grpc.server(ThreadPoolExecutor(max_workers=4), options=MESSAGE_SIZES)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
+    if isinstance(host, events_pb2_grpc.EventsServicer):
+        events_pb2_grpc.add_EventsServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port
