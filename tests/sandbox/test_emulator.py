@@ -89,6 +89,31 @@ def test_periods_are_counted_one_by_one(ages: list[int], treat: str, expected: s
     assert emulator.judge(alarm, points, now)[0] == expected
 
 
+def test_an_alarm_that_is_set_to_the_state_it_has_does_not_turn(sandbox: Project) -> None:
+    """When it turned is told beside when it was last set, and is in its history; a second time is none."""
+    aws = session("200000000907", "eu-west-1").client("cloudwatch")
+    aws.put_metric_alarm(
+        AlarmName="turns",
+        Namespace="Test",
+        MetricName="none",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="LessThanLowerThreshold",  # one that the sandbox leaves as it is set
+    )
+    aws.set_alarm_state(AlarmName="turns", StateValue="ALARM", StateReason="set")
+    (turned,) = aws.describe_alarms(AlarmNames=["turns"])["MetricAlarms"]
+    until("the next second", lambda: time.time() - 1 > turned["StateUpdatedTimestamp"].timestamp())
+    aws.set_alarm_state(AlarmName="turns", StateValue="ALARM", StateReason="set again")
+    (again,) = aws.describe_alarms(AlarmNames=["turns"])["MetricAlarms"]
+    assert again["StateTransitionedTimestamp"] == turned["StateTransitionedTimestamp"]
+    assert again["StateUpdatedTimestamp"] > turned["StateUpdatedTimestamp"]
+    told = aws.describe_alarm_history(AlarmName="turns", HistoryItemType="StateUpdate")["AlarmHistoryItems"]
+    red = [item["Timestamp"] for item in told if item["HistorySummary"].endswith("to ALARM")]
+    assert red == [turned["StateTransitionedTimestamp"]]
+
+
 def test_a_lambda_sees_its_zip_and_boto3_only(sandbox: Project) -> None:
     """Nothing that is installed for cellwave leaks into a handler, not even a package of the zip's own name."""
     aws = session("200000000902", "eu-west-1")

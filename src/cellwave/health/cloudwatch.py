@@ -13,10 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from time import time
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cellwave.fleet.model import (
@@ -235,8 +237,13 @@ def spread(known: Mapping[float, float], count: int) -> list[float]:
     comparing with others: where most requests are quick and a few time out, a line has far too many above a limit.
     """
     shares = sorted(known)
-    ranks = np.linspace(0, 1, count) if count > 1 else [0.5]
-    return [float(v) for v in np.interp(ranks, shares, [known[s] for s in shares])]
+    values: list[float] = np.interp(_ranks(count), shares, [known[s] for s in shares]).tolist()
+    return values
+
+
+@lru_cache(maxsize=4096)
+def _ranks(count: int) -> npt.NDArray[np.float64]:
+    return np.linspace(0, 1, count) if count > 1 else np.array([0.5])
 
 
 def _shifted(reading: Reading, by: float) -> Reading:

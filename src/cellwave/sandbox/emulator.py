@@ -2,6 +2,7 @@
 
 - An alarm compares the series of its own dimensions (MiniStack: of every dimension of that metric), period by
   period, on a clock (MiniStack: only when data arrives), and heeds `TreatMissingData`.
+- A metric alarm tells when it last turned too (MiniStack: only when its state was last set).
 - A Lambda sees the standard library and boto3 only. MiniStack would give it this program's own packages, and an
   installed package wins over a namespace package of the same name in the deployed zip.
 - Every invocation counts in AWS/Lambda (MiniStack: only those of the Invoke API, not those that a queue or an HTTP
@@ -60,6 +61,7 @@ def main() -> None:
     sys.executable = str(lambda_python(Path(os.environ["TMPDIR"])))
     cloudwatch._evaluate_alarm = evaluate
     cloudwatch._stat_value = partial(with_rank, cloudwatch._stat_value)
+    note_turns()
     count_invocations()
     open_envelopes()
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
@@ -79,6 +81,19 @@ def with_rank(known: Callable[..., Any], stats: Any, name: str, points: Any = No
     if samples is None:
         return None
     return 100 * sum(n for value, n in samples if value > float(above[1])) / sum(n for _, n in samples)
+
+
+def note_turns() -> None:
+    """Keep with every alarm when it turned, wherever a turn is put into its history."""
+    record = cloudwatch._record_history
+
+    def noted(name: str, *turn: Any, **more: Any) -> None:
+        alarm = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
+        if alarm:
+            alarm["StateTransitionedTimestamp"] = int(time.time())
+        record(name, *turn, **more)
+
+    cloudwatch._record_history = noted
 
 
 def count_invocations() -> None:
