@@ -41,8 +41,9 @@ class Asking(Generic[K, V]):
                 if silent := self._silent(key):
                     found[key] = f"no answer for {silent:.0f} seconds"
                     continue
-                due[key] = min(end, monotonic() + self._each)
-                Thread(target=self._answer, args=(key, questions[key], answers), daemon=True).start()
+                self._out[key] = began = monotonic()
+                due[key] = min(end, began + self._each)
+                Thread(target=self._answer, args=(key, questions[key], began, answers), daemon=True).start()
             for key, answer in _until(answers, min(due.values(), default=0.0)):
                 if isinstance(answer, Exception):
                     raise answer
@@ -59,9 +60,12 @@ class Asking(Generic[K, V]):
         return silent if self._each <= silent < AGAIN_SECONDS else 0.0
 
     def _answer(
-        self, key: K, question: Callable[[], V], answers: SimpleQueue[tuple[K, V | Exception]]
+        self,
+        key: K,
+        question: Callable[[], V],
+        began: float,
+        answers: SimpleQueue[tuple[K, V | Exception]],
     ) -> None:
-        self._out[key] = began = monotonic()
         try:
             answers.put((key, question()))
         except Exception as error:  # noqa: BLE001 (raised where the answer is waited for)
