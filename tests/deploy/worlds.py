@@ -116,6 +116,7 @@ class RealWorld:
         self._root = Path(os.environ["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi"
         self._session = boto3.Session(ACCOUNT, "secret", region_name="us-east-1")
         self._deployers: list[PulumiDeployer] = []
+        self._shared: Deployer | None = None
         self._engines: list[subprocess.Popen[bytes]] = []
 
     def close(self) -> None:
@@ -127,10 +128,9 @@ class RealWorld:
             deployer.close()
 
     def deployer(self) -> Deployer:
-        """A deployer; every test's first is the same, for its warm process."""
-        if not self._deployers:
-            self.restarted()
-        return self._deployers[0]
+        """The one that tests share, for its warm process: no test gave it anything of its own."""
+        self._shared = self._shared or self.restarted()
+        return self._shared
 
     def within(self, deadlines: Deadlines) -> Deployer:
         """A deployer with a warm process of its own, and with these deadlines."""
