@@ -108,6 +108,24 @@ def test_up_and_down_and_up_again(project: Project) -> None:
     assert [entry.name for entry in (project.home / "sandbox").iterdir()] == ["lock"]
 
 
+def test_what_a_role_gave_is_good_when_all_was_started_anew(project: Project) -> None:
+    """A worker that outlives a killed provider keeps its roles' keys, and must find what it finds with them."""
+    old = server.up(project, silent)
+    environment = server.environment(project)
+    ambient = boto3.Session("200000000000", environment["AWS_SECRET_ACCESS_KEY"], region_name="eu-west-1")
+    endpoint = environment["AWS_ENDPOINT_URL"]
+    arn = "arn:aws:iam::200000000005:role/cellwave-deploy"
+    role = ambient.client("sts", endpoint_url=endpoint).assume_role(RoleArn=arn, RoleSessionName="worker")
+    given = role["Credentials"]
+    keys = given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
+    ssm = boto3.Session(*keys, "eu-west-1").client("ssm", endpoint_url=endpoint)
+    ssm.put_parameter(Name="/it", Type="String", Value="is there")
+    os.kill(old.processes["provider"].pid, signal.SIGKILL)
+    until("noticed", lambda: not old.running)
+    server.up(project, silent)
+    assert ssm.get_parameter(Name="/it")["Parameter"]["Value"] == "is there"
+
+
 @pytest.mark.parametrize("part", ["edge", "emulator"])
 def test_a_killed_part_is_healed(project: Project, part: str) -> None:
     """After kill -9 of one part the next up says so and starts all parts anew, leaving none of the old ones."""

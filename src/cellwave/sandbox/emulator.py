@@ -11,6 +11,7 @@
 - An API that the edge calls is found by the edge's word alone, and sees all that the client sent (edge/envelope.py).
 - `PR(2900:)` of a metric is how many percent of its values are above 2900 (MiniStack: their average).
 - It tells how slow it is itself (reference.py).
+- What a role gave outlives this process (MiniStack: from then on it is of the default account, where nothing is).
 - Without a session token a Lambda has none (MiniStack: an empty one, which boto3 puts into POST policies).
 """
 
@@ -34,7 +35,7 @@ from hypercorn.config import Config
 from ministack import app  # type: ignore[import-untyped]
 from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
-from ministack.services import cloudwatch, lambda_svc  # type: ignore[import-untyped]
+from ministack.services import cloudwatch, lambda_svc, sts  # type: ignore[import-untyped]
 
 from cellwave.sandbox.edge import envelope
 from cellwave.sandbox.reference import Reference
@@ -64,6 +65,8 @@ def main() -> None:
     note_turns()
     count_invocations()
     open_envelopes()
+    sts.get_state = lambda: dict(sts._sessions)
+    sts.load_persisted_state = sts._sessions.update
     lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.02  # half a second a function otherwise, for show
     lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = LOG_WAITS_S
     threading.Thread(target=_keep_evaluating, daemon=True).start()
