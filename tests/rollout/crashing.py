@@ -25,13 +25,13 @@ from cellwave.health.model import AlarmReading, Reading
 from cellwave.health.ports import Wanted
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
-from cellwave.rollout import rows
+from cellwave.rollout import rows, schedule, worker
 from cellwave.rollout.beats import Beating, new_worker
+from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Event, Turn
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Asked, Records
-from cellwave.rollout.worker import serve
 
 TARGET = "file:///nowhere"
 
@@ -141,7 +141,9 @@ def crashing_turns(dying: Dying) -> None:
 
 
 def main(folder: Path, name: str) -> None:
-    """Run the worker until the rollout has ended."""
+    """Run the worker until the rollout has ended; it waits for less long than a real one before it tries again."""
+    worker.LOST_SECONDS, worker.AGAIN_SECONDS, schedule.RETRY_SECONDS = 1.0, 0.2, 0.3
+    keep_the_log_small()
     project = Project(folder / "project")
     records = CrashingRecords(project.database_url)
     records.dying = Dying(folder)
@@ -169,7 +171,7 @@ def main(folder: Path, name: str) -> None:
     def over() -> bool:
         return not records.unfinished(TARGET) and not records.unfinished_effects(TARGET)
 
-    serve(
+    worker.serve(
         records, effects.memory, queues, beating, None, stopped=over, familiar=lambda: None, tidy=lambda: None
     )
     row = records.rollout(name)
@@ -178,13 +180,29 @@ def main(folder: Path, name: str) -> None:
     os._exit(0)
 
 
-if __name__ == "__main__":
+def lives(folder: Path, name: str) -> None:
+    """Live, die and be started again until the rollout has ended; prints how often it was killed."""
     kills = 0
     # Each life is a fork of this process, which never starts a thread: the imports are paid for once.
     while (child := os.fork()) and os.waitpid(child, 0)[1] == signal.SIGKILL:
         kills += 1
-        if Path(sys.argv[1], "deadly").exists():
+        if (folder / "deadly").exists():
             break
     if child == 0:
-        main(Path(sys.argv[1]), sys.argv[2])
-    print(kills)
+        main(folder, name)
+    print(kills, flush=True)
+
+
+def apart(folder: Path, name: str, url: str, said: Path) -> None:
+    """The same in a process that was forked with all imported, over that database; what is printed is in a file."""
+    os.environ["CELLWAVE_DATABASE_URL"] = url
+    os.environ.pop("CELLWAVE_HOME", None)
+    with said.open("w") as out:
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    lives(folder, name)
+
+
+if __name__ == "__main__":
+    lives(Path(sys.argv[1]), sys.argv[2])

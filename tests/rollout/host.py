@@ -27,6 +27,7 @@ from cellwave.environment import host_name
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.beats import Beating, Pace, new_worker, renew
+from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Records
@@ -87,6 +88,7 @@ class FakeEngines:
 
 def main(folder: Path, home: Path, target: str = SHARED) -> None:
     """Work until nothing is left to do."""
+    keep_the_log_small()
     project = Project(folder / "project")
     records = Records(project.database_url)
     queues = Queues(engines=1)
