@@ -22,6 +22,7 @@ from cellwave.processes import end_holders, holders
 
 POLL = 0.1  # seconds between two looks
 LONGEST_LOOK = 5.0  # seconds that count between two looks: a frozen watcher has seen nothing of those between
+LETS_GO_WITHIN = 5.0  # seconds between the end of an attempt's processes and that of their lock
 TOLD_EVERY = 5.0  # seconds between two words on what is silent
 
 
@@ -170,11 +171,14 @@ class Watch:
 
 def end(attempt: Attempt, result: Result) -> Result:
     """End every process of an attempt, frozen ones too; its result, which is the given one unless it has one now."""
-    ended = end_holders(attempt.lock_file)
+    end_holders(attempt.lock_file)
     # A driver that had begun all the same has said so.
     result = result.model_copy(update={"began": result.began or attempt.sign[0] not in ("", STARTING)})
-    lock = attempt.try_lock()
-    if lock is None or not ended:
+    # A killed process of many threads lets go of it a moment after it is seen to have ended.
+    deadline = time.monotonic() + LETS_GO_WITHIN
+    while (lock := attempt.try_lock()) is None and time.monotonic() < deadline:
+        time.sleep(POLL)
+    if lock is None:
         return result.model_copy(update={"reason": f"{result.reason}; a process of it can't be ended"})
     try:
         if found := attempt.result():
