@@ -12,7 +12,7 @@ from cellwave.deploy.fence import since_boot, write_deadline
 from cellwave.deploy.port import Job
 from tests.deploy.test_frozen import assert_the_next_try_works, run
 from tests.deploy.test_processes import drivers, when_half_done
-from tests.deploy.world import job, release
+from tests.deploy.world import held, job, release
 from tests.deploy.worlds import RealWorld
 
 pytestmark = pytest.mark.engine
@@ -29,7 +29,7 @@ def until(tmp_path: Path) -> Path:
 @pytest.fixture
 def wanted(tmp_path: Path, stack: str, until: Path) -> Job:
     """A job that makes the bucket and the parameter, then waits longer than it may run, then makes the queue."""
-    source = release(tmp_path / "v1", pause=20)
+    source = held(tmp_path / "v1", pause=20)
     return job(f"rollout:{uuid.uuid4()}:forward:1", stack, source, fence=str(until))
 
 
@@ -37,7 +37,7 @@ def test_an_engine_ends_when_its_time_here_is_over(
     engine_world: RealWorld, wanted: Job, until: Path, tmp_path: Path
 ) -> None:
     """It leaves no lock, says nothing of the release, and another try mends what it had begun."""
-    thread = when_half_done(engine_world, wanted.stack, lambda: write_deadline(until, since_boot()))
+    thread = when_half_done(engine_world, wanted, lambda: write_deadline(until, since_boot()))
     result = run(engine_world.deployer(), wanted, [])
     thread.join()
     assert (result.outcome, result.transient) == ("failed", True), result.reason
@@ -62,7 +62,7 @@ def test_an_engine_that_may_be_taken_for_dead_does_not_outlive_its_driver(
     engine_world: RealWorld, wanted: Job, tmp_path: Path
 ) -> None:
     """Nobody would end it in time."""
-    quick = release(tmp_path / "quick", pause=3)
+    quick = held(tmp_path / "quick")
     job = wanted.model_copy(update={"program": str(quick), "source": str(quick)})
     engines = list[psutil.Process]()
 
@@ -73,7 +73,7 @@ def test_an_engine_that_may_be_taken_for_dead_does_not_outlive_its_driver(
         for engine in engines:
             engine.wait(5)
 
-    thread = when_half_done(engine_world, job.stack, kill)
+    thread = when_half_done(engine_world, job, kill)
     result = run(engine_world.deployer(), job, [])
     thread.join()
     assert engines

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -18,13 +19,14 @@ from cellwave.deploy.port import Deployer, Job, Progress, Result
 from cellwave.project import Project
 from cellwave.sandbox import server
 from tests.deploy.test_processes import assert_whole, drivers, when_half_done
-from tests.deploy.world import job, release
+from tests.deploy.world import held, job, release
 from tests.deploy.worlds import RealWorld
 
 pytestmark = pytest.mark.engine
 
-# Long enough for a busy machine to start an engine, short enough for a test to wait for.
-SHORT = Deadlines(named=2, accept=60, driver=15, engine=15, event=25, grace=3, kill_after=2, outside=3)
+ABORT = {"grace": 3.0, "kill_after": 2.0, "outside": 3.0}
+# Long enough for a busy machine's part to give a sign, short enough for a test to wait for.
+SHORT = Deadlines(named=2, driver=6, engine=6, event=9, **ABORT)
 NAMED = {
     "driver": "the process that runs the deployment",
     "engine": "the engine",
@@ -73,16 +75,41 @@ def freezer(sandbox: Project) -> Iterator[Freezer]:
     made.thaw()
 
 
+class Patience:
+    """Deadlines that are long until a part is frozen: a busy machine takes its time to start an engine."""
+
+    over = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(SHORT if self.over else Deadlines(**ABORT), name)
+
+
+PATIENCE = Patience()
+
+
+@pytest.fixture(scope="module")
+def shared(engine_world: RealWorld) -> Deployer:
+    """One deployer, for its warm process: no test freezes that."""
+    return engine_world.within(cast(Deadlines, PATIENCE))
+
+
 @pytest.fixture
-def deployer(engine_world: RealWorld) -> Deployer:
-    """A deployer that is not patient."""
-    return engine_world.within(SHORT)
+def deployer(shared: Deployer) -> Deployer:
+    """A deployer that is patient until a test says that it is over."""
+    PATIENCE.over = False
+    return shared
 
 
 @pytest.fixture
 def wanted(tmp_path: Path, stack: str) -> Job:
-    """A job that makes the bucket and the parameter, then waits, then makes the queue."""
-    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1", pause=2))
+    """A job that is held up between the bucket and the queue."""
+    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, held(tmp_path / "v1"))
+
+
+@pytest.fixture
+def quick(tmp_path: Path, stack: str) -> Job:
+    """A job that nothing holds up."""
+    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
 
 
 def run(
@@ -110,7 +137,12 @@ def test_what_is_frozen_is_named_then_ended_and_tried_again(
 ) -> None:
     """It says nothing of the release; whoever watches reads what is waited for, long before it is ended."""
     said = list[str]()
-    thread = when_half_done(engine_world, wanted.stack, lambda: freezer.freeze(part, wanted.attempt))
+
+    def freeze() -> None:
+        freezer.freeze(part, wanted.attempt)
+        PATIENCE.over = True
+
+    thread = when_half_done(engine_world, wanted, freeze)
     result = run(deployer, wanted, said)
     thread.join()
     assert (result.outcome, result.transient) == ("failed", True), result.reason
@@ -123,18 +155,16 @@ def test_what_is_frozen_is_named_then_ended_and_tried_again(
 
 @pytest.mark.parametrize("part", PARTS)
 def test_an_abort_ends_whatever_is_frozen(
-    engine_world: RealWorld, freezer: Freezer, wanted: Job, part: str
+    engine_world: RealWorld, deployer: Deployer, freezer: Freezer, wanted: Job, part: str
 ) -> None:
     """A person's abort comes long before any deadline: it interrupts what can be, and kills what can't."""
-    patient = Deadlines(grace=SHORT.grace, kill_after=SHORT.kill_after, outside=SHORT.outside)
-    deployer = engine_world.within(patient)
     asked = threading.Event()
 
     def freeze() -> None:
         freezer.freeze(part, wanted.attempt)
         asked.set()
 
-    thread = when_half_done(engine_world, wanted.stack, freeze)
+    thread = when_half_done(engine_world, wanted, freeze)
     result = run(deployer, wanted, [], asked.is_set)
     thread.join()
     assert result.outcome == "aborted", result.reason
@@ -143,13 +173,13 @@ def test_an_abort_ends_whatever_is_frozen(
 
 
 def test_a_frozen_edge_is_no_part_of_a_deployment(
-    engine_world: RealWorld, deployer: Deployer, freezer: Freezer, wanted: Job
+    engine_world: RealWorld, freezer: Freezer, quick: Job
 ) -> None:
     """Nothing of it goes through there."""
     freezer.freeze("edge", "")
-    result = run(deployer, wanted, [])
+    result = run(engine_world.deployer(), quick, [])
     assert result.outcome == "succeeded", result.reason
-    assert_whole(engine_world, wanted.stack)
+    assert_whole(engine_world, quick.stack)
 
 
 def warm_process(deployer: Deployer) -> int:
@@ -158,25 +188,25 @@ def warm_process(deployer: Deployer) -> int:
     return int(pid)
 
 
-def test_a_frozen_warm_process_is_replaced(engine_world: RealWorld, wanted: Job) -> None:
+def test_a_frozen_warm_process_is_replaced(engine_world: RealWorld, quick: Job) -> None:
     """It is named while it is waited for; then another one takes the job."""
-    deployer, said = engine_world.within(SHORT.model_copy(update={"accept": 15.0})), list[str]()
-    assert run(deployer, wanted, []).outcome == "succeeded"
+    deployer, said = engine_world.within(Deadlines(named=2, accept=15)), list[str]()
+    assert run(deployer, quick, []).outcome == "succeeded"
     os.kill(warm_process(deployer), signal.SIGSTOP)
-    again = run(deployer, wanted.model_copy(update={"attempt": f"{wanted.attempt[:-1]}2"}), said)
+    again = run(deployer, quick.model_copy(update={"attempt": f"{quick.attempt[:-1]}2"}), said)
     assert again.outcome == "succeeded", again.reason
     assert any("the process that starts deployments, silent for" in text for text in said)
-    assert_whole(engine_world, wanted.stack)
+    assert_whole(engine_world, quick.stack)
 
 
-def test_an_abort_waits_for_no_frozen_warm_process(engine_world: RealWorld, wanted: Job) -> None:
+def test_an_abort_waits_for_no_frozen_warm_process(engine_world: RealWorld, quick: Job) -> None:
     """What it has not begun does not begin any more."""
-    deployer = engine_world.within(SHORT.model_copy(update={"accept": 600.0}))
-    assert run(deployer, wanted, []).outcome == "succeeded"
+    deployer = engine_world.within(Deadlines(accept=600))
+    assert run(deployer, quick, []).outcome == "succeeded"
     os.kill(warm_process(deployer), signal.SIGSTOP)
     looks = iter([False, False])  # asked a moment after it has been handed over
-    second = wanted.model_copy(update={"attempt": f"{wanted.attempt[:-1]}2"})
+    second = quick.model_copy(update={"attempt": f"{quick.attempt[:-1]}2"})
     result = run(deployer, second, [], lambda: next(looks, True))
     assert result.outcome == "aborted", result.reason
-    third = wanted.model_copy(update={"attempt": f"{wanted.attempt[:-1]}3"})
+    third = quick.model_copy(update={"attempt": f"{quick.attempt[:-1]}3"})
     assert run(deployer, third, []).outcome == "succeeded"

@@ -23,7 +23,7 @@ from cellwave.deploy.port import Deployer, Job, Result
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
 from tests.deploy.test_processes import when_half_done
-from tests.deploy.world import job, release
+from tests.deploy.world import held, job, release
 from tests.deploy.worlds import RealWorld
 
 pytestmark = pytest.mark.engine
@@ -139,8 +139,8 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
 
 @pytest.fixture
 def wanted(tmp_path: Path, stack: str) -> Job:
-    """A job that makes the bucket and the parameter, then waits, then makes the queue."""
-    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1", pause=2))
+    """A job that is held up between the bucket and the queue."""
+    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, held(tmp_path / "v1"))
 
 
 def run(deployer: Deployer, wanted: Job) -> Result:
@@ -165,11 +165,11 @@ def test_a_part_that_is_killed_in_mid_deployment_condemns_nothing(
 ) -> None:
     """The attempt may be tried again; while the part is away that is so too, and once it is back the job works."""
     stack = wanted.stack
-    thread = when_half_done(ground.world, stack, lambda: ground.send(part, signal.SIGKILL))
-    result = run(ground.world.restarted(), wanted)
+    thread = when_half_done(ground.world, wanted, lambda: ground.send(part, signal.SIGKILL))
+    result = run(ground.world.deployer(), wanted)
     thread.join()
     assert (result.outcome, result.transient) == ("failed", True), result.reason
-    away = run(ground.world.restarted(), wanted.model_copy(update={"attempt": f"{wanted.attempt}:away"}))
+    away = run(ground.world.deployer(), wanted.model_copy(update={"attempt": f"{wanted.attempt}:away"}))
     assert (away.outcome, away.transient) == ("failed", True), away.reason
     ground.mend()
     back = run(ground.world.restarted(), next_try(wanted))
@@ -181,7 +181,7 @@ def test_a_part_that_is_killed_in_mid_deployment_condemns_nothing(
 def test_an_edge_that_is_killed_in_mid_deployment_is_no_part_of_it(ground: Ground, wanted: Job) -> None:
     """Nothing of a deployment goes through it."""
     stack = wanted.stack
-    thread = when_half_done(ground.world, stack, lambda: ground.send("edge", signal.SIGKILL))
+    thread = when_half_done(ground.world, wanted, lambda: ground.send("edge", signal.SIGKILL))
     result = run(ground.world.restarted(), wanted)
     thread.join()
     assert result.outcome == "succeeded", result.reason
@@ -199,17 +199,19 @@ def s3_state() -> dict[str, str]:
 
 @pytest.mark.parametrize("state", ["folder", "s3"])
 def test_what_was_made_though_nobody_heard_of_it_is_no_orphan(
-    engine_world: RealWorld, lossy: Callable[[str], Lossy], wanted: Job, state: str
+    engine_world: RealWorld, lossy: Callable[[str], Lossy], stack: str, tmp_path: Path, state: str
 ) -> None:
     """The provider dies once there is a queue: the engine records that there is none. The next attempt finds it, on
     whatever host it is, since the state says that it may be there."""
     variables = s3_state() if state == "s3" else {}
+    wanted = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
     result = run(engine_world.restarted(**lossy("CreateQueue").variables, **variables), wanted)
     assert (result.outcome, result.transient) == ("failed", True), result.reason
     assert "the connection was lost in the middle" in result.reason
     assert "can't say so" not in result.reason
     assert "queue" in engine_world.there(wanted.stack)
-    back = run(engine_world.restarted(**variables), next_try(wanted))
+    other = engine_world.restarted(**variables) if variables else engine_world.deployer()
+    back = run(other, next_try(wanted))
     assert back.outcome == "succeeded", back.reason
     assert "create" not in back.changes
     if state == "folder":
@@ -221,12 +223,12 @@ def test_an_update_that_nobody_heard_of_does_not_survive_a_way_back(
 ) -> None:
     """v2's value was set, its answer lost: the state must not tell the way back that v1's is there."""
     v1 = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
-    assert run(engine_world.restarted(), v1).outcome == "succeeded"
+    assert run(engine_world.deployer(), v1).outcome == "succeeded"
     v2 = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v2", version="v2"))
     result = run(engine_world.restarted(**lossy("PutParameter").variables), v2)
     assert (result.outcome, result.transient) == ("failed", True), result.reason
     assert engine_world.there(stack)["parameter"] == "v2"
-    back = run(engine_world.restarted(), next_try(v1))
+    back = run(engine_world.deployer(), next_try(v1))
     assert back.outcome == "succeeded", back.reason
     assert engine_world.there(stack)["parameter"] == "v1"
     assert_nothing_is_left(engine_world, stack)

@@ -21,7 +21,7 @@ from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.toolchain import engine
-from tests.deploy.world import RESOURCES, job, release
+from tests.deploy.world import RESOURCES, held, job, release
 from tests.deploy.worlds import PATIENCE, RealWorld
 
 pytestmark = pytest.mark.engine
@@ -38,8 +38,8 @@ deployer.run(Job.model_validate(json.loads(sys.argv[2])), progress=lambda event:
 
 
 def slow(tmp_path: Path, stack: str) -> Job:
-    """A job that takes its time between the bucket and the rest."""
-    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1", pause=1.5))
+    """A job that is held up between the bucket and the queue."""
+    return job(f"rollout:{uuid.uuid4()}:forward:1", stack, held(tmp_path / "v1"))
 
 
 def warm_processes() -> list[psutil.Process]:
@@ -63,14 +63,15 @@ def drivers(attempt: str) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.create_time())
 
 
-def when_half_done(world: RealWorld, stack: str, act: Callable[[], None]) -> threading.Thread:
-    """Act as soon as the stack has its bucket recorded."""
+def when_half_done(world: RealWorld, wanted: Job, act: Callable[[], None]) -> threading.Thread:
+    """Act when the job is held up, and all before that is recorded; then let it go on."""
 
     def wait() -> None:
         end = time.monotonic() + PATIENCE
-        while "bucket" not in world.recorded(stack) and time.monotonic() < end:
+        while world.recorded(wanted.stack) != {"bucket", "parameter"} and time.monotonic() < end:
             time.sleep(0.02)
         act()
+        Path(wanted.source, "held").unlink()
 
     thread = threading.Thread(target=wait)
     thread.start()
@@ -90,10 +91,8 @@ def assert_whole(world: RealWorld, stack: str) -> None:
 
 @pytest.fixture
 def deployer(engine_world: RealWorld) -> PulumiDeployer:
-    """A deployer with a warm process of its own, which the test may kill."""
-    made = engine_world.restarted()
-    assert isinstance(made, PulumiDeployer)
-    return made
+    """The one that tests share: its warm process, when one kills it, is started anew."""
+    return engine_world.deployer()
 
 
 def test_a_killed_driver_s_engine_ends_first(
@@ -101,7 +100,7 @@ def test_a_killed_driver_s_engine_ends_first(
 ) -> None:
     """The engine outlives its driver; the attempt waits for it and only then runs again, which changes nothing."""
     wanted = slow(tmp_path, stack)
-    thread = when_half_done(engine_world, stack, lambda: drivers(wanted.attempt)[0].kill())  # noqa: PLW0108
+    thread = when_half_done(engine_world, wanted, lambda: drivers(wanted.attempt)[0].kill())  # noqa: PLW0108
     result = run(deployer, wanted)
     thread.join()
     assert (result.outcome, result.changes) == ("succeeded", {"same": RESOURCES}), result.reason
@@ -119,7 +118,7 @@ def test_everything_killed_at_once_is_healed(
             with contextlib.suppress(psutil.NoSuchProcess):  # the warm process went with another
                 process.kill()
 
-    thread = when_half_done(engine_world, stack, kill_all)
+    thread = when_half_done(engine_world, wanted, kill_all)
     result = run(deployer, wanted)
     thread.join()
     assert result.outcome == "succeeded", result.reason
@@ -132,7 +131,7 @@ def test_a_killed_worker_s_attempt_is_taken_over(
     """The next worker waits for what the killed one began, and gets that run's result."""
     wanted = slow(tmp_path, stack)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(sandbox.root), wanted.model_dump_json()])
-    when_half_done(engine_world, stack, worker.kill).join()
+    when_half_done(engine_world, wanted, worker.kill).join()
     worker.wait()
     result = run(deployer, wanted)
     assert (result.outcome, result.changes) == ("succeeded", {"create": RESOURCES}), result.reason
@@ -145,17 +144,18 @@ def test_an_abort_reaches_an_attempt_that_another_worker_began(
     """A person's abort ends the engine that outlived its worker."""
     wanted = slow(tmp_path, stack)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(sandbox.root), wanted.model_dump_json()])
-    when_half_done(engine_world, stack, worker.kill).join()
+    when_half_done(engine_world, wanted, worker.kill).join()
     worker.wait()
     result = deployer.run(wanted, progress=lambda event: None, aborted=lambda: True)
     assert result.outcome == "aborted"
     assert not engine_world.is_locked(stack)
 
 
-def test_no_process_stays(deployer: PulumiDeployer, stack: str, tmp_path: Path) -> None:
+def test_no_process_stays(engine_world: RealWorld, stack: str, tmp_path: Path) -> None:
     """After a run and the deployer's end, none of its processes is left."""
+    deployer = engine_world.restarted()
     before = {process.pid for process in warm_processes()}
-    wanted = slow(tmp_path, stack)
+    wanted = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
     assert run(deployer, wanted).outcome == "succeeded"
     deployer.close()
     assert drivers(wanted.attempt) == []

@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "bucket": "goods",
     "timeout": 30,
     "pause": 0,
+    "held": "",
     "broken": False,
     "logs": False,
 }
@@ -82,6 +83,13 @@ def release(folder: Path, **settings: Any) -> Path:
     shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "settings.json").write_text(json.dumps({**DEFAULTS, **settings}))
     return folder
+
+
+def held(folder: Path, **settings: Any) -> Path:
+    """Another, whose program waits between the bucket and the queue for as long as the file `held` is in the folder."""
+    made = release(folder, **settings, held=str(folder / "held"))
+    (made / "held").touch()
+    return made
 
 
 def job(attempt: str, stack: str, source: Path, operation: Operation = "up", **more: Any) -> Job:

@@ -116,7 +116,7 @@ class RealWorld:
         self._root = Path(os.environ["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi"
         self._session = boto3.Session(ACCOUNT, "secret", region_name="us-east-1")
         self._deployers: list[PulumiDeployer] = []
-        self._shared: Deployer | None = None
+        self._shared: PulumiDeployer | None = None
         self._engines: list[subprocess.Popen[bytes]] = []
 
     def close(self) -> None:
@@ -127,17 +127,17 @@ class RealWorld:
         for deployer in self._deployers:
             deployer.close()
 
-    def deployer(self) -> Deployer:
+    def deployer(self) -> PulumiDeployer:
         """The one that tests share, for its warm process: no test gave it anything of its own."""
         self._shared = self._shared or self.restarted()
         return self._shared
 
-    def within(self, deadlines: Deadlines) -> Deployer:
+    def within(self, deadlines: Deadlines) -> PulumiDeployer:
         """A deployer with a warm process of its own, and with these deadlines."""
         self._deployers.append(PulumiDeployer(self._project, os.environ, deadlines))
         return self._deployers[-1]
 
-    def restarted(self, **variables: str) -> Deployer:
+    def restarted(self, **variables: str) -> PulumiDeployer:
         """A deployer with a warm process of its own, and with these variables in its environment."""
         self._deployers.append(PulumiDeployer(self._project, {**os.environ, **variables}))
         return self._deployers[-1]

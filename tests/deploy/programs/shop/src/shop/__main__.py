@@ -1,6 +1,7 @@
 """A bucket, a queue and a parameter, as `settings.json` beside Pulumi.yaml says; the fake reads the same file."""
 
 import time
+from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
@@ -19,7 +20,9 @@ options = pulumi.ResourceOptions(provider=provider)
 
 
 def pause(name: str) -> str:
-    """Wait between the bucket and what comes after it: time for a test to interrupt."""
+    """Wait between the bucket and what comes after it, as long as a test holds it up: time to interrupt."""
+    while Path(SETTINGS["held"]).is_file():
+        time.sleep(0.02)
     time.sleep(SETTINGS["pause"])
     return name
 
