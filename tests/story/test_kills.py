@@ -199,10 +199,8 @@ def kill(ground: Ground, who: str, moment: str, version: str, code: int) -> str:
                 os.kill(pid, signal.SIGKILL)
         if who == "provider":
             server.up(story.project, print)
-        if who in ("worker", "driver") and parts["attempt"] - doomed:
-            story.wait(
-                "whoever waits", lambda: waits.exists() or ground.side_by_side() or not ground.running()
-            )
+        if who == "worker" and parts["attempt"]:
+            story.wait("the next one, which waits", lambda: waits.exists() or ground.side_by_side())
         halted.unlink()
         told, _ = start.communicate(timeout=300)
     if start.pid in doomed:
