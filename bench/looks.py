@@ -99,7 +99,7 @@ class Answers:
             begin = int(asked["StartTime"])
             moments = list(range(begin - begin % 60, int(asked["EndTime"]) - 120, 60))
             moments = [] if stat["Period"] == 1 else moments
-            value = {"Sum": 100.0, "SampleCount": 100.0}.get(stat["Stat"], 20.0)
+            value = {"S": 100.0, "P": 0.0}.get(stat["Stat"][0], 20.0)  # of sums and counts; of ranks
             value = 0.0 if stat["Metric"]["MetricName"].startswith("bad") else value
             results.append(
                 {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +43,10 @@ class Clients:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._ambient = _quick(get_session())
-        self._sessions: dict[str | None, Session] = {None: self._ambient}
+        self._ambient, self._assumed = _quick(get_session()), _quick(Session())
+        # Or AWS's description of itself would be read from the disk once more.
+        self._assumed.register_component("data_loader", self._ambient.get_component("data_loader"))
+        self._sts: Any = None
         self._clients: dict[tuple[str, str | None, str], Any] = {}
 
     def cloudwatch(self, scope: Scope) -> CloudWatchClient:
@@ -63,15 +64,30 @@ class Clients:
         # Clients may be shared between threads, but making one in a session may not.
         with self._lock:
             if key not in self._clients:
-                if scope.role is not None and scope.role not in self._sessions:
-                    self._sessions[scope.role] = _assumed(self._ambient, scope.role)
-                session = self._sessions[scope.role]
+                session = self._ambient if scope.role is None else self._session_of(scope.role)
                 self._clients[key] = session.create_client(
-                    service,
-                    region_name=scope.aws_region,
-                    config=CONFIG,
+                    service, region_name=scope.aws_region, config=CONFIG
                 )
             return self._clients[key]
+
+    def _session_of(self, role: str) -> Session:
+        """The session, with a role's credentials for the next client: they are taken at its first use and refreshed in
+        time. A session for each role would cost more than all that its client then does."""
+        source = self._ambient.get_credentials()
+        if source is None:
+            raise NoCredentialsError
+        self._sts = self._sts or self._ambient.create_client("sts", config=CONFIG)
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=lambda *_, **__: self._sts,
+            source_credentials=source,
+            role_arn=role,
+            extra_args={"RoleSessionName": "cellwave-health"},
+        )
+        # botocore offers no public way to give a session credentials that refresh themselves.
+        self._assumed._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
+            refresh_using=fetcher.fetch_credentials, method="assume-role"
+        )
+        return self._assumed
 
 
 def is_our_fault(error: BotoCoreError | ClientError) -> bool:
@@ -97,24 +113,3 @@ def _quick(session: Session) -> Session:
 
 def _moment(told: Any) -> datetime:
     return datetime.fromtimestamp(told, UTC) if isinstance(told, float | int) else parse_timestamp(told)
-
-
-def _assumed(ambient: Session, role: str) -> Session:
-    """A session with a role's credentials, which are taken at first use and refreshed in time."""
-    source = ambient.get_credentials()
-    if source is None:
-        raise NoCredentialsError
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=partial(ambient.create_client, config=CONFIG),
-        source_credentials=source,
-        role_arn=role,
-        extra_args={"RoleSessionName": "cellwave-health"},
-    )
-    assumed = _quick(Session())
-    # Each session would read AWS's description of itself from the disk anew: half a second a cell.
-    assumed.register_component("data_loader", ambient.get_component("data_loader"))
-    # botocore offers no public way to give a session credentials that refresh themselves.
-    assumed._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
-        refresh_using=fetcher.fetch_credentials, method="assume-role"
-    )
-    return assumed
