@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,12 +21,13 @@ from cellwave.deploy.attempt import open_attempt
 from cellwave.project import Project
 from cellwave.rollout.loop import take_turns
 from cellwave.rollout.model import first_state
-from cellwave.rollout.presence import lock_of, stop_worker, take_lock
+from cellwave.rollout.presence import lock_of, stop_worker, take_lock, worker_pid
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import COMMAND, Memory
 from cellwave.rollout.tables import INBOX
 from cellwave.usecases.rollouts import DEATHS
 from tests.cli.conftest import Run
+from tests.postgres.server import Server
 from tests.rollout.plans import plan
 from tests.rollout.states import converged, put, record, with_head
 
@@ -186,3 +189,56 @@ def test_the_sandboxs_worker_is_stopped_whoever_else_works(project: Path) -> Non
         for process in workers.values():
             process.kill()
             process.wait()
+
+
+OLDER = "import cellwave; cellwave.__version__ = '0.0.1'; from cellwave.cli.main import main; main()"
+
+
+def test_a_newer_cellwaves_command_has_a_worker_of_its_own(project: Path, records: Records) -> None:
+    """The older one leaves after its turn, and one of the new one's goes on; an older command leaves that alone."""
+    target = here().target
+    recorded(records, target)
+    file = lock_of(Project(project), target)
+    older = subprocess.Popen([sys.executable, "-c", OLDER, "worker"])
+    try:
+        deadline = time.monotonic() + 120
+        while not (file.exists() and "0.0.1 ready" in file.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        newer = [sys.executable, "-m", "cellwave.cli.main"]
+        subprocess.run([*newer, "rollout", "list"], check=True, timeout=120)
+        assert older.wait(10) == 0
+        worker = worker_pid(file)
+        assert worker not in (None, 0, older.pid)
+        subprocess.run([sys.executable, "-c", OLDER, "rollout", "list"], check=True, timeout=120)
+        assert worker_pid(file) == worker
+    finally:
+        older.kill()
+        older.wait()
+        assert stop_worker(Project(project))
+
+
+@pytest.mark.parametrize("refusal", ["the file", "the server"])
+def test_a_database_that_takes_no_writes_is_named_with_what_would_be_right(
+    postgres: Server, records: Records, run: Run, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    """Exit code 2, and nothing was changed: a file system that only reads, a standby."""
+    with contextlib.ExitStack() as stack:
+        if refusal == "the server":
+            url = stack.enter_context(postgres.database())
+            records = Records(url)
+            sealed = f"{url}?options=-cdefault_transaction_read_only%3Don"
+            monkeypatch.setenv("CELLWAVE_DATABASE_URL", sealed)
+        else:
+
+            def seal(connection: sqlite3.Connection, _record: object) -> None:
+                connection.execute("PRAGMA query_only=ON")
+
+            stack.callback(sa.event.remove, sa.pool.Pool, "connect", seal)
+            sa.event.listen(sa.pool.Pool, "connect", seal)
+        ran = run("gc")
+        assert ran.code == 2, ran.err
+        assert "the database can't be written to: " in ran.err
+        assert "right would be: " in ran.err
+        assert ("cellwave.db" in ran.err) == (refusal == "the file")
+        assert records.journal() == []
+        records.engine.dispose()

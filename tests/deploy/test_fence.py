@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
 import uuid
 from pathlib import Path
 
@@ -10,10 +13,11 @@ import pytest
 
 from cellwave.deploy.fence import since_boot, write_deadline
 from cellwave.deploy.port import Job
+from cellwave.processes import alive, this
 from tests.deploy.test_frozen import assert_the_next_try_works, run
 from tests.deploy.test_processes import drivers, when_half_done
 from tests.deploy.world import held, job, release
-from tests.deploy.worlds import RealWorld
+from tests.deploy.worlds import PATIENCE, RealWorld
 
 pytestmark = pytest.mark.engine
 
@@ -29,7 +33,7 @@ def until(tmp_path: Path) -> Path:
 @pytest.fixture
 def wanted(tmp_path: Path, stack: str, until: Path) -> Job:
     """A job that makes the bucket and the parameter, then waits longer than it may run, then makes the queue."""
-    source = held(tmp_path / "v1", pause=20)
+    source = held(tmp_path / "v1", pause=120)
     return job(f"rollout:{uuid.uuid4()}:forward:1", stack, source, fence=str(until))
 
 
@@ -58,23 +62,30 @@ def test_no_engine_begins_after_its_time(
     assert not engine_world.is_made(stack)
 
 
-def test_an_engine_that_may_be_taken_for_dead_does_not_outlive_its_driver(
-    engine_world: RealWorld, wanted: Job, tmp_path: Path
+@pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
+def test_an_engine_ends_in_time_whatever_becomes_of_the_process_that_runs_it(
+    engine_world: RealWorld, wanted: Job, until: Path, blow: signal.Signals
 ) -> None:
-    """Nobody would end it in time."""
-    quick = held(tmp_path / "quick")
-    job = wanted.model_copy(update={"program": str(quick), "source": str(quick)})
-    engines = list[psutil.Process]()
+    """Its worker may be stopped as well: nobody renews its time, and its driver does not look."""
+    ended = list[bool]()
 
-    def kill() -> None:
-        driver, *rest = drivers(job.attempt)
-        engines.extend(process for process in rest if process.name() == "pulumi")
-        driver.kill()
-        for engine in engines:
-            engine.wait(5)
+    def strike() -> None:
+        driver, *others = drivers(wanted.attempt)
+        [engine] = [this(process.pid) for process in others if process.name() == "pulumi"]
+        driver.send_signal(blow)
+        assert alive(engine)
+        write_deadline(until, since_boot())
+        deadline = time.monotonic() + PATIENCE
+        while alive(engine) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        ended.append(not alive(engine))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            driver.send_signal(signal.SIGCONT)
 
-    thread = when_half_done(engine_world, job, kill)
-    result = run(engine_world.deployer(), job, [])
+    thread = when_half_done(engine_world, wanted.stack, strike)
+    result = run(engine_world.deployer(), wanted, [])
     thread.join()
-    assert engines
-    assert result.outcome == "succeeded", result.reason
+    assert ended == [True]
+    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert "lost touch" in result.reason
+    assert drivers(wanted.attempt) == []

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -214,6 +215,33 @@ def test_what_was_made_though_nobody_heard_of_it_is_no_orphan(
     back = run(other, next_try(wanted))
     assert back.outcome == "succeeded", back.reason
     assert "create" not in back.changes
+    if state == "folder":
+        assert_nothing_is_left(engine_world, wanted.stack)
+
+
+@pytest.mark.parametrize("state", ["folder", "s3"])
+def test_a_dead_host_s_lock_is_broken_whatever_runs_here_under_its_pid(
+    engine_world: RealWorld, wanted: Job, state: str
+) -> None:
+    """As that host would have written it, in either kind of backend. One that is younger than what is known of the host
+    stays: it may be a person's."""
+    variables = s3_state() if state == "s3" else {}
+    deployer = engine_world.restarted(**variables)
+    assert run(deployer, wanted).outcome == "succeeded"
+    owner = engine_world.lock(wanted.stack, living=True, host="another-host")
+    file = engine_world.lock_file(wanted.stack)
+    if state == "s3":
+        bucket = urlsplit(variables["PULUMI_BACKEND_URL"]).netloc
+        client = boto3.Session().client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        key = file.relative_to(file.parents[5]).as_posix()
+        client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+        engine_world.unlock(wanted.stack)
+    outcomes = {}
+    for number, until in ((2, time.time() - 600), (3, time.time() + 600)):
+        attempt, known = f"{wanted.attempt}:{number}", {"another-host": until}
+        result = run(deployer, wanted.model_copy(update={"attempt": attempt, "dead_hosts": known}))
+        outcomes[number] = (result.outcome, result.owner)
+    assert outcomes == {2: ("locked", owner), 3: ("succeeded", "")}
     if state == "folder":
         assert_nothing_is_left(engine_world, wanted.stack)
 

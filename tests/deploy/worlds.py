@@ -193,12 +193,16 @@ class RealWorld:
             "timestamp": datetime.now(UTC).isoformat(),
         }
         self._locks(stack).mkdir(parents=True, exist_ok=True)
-        (self._locks(stack) / "left.json").write_text(json.dumps(content))
+        self.lock_file(stack).write_text(json.dumps(content))
         return f"somebody@{host or socket.gethostname()} (pid {pid})"
+
+    def lock_file(self, stack: str) -> Path:
+        """Where that lock is."""
+        return self._locks(stack) / "left.json"
 
     def unlock(self, stack: str) -> None:
         """Take that lock away again."""
-        (self._locks(stack) / "left.json").unlink()
+        self.lock_file(stack).unlink()
 
     def backend(self, *, through_engine: bool) -> StateBackend:
         """What its backend tells: read from its folder, or asked through the engine as any other."""

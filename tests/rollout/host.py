@@ -1,6 +1,7 @@
 """A worker as one host of several has it, on fake engines that are processes of their own.
 
 Usage: python -m tests.rollout.host FOLDER HOME [TARGET]: works until no rollout is left. CELLWAVE_HOST is its name.
+With "down" as the target it is no worker, but a command that takes the stacks of cell d away.
 The engines tell in FOLDER/engines what they do: a line of JSON each.
 
 `engine FILE FENCE STACK RELEASE ATTEMPT` is such an engine: it goes on when its worker is killed or frozen, and, as the
@@ -26,7 +27,7 @@ from cellwave.deploy.port import Job, Progress, Result
 from cellwave.environment import host_name
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
-from cellwave.rollout.beats import Beating, Pace, new_worker, renew
+from cellwave.rollout.beats import Beating, Pace, holding, new_command, new_worker, renew
 from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.queues import Queues
@@ -86,6 +87,22 @@ class FakeEngines:
         return Result(outcome="failed", reason="its time here was over", transient=True)
 
 
+def down(folder: Path, home: Path) -> None:
+    """Take away the stacks of cell d, one after the other."""
+    records = Records(Project(folder / "project").database_url)
+    fence, engines = home.with_suffix(".until"), FakeEngines(folder / "engines", home)
+    said = "over"
+    with holding(records, ["d"], new_command("ann", SHARED), fence, PACE):
+        for stack in ("d.ingest", "d.storage"):
+            job = Job(
+                attempt=stack, stack=stack, operation="destroy", program="", source="", fence=str(fence)
+            )
+            if engines.run(job, progress=lambda _: None, aborted=lambda: False).outcome != "succeeded":
+                said = "lost"
+    print(said, flush=True)
+    os._exit(0)
+
+
 def main(folder: Path, home: Path, target: str = SHARED) -> None:
     """Work until nothing is left to do."""
     keep_the_log_small()
@@ -123,5 +140,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "engine":
         _, _, log, until, deploys, wanted, result = sys.argv
         engine(Path(log), until, deploys, wanted, Path(result))
+    elif sys.argv[3:] == ["down"]:
+        down(Path(sys.argv[1]), Path(sys.argv[2]))
     else:
         main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from cellwave.errors import Unavailable
+from cellwave.deploy.fence import is_over
+from cellwave.errors import Leased, Unavailable
 from cellwave.rollout.beats import (
     Beating,
     Pace,
@@ -16,8 +18,10 @@ from cellwave.rollout.beats import (
     beats,
     dead_hosts,
     enter,
+    holding,
     leave,
     living,
+    new_command,
     new_worker,
     renew,
     take_for_dead,
@@ -25,7 +29,7 @@ from cellwave.rollout.beats import (
 )
 from cellwave.rollout.loop import take_turns
 from cellwave.rollout.model import Checked, first_state
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.records import Asked, Records, StackRow
 from cellwave.rollout.rows import Memory
 from cellwave.rollout.tables import INBOX, WORKERS
 from tests.rollout.plans import plan
@@ -235,3 +239,75 @@ def test_a_folder_is_one_hosts_state_backend(records: Records, monkeypatch: pyte
             continue
         with pytest.raises(Unavailable, match="ann works on its own"):
             enter(records, worker)
+
+
+def command_of(host: str, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """A command of ann's on a host of that name."""
+    monkeypatch.setenv("CELLWAVE_HOST", host)
+    made = new_command("ann", "s3://another")
+    monkeypatch.setenv("CELLWAVE_HOST", "bob")
+    return made
+
+
+def test_the_cells_of_a_command_that_is_not_heard_of_are_free(
+    records: Records, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It lives by the rule of workers, whatever its state backend; what it does when it wakes counts no more."""
+    command, file = command_of("ann", monkeypatch), tmp_path / "until"
+    records.set_stack(StackRow("c.app", command.target, "one", {}, 1.0))
+    with holding(records, ["c"], command, file, Pace(beat=600)):
+        assert not is_over(str(file))
+        seen = beats(records, TARGET)[command.id]
+        assert renew(records, command)
+        assert take_for_dead(records, {command.id: seen}) == [], "it lives"
+        with pytest.raises(Leased):
+            records.lease(["c"], "v3-1")
+        dead(records, command)
+        assert dead_hosts(records, command.target).keys() == {socket.gethostname()}, (
+            "its engine's lock may be broken"
+        )
+        records.lease(["c"], "v3-1")
+        assert not records.forget_stack("c.app", command.target, command.id)
+    assert records.leases()["c"] == "v3-1"
+    assert "c.app" in records.stacks(command.target)
+
+
+def test_a_command_gives_its_cells_back_when_it_ends(
+    records: Records, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing of it is left, and no engine of it may run; it is no worker that others would count on."""
+    command, file = command_of("ann", monkeypatch), tmp_path / "until"
+    for deadline in (file, None):
+        with holding(records, ["c"], command, deadline, Pace(beat=600)):
+            assert records.leases()["c"] == command.id
+            assert (command.id in beats(records, TARGET)) == (deadline is not None)
+            assert living(records, command.target) == []
+            assert unattended_since(records, command.target) is None
+            assert records.forget_stack("c.app", command.target, command.id)
+        assert "c" not in records.leases()
+        assert command.id not in beats(records, TARGET)
+    assert is_over(str(file))
+
+
+def test_a_command_that_gets_no_cell_has_no_row(
+    records: Records, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both or neither: a lease without a row would never die."""
+    command = command_of("ann", monkeypatch)
+    with pytest.raises(Leased), holding(records, ["c", "a"], command, tmp_path / "until"):
+        pytest.fail("a is the rollout's")
+    assert command.id not in beats(records, TARGET)
+    assert "c" not in records.leases()
+
+
+def test_a_worker_knows_of_the_commands_it_has_to_listen_for(
+    records: Records, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It does not leave for want of rollouts while there are any."""
+    watching = Beating(records, worker_of("bob", monkeypatch), lambda: None)
+    enter(records, watching.me)
+    with holding(records, ["c"], command_of("ann", monkeypatch), tmp_path / "until", Pace(beat=600)):
+        watching._beat()
+        assert watching.hears_commands
+    watching._beat()
+    assert not watching.hears_commands

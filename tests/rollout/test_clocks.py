@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cellwave.health.model import Verdict
+from cellwave.rollout.clock import Clock
 from cellwave.rollout.model import Check, Checked, Observe, Observed, Ticked, has_come
 from cellwave.waves.model import Bake
 from tests.rollout.driven import World, gate
@@ -160,3 +161,18 @@ def test_the_next_wave_waits_for_a_look_that_is_still_out() -> None:
     world.feed(Observed(at=world.now, look=out[0].look, gates=(gate("a", Verdict.FAIL),)))
     world.passed_check()
     assert world.deploys()
+
+
+def test_a_clock_that_is_stepped_back_and_forth_counts_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred seconds are a hundred, however it jumps by some; one that was set is followed at once."""
+    boot, off = 50.0, 0.0
+    monkeypatch.setattr("cellwave.rollout.clock.since_boot", lambda: boot)
+    monkeypatch.setattr("cellwave.rollout.clock.time.time", lambda: 1000.0 + boot + off)
+    clock = Clock()
+    begun = clock.now()
+    for second in range(100):
+        boot += 1
+        off = 3.0 if second % 2 else -1.5
+        assert clock.now() == pytest.approx(begun + second + 1)
+    off = TWO_HOURS
+    assert clock.now() == pytest.approx(1000.0 + boot + TWO_HOURS)

@@ -98,3 +98,11 @@ def test_whatever_an_engine_says_can_be_kept(database_url: str) -> None:
     assert not faults([entry])
     assert (entry.text, entry.actor) == ("a\\x00b \U0001f600 \x1b[1m", "an\\x00n")
     assert records.progress() == {"a.app": ("create \\x00", 1)}
+
+
+def test_what_is_told_or_done_outlasts_a_power_cut(tmp_path: Path) -> None:
+    """SQLite syncs it before a transaction is over; what people only watch need not be."""
+    records = Records(f"sqlite:///{tmp_path / 'cellwave.db'}")
+    for lasting, level in ((True, 2), (False, 1), (True, 2)):
+        with records.transaction(lasting=lasting) as db:
+            assert db.exec_driver_sql("PRAGMA synchronous").scalar() == level

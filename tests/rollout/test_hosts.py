@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from cellwave.errors import Leased
 from cellwave.rollout.beats import beats
 from cellwave.rollout.journal import faults
 from cellwave.rollout.records import Records
@@ -238,6 +239,25 @@ def test_whatever_becomes_of_a_host_the_rollout_ends_right(
     assert [entry.kind for entry in entries].count("done") == 1
     for name in set(NAMES) - {victim}:
         assert hosts.said(name) == "over"
+
+
+@pytest.mark.parametrize("trouble", ["killed", "frozen", "cut off"])
+def test_a_cell_is_free_when_the_command_that_had_it_is_gone(
+    hosts: Hosts, postgres: Server, trouble: str
+) -> None:
+    """Whatever worker is there sees to it when no engine of it can run any more; back again, it does nothing."""
+    hosts.start("bob", "s3://elsewhere")
+    hosts.start("ann", "down")
+    with troubled(hosts, trouble, postgres):
+        with pytest.raises(Leased):
+            hosts.records.lease(["d"], "v3-1")
+        hosts.until(lambda: "d" not in hosts.records.leases())
+        assert hosts.at_work() == set()
+        hosts.records.lease(["d"], "v3-1")
+    if trouble != "killed":
+        assert hosts.said("ann") == "lost"
+    assert [line["did"] for line in hosts.did()] == ["begin", "fenced"]
+    assert hosts.records.leases()["d"] == "v3-1"
 
 
 def test_a_worker_of_another_state_backend_takes_nothing(hosts: Hosts) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from dbos import error as dbos
 
 from cellwave.errors import Unavailable
 from cellwave.rollout import worker
@@ -15,12 +16,15 @@ from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory
 
+NO_ANSWER = sa.exc.OperationalError("select", {}, OSError("no answer"))
+
 
 class Away:
     """Records that can't be reached for some calls, and queues with nothing in them."""
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, calls: int, error: Exception = NO_ANSWER) -> None:
         self.calls = calls
+        self.error = error
         self.wake = threading.Event()
 
     def ask(self, *_: object) -> bool:
@@ -28,7 +32,7 @@ class Away:
         self.wake.set()  # nobody waits in this test
         self.calls -= 1
         if self.calls >= 0:
-            raise sa.exc.OperationalError("select", {}, OSError("no answer"))
+            raise self.error
         return False
 
     place = take_up = unfinished = ask
@@ -66,6 +70,24 @@ def test_a_database_that_is_away_for_a_while_ends_no_worker(
 ) -> None:
     """Whichever question it leaves without an answer, whether it is the right one among them."""
     away = Away(calls)
+    serve(away, monkeypatch)
+    assert away.calls < -3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        dbos.DBOSNonExistentWorkflowError("target", "a"),
+        dbos.DBOSQueryTimeoutError(1.0),
+        dbos.DBOSException("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_dbos_says_of_it_in_words_of_its_own_does_not_either(
+    error: dbos.DBOSException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workflow that was there at one question and is not at the next, for instance."""
+    away = Away(1, error)
     serve(away, monkeypatch)
     assert away.calls < -3
 

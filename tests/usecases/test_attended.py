@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,12 +16,15 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from cellwave import __version__
+from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.rollout.beats import Worker, enter, new_worker
 from cellwave.rollout.model import first_state
 from cellwave.rollout.presence import end_stopped, lock_of, take_lock
+from cellwave.rollout.records import Records
 from cellwave.rollout.tables import WORKERS
-from cellwave.usecases.rollouts import find, keep_going, wake
+from cellwave.usecases.rollouts import find, keep_going, looks, wake
 from cellwave.usecases.surroundings import Surroundings
 from tests.cli.conftest import copy_of_this, work_in
 from tests.rollout.plans import plan
@@ -121,29 +126,92 @@ def test_a_rollout_elsewhere_that_nobody_works_on_is_said_to_be_so(
     assert other not in started
 
 
-def test_a_stopped_worker_makes_room_for_the_next(around: Surroundings) -> None:
-    """Stopped by a terminal or a signal, it does nothing and keeps its lock; one that is only idle is left alone."""
-    file = lock_of(around.project, around.target)
-    lock = take_lock(file)
+@contextmanager
+def sleeping(around: Surroundings, signed: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds the worker's lock, signed as by its cellwave, and does nothing."""
+    lock = take_lock(lock_of(around.project, around.target))
     assert lock is not None
-    sleeping = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
-    process = subprocess.Popen(sleeping, stdout=subprocess.PIPE, pass_fds=[lock.fileno()])
+    argv = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, pass_fds=[lock.fileno()])
     with process, lock:
         lock.truncate(0)
-        lock.write(f"{process.pid} ready\n")
+        lock.write(f"{process.pid} {signed}\n")
         lock.close()
         assert process.stdout
         process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """As a terminal does."""
+    os.kill(process.pid, signal.SIGSTOP)
+    while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+
+
+def test_a_stopped_worker_makes_room_for_the_next(around: Surroundings) -> None:
+    """Stopped by a terminal or a signal, it does nothing and keeps its lock; one that is only idle is left alone."""
+    with sleeping(around, f"{__version__} ready") as process:
         end_stopped(around.project, around.target)
         assert process.poll() is None
-        os.kill(process.pid, signal.SIGSTOP)
-        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
-            time.sleep(0.01)
+        stop(process)
         end_stopped(around.project, around.target)
         process.wait(10)
-    next_one = take_lock(file)
-    assert next_one is not None
-    next_one.close()
+        next_one = take_lock(lock_of(around.project, around.target))
+        assert next_one is not None
+        next_one.close()
+
+
+@pytest.mark.parametrize("signed", ["ready", "0.0.1 ready", "0.0.1"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_older_cellwaves_worker_makes_room_for_the_next(
+    around: Surroundings, started: list[str], signed: str, stopped: bool
+) -> None:
+    """It is asked to leave, and waited for; the first ones did not sign with a version."""
+    with sleeping(around, signed) as process:
+        if stopped:
+            stop(process)
+        assert wake(around)
+        assert process.wait(10) == -signal.SIGTERM
+    assert started == [around.target]
+
+
+@pytest.mark.parametrize("signed", [f"{__version__} ready", "999.0 ready"])
+def test_a_worker_of_this_cellwave_or_a_newer_one_is_left_alone(
+    around: Surroundings, started: list[str], signed: str
+) -> None:
+    """Two that are used by turns on one home do not end each other's for ever."""
+    with sleeping(around, signed) as process:
+        wake(around)
+        assert process.poll() is None
+
+
+def test_who_follows_is_told_that_the_database_was_replaced(
+    around: Surroundings, started: list[str], tmp_path: Path
+) -> None:
+    """By another, by an empty one, or by nothing: never that there is no rollout of the name."""
+    file = around.project.home / "cellwave.db"
+    Records(f"sqlite:///{tmp_path / 'another'}").compact()
+    (tmp_path / "empty").touch()
+    for name, said in (
+        ("another", "not the one that this project"),
+        ("empty", "it is empty"),
+        ("none", "gone"),
+    ):
+        following = looks(around, "v2-1")
+        assert next(following).id == "v2-1"
+        aside = {f: f.rename(tmp_path / f"aside{f.name}") for f in file.parent.glob("cellwave.db*")}
+        if name != "none":
+            (tmp_path / name).rename(file)
+        with pytest.raises(Unavailable, match=said):
+            next(following)
+        for there in file.parent.glob("cellwave.db*"):
+            there.unlink()
+        for where, kept in aside.items():
+            kept.rename(where)
 
 
 def when(at: float) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json, when
-from cellwave.deploy.logs import newest_log
+from cellwave.usecases.logs import log_of
 
 
 def logs(
@@ -18,11 +18,11 @@ def logs(
 ) -> None:
     """Show all that the newest attempt at a stack left: what the engine and the program said.
 
-    Attempts that succeeded leave nothing; secrets are hidden.
+    Attempts that succeeded leave nothing; secrets are hidden. What another host's attempt left is there, and so named.
 
     Example: [bold]cellwave logs us-west-2.ingest[/]
     """
-    left = newest_log(here().project.home, stack)
+    left = log_of(here(), stack)
     if as_json:
         tell_json(left.model_dump())
         return

@@ -31,6 +31,8 @@ from cellwave.cli.interrupted import interrupted
 from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
 from cellwave.errors import BadInput, CellwaveError, Detached
+from cellwave.project import find_project
+from cellwave.rollout.database import unwritable
 from cellwave.text import redact
 
 app = typer.Typer(
@@ -96,11 +98,7 @@ def _run() -> int:
         say(f"\n{left.message}. {left.hint}")
         return left.exit_code
     except CellwaveError as error:
-        fail(
-            error.message,
-            error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint,
-        )
-        return error.exit_code
+        return failed(error)
     except typer.TyperException as misuse:
         usage(misuse)
         return misuse.exit_code
@@ -112,12 +110,22 @@ def _run() -> int:
     except BrokenPipeError:
         return 1
     except (OSError, SQLAlchemyError) as error:
+        if refusal := unwritable(find_project().database_url, error):
+            return failed(refusal)
         # This machine's troubles: a full disk, a database that is gone; without the statement that was under way.
         said = " ".join(str(getattr(error, "orig", None) or error).split())
         fail(redact(f"{type(error).__name__}: {said}"), "")
         return 1
     # What typer makes of Ctrl-C.
     return interrupted(sys.argv[1:]) if code == Detached.exit_code else code or 0
+
+
+def failed(error: CellwaveError) -> int:
+    """Say what went wrong; the exit code."""
+    fail(
+        error.message, error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint
+    )
+    return error.exit_code
 
 
 def usage(misuse: typer.TyperException) -> None:

@@ -19,7 +19,7 @@ import psutil
 
 from cellwave.deploy.attempt import ENGINE, PREPARING, Attempt
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.fence import KILL_AFTER, end_with_parent, is_over
+from cellwave.deploy.fence import KILL_AFTER, is_over, stand_guard
 from cellwave.deploy.hosts import Look, Program, hosting
 from cellwave.processes import stop, this
 
@@ -77,7 +77,7 @@ def run_with_program(launch: Launch, arguments: Sequence[str], look: Look | None
             served = [*arguments, f"--client={address}", "--event-log", told]
             engine = _start(launch, served, (alive, launch.lock))
             os.close(alive)
-            return _wait(engine, gone, launch, arguments[0])
+            return _guarded(engine, gone, launch, arguments[0])
     finally:
         os.close(gone)
 
@@ -91,9 +91,21 @@ def run_plain(launch: Launch, arguments: Sequence[str]) -> Ended:
     engine = _start(launch, arguments, (alive, launch.lock))
     os.close(alive)
     try:
-        return _wait(engine, gone, launch, arguments[0])
+        return _guarded(engine, gone, launch, arguments[0])
     finally:
         os.close(gone)
+
+
+def _guarded(engine: subprocess.Popen[bytes], gone: int, launch: Launch, command: str) -> Ended:
+    """Wait for the engine's end; where it has a time, it ends then also if this process is frozen or killed."""
+    if not launch.fence:
+        return _wait(engine, gone, launch, command)
+    guard = stand_guard(launch.fence, this(engine.pid), gone)
+    try:
+        return _wait(engine, gone, launch, command)
+    finally:
+        os.kill(guard, signal.SIGKILL)
+        os.waitpid(guard, 0)
 
 
 def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> subprocess.Popen[bytes]:
@@ -108,8 +120,6 @@ def _start(launch: Launch, arguments: Sequence[str], inherit: Sequence[int]) -> 
             stderr=log,
             start_new_session=True,
             pass_fds=tuple(inherit),
-            # Nobody else would end it in time. (A driver has one thread.)
-            preexec_fn=end_with_parent if launch.fence else None,  # noqa: PLW1509
         )
 
 
@@ -137,6 +147,7 @@ def _wait(engine: subprocess.Popen[bytes], gone: int, launch: Launch, command: s
             _interrupt(engine, by_force=interrupts >= len(waits) - 1)
             interrupted_at, interrupts = now, interrupts + 1
     attempt.give_sign(PREPARING)
+    fenced = fenced or is_over(launch.fence, KILL_AFTER)  # its guard may have ended it
     return Ended(engine.returncode, aborted=interrupts > 0, fenced=fenced)
 
 

@@ -99,6 +99,26 @@ def unreachable(url: sa.URL, error: sa.exc.DBAPIError) -> Unavailable:
     )
 
 
+def unwritable(text: str, error: Exception) -> Unavailable | None:
+    """A database's word, in one line, that it takes nothing from us; None when the error says anything else: it is
+    locked, full or away."""
+    refusal = getattr(error, "orig", None)
+    if getattr(refusal, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+        right = "a file, in a folder, that this user may write to"
+    elif getattr(refusal, "sqlstate", "") in (
+        "25006",
+        "42501",
+    ):  # a transaction that only reads; no such privilege
+        right = "a server that is no standby, and a user who may write to its tables"
+    else:
+        return None
+    named = database_url(text).render_as_string(hide_password=True)
+    said = " ".join(str(refusal).split())
+    return Unavailable(
+        f"the database can't be written to: {named}: {said}", hint=f"{right}; {VARIABLE} names it"
+    )
+
+
 @contextmanager
 def alone(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that no other of its kind runs beside: the next one waits for its end."""
@@ -122,4 +142,5 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Without the driver's own implicit BEGIN, a writer can take the lock up front and a reader takes none.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    # A turn that a power cut takes back was told of, and had begun things outside.
+    connection.execute("PRAGMA synchronous=FULL")

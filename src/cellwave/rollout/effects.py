@@ -31,6 +31,7 @@ from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.beats import dead_hosts
+from cellwave.rollout.clock import CLOCK
 from cellwave.rollout.model import (
     Applied,
     Check,
@@ -110,10 +111,10 @@ class Effects:
                 return self.prove(asked, effect)
             case Check() as effect:
                 problems = self.problems(self.records.state(asked.rollout, self.memory))
-                return Checked(at=time.time(), look=effect.look, problems=problems)
+                return Checked(at=CLOCK.now(), look=effect.look, problems=problems)
             case Observe() as effect:
                 gates = self.gates(self.records.state(asked.rollout, self.memory))
-                return Observed(at=time.time(), look=effect.look, gates=gates)
+                return Observed(at=CLOCK.now(), look=effect.look, gates=gates)
             case HoldRelease() as effect:
                 self.hold(effect, asked.rollout)
             case Notify() as effect:
@@ -336,20 +337,20 @@ def _deployed(effect: Deploy, result: Result) -> Deployed:
         )
     step = effect.step
     return Deployed(
-        at=time.time(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, result=ended
+        at=CLOCK.now(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, result=ended
     )
 
 
 def _proved(effect: Prove, failure: Failure | None) -> Proved:
     step = effect.step
     return Proved(
-        at=time.time(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, failure=failure
+        at=CLOCK.now(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, failure=failure
     )
 
 
 def _broken(effect: Effect, why: str) -> Event | None:
     """What a rollout is told of an effect that broke off, for a reason that is not the release's."""
-    now, failure = time.time(), Failure(reason=why, transient=True)
+    now, failure = CLOCK.now(), Failure(reason=why, transient=True)
     match effect:
         case Deploy():
             return _deployed(effect, Result(outcome="failed", transient=True, reason=why))

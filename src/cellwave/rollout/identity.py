@@ -41,7 +41,7 @@ def require_same(home: Path, records: Records) -> None:
     if known.id != (found := records.identity()):
         raise Unavailable(
             f"the database is not the one that this project has worked with: "
-            f"it is {found[:12]}, not {known.id[:12]}",
+            f"it is {found[:12] or 'empty'}, not {known.id[:12]}",
             hint=HINT,
         )
     if known.seq and records.hash_at(known.seq) != known.hash:

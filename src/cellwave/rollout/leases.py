@@ -35,7 +35,7 @@ def take_lease(db: sa.Connection, cells: Sequence[str], owner: str, partners: Ma
 
 def refuse_taken(leases: Mapping[str, str], cells: Collection[str], partners: Mapping[str, str] = {}) -> None:
     """Leased when one of the cells, or a failover partner of one, has an owner (`leases`: owner by cell) that is not a
-    process that has ended."""
+    process of this host that has ended."""
     beside = {
         partners[cell]: f"{cell}'s failover partner {partners[cell]}" for cell in cells if cell in partners
     }
@@ -53,8 +53,16 @@ def commands_at_work(leases: Mapping[str, str]) -> dict[str, str]:
     return {cell: owner for cell, owner in leases.items() if owner.startswith(UP) and not is_dead(owner)}
 
 
+def commands_elsewhere(leases: Mapping[str, str], cells: Collection[str]) -> bool:
+    """Whether a command of another host has one of the cells: nobody here knows whether it lives, but for a worker that
+    listens for it."""
+    owners = [leases[cell] for cell in cells if cell in leases]
+    return any(owner.startswith(UP) and owner.split(":")[-3] != host_name() for owner in owners)
+
+
 def process_owner(actor: str) -> str:
-    """A lease's owner that is this process: the lease is void once the process is gone, however it ended."""
+    """A lease's owner that is this process. The lease is void once the process is gone, however it ended: on its host
+    at once, elsewhere when it was not heard of for a while (beats.py)."""
     return f"{UP}{actor}:{host_name()}:{this(os.getpid()).text}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from typing import IO
 
 import psutil
 
+from cellwave import __version__
 from cellwave.errors import Unavailable
 from cellwave.frozen import digest_of
 from cellwave.project import Project
+from cellwave.rollout.database import database_files
 from cellwave.text import redact
 
 POLL_SECONDS = 0.1
@@ -32,6 +35,14 @@ def lock_of(project: Project, target: str) -> Path:
     return project.home / f"worker-{digest_of(target)[:16]}.lock"
 
 
+def fence_of(project: Project, whose: str) -> Path | None:
+    """The file with the deadline of the engines of a worker (by its state backend) or a command (by its id); None where
+    no other host could take its work."""
+    if database_files(project.database_url):
+        return None
+    return project.home / f"worker-{digest_of(whose)[:16]}.until"
+
+
 def take_lock(file: Path) -> IO[str] | None:
     """Become the worker that the file stands for, or None when another process is. A death gives the lock back."""
     lock = file.open("a+")
@@ -44,9 +55,9 @@ def take_lock(file: Path) -> IO[str] | None:
 
 
 def sign(lock: IO[str], word: str = "") -> None:
-    """Write this process's id, and that it is READY, where others find it."""
+    """Write this process's id, its cellwave's version, and that it is READY, where others find it."""
     lock.truncate(0)
-    lock.write(f"{os.getpid()} {word}\n")
+    lock.write(f"{os.getpid()} {__version__} {word}\n")
     lock.flush()
 
 
@@ -116,6 +127,35 @@ def end_stopped(project: Project, target: str) -> None:
             if process.status() == psutil.STATUS_STOPPED:
                 process.kill()
                 process.wait(LEAVES_WITHIN_S)
+
+
+def end_older(project: Project, target: str) -> None:
+    """Let the home's worker leave after its turn if it is an older cellwave's; what it had running goes on, and is the
+    next one's. Unavailable when it does not leave."""
+    file = lock_of(project, target)
+    pid = worker_pid(file)
+    if not pid or not is_older(file.read_text()):
+        return
+    deadline = time.monotonic() + LEAVES_WITHIN_S
+    for number in (signal.SIGTERM, signal.SIGCONT):  # it may be stopped
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+    while worker_pid(file) == pid:
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"an older cellwave's worker does not leave: pid {pid}", hint="end it, and try again"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def is_older(signed: str) -> bool:
+    """Whether an older cellwave's worker signed so; the first ones wrote no version. Pure."""
+    _, *rest = signed.split()
+    return bool(rest) and _numbers(rest[0]) < _numbers(__version__)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall("[0-9]+", version)]
 
 
 def works_elsewhere(pid: int) -> bool:

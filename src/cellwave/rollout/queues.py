@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus, error
+from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.frozen import digest_of
 from cellwave.rollout.beats import Worker, beats
@@ -24,6 +25,9 @@ STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
 ENGINES = "engines"
 LOOKS = "looks"  # without a limit: one of those is filled up at each poll only
+# What our calls of DBOS can raise that it does not try again itself: a database may have failed them, or have lost what
+# another had written. All of it is asked for again.
+TROUBLES = (OSError, SQLAlchemyError, error.DBOSException)
 SEAT = "seat:"  # how the queue's name begins of what only this seat's worker is to go on with: its engines still run
 log = structlog.get_logger()
 

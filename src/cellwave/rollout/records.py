@@ -106,10 +106,13 @@ class Records:
             raise unreachable(self.engine.url, error) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """What is written in it is kept whole or not at all; on SQLite there is one at a time."""
+    def transaction(self, *, lasting: bool = True) -> Iterator[sa.Connection]:
+        """What is written in it is kept whole or not at all, and outlasts a power cut, unless it need not be `lasting`.
+        On SQLite there is one at a time."""
         with self.engine.begin() as connection:
             if connection.dialect.name == "sqlite":
+                if not lasting:
+                    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
@@ -254,6 +257,15 @@ class Records:
             for row in found
         ]
 
+    def newest_attempt(self, stack: str) -> tuple[str, float] | None:
+        """The host that made a rollout's newest attempt at a stack, and when it was asked for (epoch seconds)."""
+        ways = (OUTBOX.c.key.contains(f":{stack}:{way}:", autoescape=True) for way in ("forward", "back"))
+        query = sa.select(OUTBOX.c.owner, OUTBOX.c.asked).where(sa.or_(*ways), OUTBOX.c.owner.is_not(None))
+        query = query.where(sa.not_(OUTBOX.c.key.endswith(":prove"))).order_by(OUTBOX.c.asked.desc())
+        with self.engine.connect() as db:
+            row = db.execute(query.limit(1)).first()
+        return (row.owner.partition(":")[0], row.asked) if row else None
+
     def targets(self) -> dict[str, str]:
         """The state backends of which anything is recorded, and what that is, in words."""
         with self.engine.connect() as db:
@@ -278,9 +290,11 @@ class Records:
             return [rows.entry_of(row) for row in db.execute(query)]
 
     def identity(self) -> str:
-        """The database's own, made with it."""
+        """The database's own, made with it; "" when it is none of cellwave's (any more)."""
         with self.engine.connect() as db:
-            return str(db.execute(sa.select(META.c.value).where(META.c.key == "id")).scalar_one())
+            if not sa.inspect(db).has_table(META.name):
+                return ""
+            return db.execute(sa.select(META.c.value).where(META.c.key == "id")).scalar() or ""
 
     def head(self) -> tuple[int, str]:
         """Number and hash of the journal's last line; (0, "") when it has none."""
@@ -331,14 +345,20 @@ class Records:
         with self.transaction() as db:
             rows.upsert(db, STACKS, [{**asdict(row), "outputs": json.dumps(row.outputs)}])
 
-    def forget_stack(self, stack: str, target: str) -> None:
-        """Record that a stack runs nothing any more."""
+    def forget_stack(self, stack: str, target: str, owner: str) -> bool:
+        """Record that a stack runs nothing any more, as long as its cell is this owner's; whether it is."""
+        cell = stack.partition(".")[0]
         with self.transaction() as db:
+            # Locked, so that nobody takes its owner for dead in between.
+            held = sa.select(LEASES.c.cell).where(LEASES.c.cell == cell, LEASES.c.owner == owner)
+            if db.execute(held.with_for_update()).first() is None:
+                return False
             db.execute(sa.delete(STACKS).where(STACKS.c.stack == stack, STACKS.c.target == target))
+        return True
 
     def set_progress(self, stack: str, text: str, done: int) -> None:
         """What a running engine is doing, for people who watch."""
-        with self.transaction() as db:
+        with self.transaction(lasting=False) as db:
             rows.upsert(db, PROGRESS, [{"stack": stack, "text": storable(text), "done": done}])
 
     def progress(self) -> dict[str, tuple[str, int]]:

@@ -16,6 +16,13 @@ def bring_up_to_date(engine: sa.Engine) -> None:
 
     Of several processes one does it, and the others wait. Unavailable when a newer cellwave's is found.
     """
+    if refuse_newer(engine) != NEWEST:
+        with alone(engine) as db:
+            _upgrade(db)
+
+
+def refuse_newer(engine: sa.Engine) -> str | None:
+    """The revision of a database as of `revision`; Unavailable when it is one that only a newer cellwave knows."""
     with engine.connect() as db:
         found = revision(db)
     if found is not None and found > NEWEST:
@@ -24,9 +31,7 @@ def bring_up_to_date(engine: sa.Engine) -> None:
             f"the database is a newer cellwave's: {known}",
             hint="a newer cellwave here (nothing was changed), or a database of its own in CELLWAVE_DATABASE_URL",
         )
-    if found != NEWEST:
-        with alone(engine) as db:
-            _upgrade(db)
+    return found
 
 
 def revision(db: sa.Connection) -> str | None:

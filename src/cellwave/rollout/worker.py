@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -16,20 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.errors import CellwaveError
-from cellwave.frozen import digest_of
 from cellwave.health.read import LiveSource
 from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.rollout.beats import Beating, leave, new_worker, take_for_dead
+from cellwave.rollout.clock import CLOCK
 from cellwave.rollout.complaints import keep_the_log_small
-from cellwave.rollout.database import database_files
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.gc import collect
 from cellwave.rollout.identity import remember, require_known, require_same
 from cellwave.rollout.loop import take_turns
-from cellwave.rollout.queues import Queues
+from cellwave.rollout.presence import fence_of
+from cellwave.rollout.queues import TROUBLES, Queues
 from cellwave.rollout.records import KEPT, Records
 from cellwave.rollout.rows import Memory
+from cellwave.rollout.schema import refuse_newer
 
 POLL_SECONDS = 0.1  # between two looks for turns, while no effect ends
 LOST_SECONDS = 5.0  # between two looks for effects that ended untold
@@ -96,6 +96,7 @@ def work(
     except Exception:
         log.exception("the worker ends; the next one goes on where it was")
         code = 1
+    beating.stop()
     with suppress(SQLAlchemyError):
         leave(records, beating.me)
     deployer.close()
@@ -103,16 +104,10 @@ def work(
     os._exit(code)
 
 
-def fence_of(project: Project, target: str) -> Path | None:
-    """The file with the deadline of a worker's engines; None where no other host could take its work."""
-    if database_files(project.database_url):
-        return None
-    return project.home / f"worker-{digest_of(target)[:16]}.until"
-
-
 def look_again(project: Project, records: Records) -> None:
     """Unavailable when the database is another than the home knows: its file was deleted, or an older copy put in its
-    place."""
+    place; or when a newer cellwave, maybe on another host, has given it a schema that this one does not know."""
+    refuse_newer(records.engine)
     require_same(project.home, records)
     remember(project.home, records)
 
@@ -139,7 +134,7 @@ def serve(
         queues.wake.clear()
         now = time.monotonic()
         try:
-            while take_turns(records, memory, target, time.time()):
+            while take_turns(records, memory, target, CLOCK.now()):
                 familiar()  # nothing is done on the word of another database
                 queues.place(records, target)
             queues.place(records, target)
@@ -150,12 +145,12 @@ def serve(
                 familiar()
                 queues.take_up(records)
                 looked_at = now
-            if records.unfinished(target):
+            if records.unfinished(target) or beating.hears_commands:
                 busy_at = now
             if now - tidied_at > COLLECT_SECONDS:
                 tidied_at = now
                 tidy()
-        except (OSError, SQLAlchemyError):
+        except TROUBLES:
             # A full disk, a database that is away: nothing was kept by halves, and it is tried until it can be.
             log.exception("nothing can be kept at the moment")
             memory.states.clear()

@@ -30,7 +30,8 @@ def lease_of(around: Surroundings, cell: str) -> Lease | None:
         return None
     owner, since = held
     if owner.startswith(UP):
-        _, actor, host, pid, _ = owner.split(":")
+        *_, host, pid, _ = owner.split(":")
+        actor = owner.removeprefix(UP).partition(f":{host}:{pid}:")[0]
         whose = f"a command of {actor}'s on {host} (pid {pid})"
         return Lease(cell=cell, owner=whose, since=since, hint=f"wait for its end, or ask {actor} to end it")
     row = records.rollout(owner)

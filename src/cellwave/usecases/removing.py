@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwave.deploy.port import Deployer, Job, Progress
+from cellwave.deploy.port import Job, Progress, Result
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
-from cellwave.rollout.leases import process_owner
+from cellwave.rollout.beats import Worker, dead_hosts, holding, new_command
+from cellwave.rollout.presence import fence_of
+from cellwave.usecases.rollouts import require_free
 from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.waves.graph import Graph
 
@@ -51,19 +52,24 @@ def remove(
 ) -> None:
     """Take stacks of one cell away, as `to_remove` chose them; `tell` gets a line for each.
 
-    Meanwhile the cell is leased to this process. Leased when another has it, CellwaveError when the engine fails.
+    Meanwhile the cell is leased to this process. Leased when another has it; CellwaveError when the engine fails, or
+    when this process was not heard of and another may have taken the cell.
     """
     from cellwave.deploy.pulumi import PulumiDeployer
 
-    owner = process_owner(whoami())
-    around.records.lease([chosen[0].place.cell], owner)
-    deployer = PulumiDeployer(around.project, around.environment)
-    try:
-        for standing in chosen:
-            tell(_take_away(around, deployer, standing, one_way, watched))
-    finally:
-        deployer.close()
-        around.records.end_lease(owner)
+    cells, me = [chosen[0].place.cell], new_command(whoami(), around.target)
+    require_free(around, cells)
+    fence = fence_of(around.project, me.id)
+    with holding(around.records, cells, me, fence):
+        deployer = PulumiDeployer(around.project, around.environment)
+        try:
+            for standing in chosen:
+                job = _job(around, standing, one_way, fence)
+                with watched(job.stack) as progress:
+                    result = deployer.run(job, progress=progress, aborted=lambda: False)
+                tell(_take_in(around, me, job, result, one_way))
+        finally:
+            deployer.close()
 
 
 def _standing_in(around: Surroundings, cell: str) -> list[Removable]:
@@ -110,14 +116,10 @@ def choose(there: list[Removable], name: str, one_way: str) -> list[Removable]:
     return chosen
 
 
-def _take_away(
-    around: Surroundings, deployer: Deployer, standing: Removable, why: str, watched: Watched
-) -> str:
-    """Destroy one stack and forget what it ran; what it came to in words. CellwaveError when the engine fails."""
-    stack = standing.stack
-    job = Job(
-        attempt=f"down:{stack}:{uuid.uuid4()}",
-        stack=stack,
+def _job(around: Surroundings, standing: Removable, why: str, fence: Path | None) -> Job:
+    return Job(
+        attempt=f"down:{standing.stack}:{uuid.uuid4()}",
+        stack=standing.stack,
         operation="destroy",
         program=str(standing.source / standing.service.program),
         source=str(standing.source),
@@ -125,17 +127,24 @@ def _take_away(
         stateful=standing.service.stateful,
         one_way=bool(why),
         place=standing.place,
+        fence=str(fence or ""),
+        dead_hosts=dead_hosts(around.records, around.target),
     )
-    begun = time.monotonic()
-    with watched(stack) as progress:
-        result = deployer.run(job, progress=progress, aborted=lambda: False)
+
+
+def _take_in(around: Surroundings, me: Worker, job: Job, result: Result, why: str) -> str:
+    """Journal what became of a stack and forget what it ran; in words. CellwaveError as `remove`."""
     done = "; ".join(part for part in (f"{result.outcome} {result.reason}".strip(), why) if part)
-    around.note("down", done, stack)
+    around.note("down", done, job.stack)
     if result.outcome != "succeeded":
         raise CellwaveError(
-            f"{stack}: {result.outcome}: {result.reason}", hint=f"all of it: cellwave logs {stack}"
+            f"{job.stack}: {result.outcome}: {result.reason}", hint=f"all of it: cellwave logs {job.stack}"
         )
-    around.records.forget_stack(stack, around.target)
+    if not around.records.forget_stack(job.stack, around.target, me.id):
+        raise CellwaveError(
+            f"{job.stack}: this command was not heard of for so long that its cell was given to others",
+            hint="`cellwave fleet status` tells what is there",
+        )
     deleted = result.changes.get("delete", 0)
     said = f"{deleted} deleted" if deleted else "was not there"
-    return f"{stack}  {said}  {time.monotonic() - begun:.1f} s"
+    return f"{job.stack}  {said}  {result.seconds:.1f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,8 @@ from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.releases.store import other_names
 from cellwave.rollout.beats import living, seat_of, unattended_since
-from cellwave.rollout.leases import refuse_taken
+from cellwave.rollout.identity import require_same
+from cellwave.rollout.leases import commands_elsewhere, refuse_taken
 from cellwave.rollout.model import (
     Action,
     Answer,
@@ -23,7 +24,7 @@ from cellwave.rollout.model import (
     remains,
     reverse_state,
 )
-from cellwave.rollout.presence import end_stopped, ensure_worker
+from cellwave.rollout.presence import end_older, end_stopped, ensure_worker
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings, whoami
@@ -207,9 +208,11 @@ def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
     """A rollout that is known to be there, as it is now and again and again, and somebody at work on it.
 
     A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
+    Unavailable when the database was replaced meanwhile.
     """
     deaths, memory = 0, Memory()
     while True:
+        require_same(around.project.home, around.records)
         row = _row(around, name)
         try:
             died = not row.head.outcome and wake(around)
@@ -242,10 +245,19 @@ def require_same_target(around: Surroundings, name: str, target: str) -> None:
         raise BadInput(f"rollout {name}", found, f"PULUMI_BACKEND_URL={target}")
 
 
+def require_free(around: Surroundings, cells: Collection[str], partners: Mapping[str, str] = {}) -> None:
+    """Leased when another has one of the cells, or a failover partner of one."""
+    leases = around.records.leases()
+    if commands_elsewhere(leases, [*cells, *partners.values()]):
+        wake(around)  # it listens for them, and frees the cells of those that it does not hear
+    refuse_taken(leases, cells, partners)
+
+
 def wake(around: Surroundings) -> bool:
-    """See that a worker runs, here or on another host, and whether one had to be started; Unavailable, with its reason,
-    when none can live: then nothing is recorded that nobody would carry out."""
+    """See that a worker runs, here or on another host, and whether one had to be started; that of an older cellwave is
+    replaced. Unavailable, with its reason, when none can live: then nothing is recorded that nobody would carry out."""
     project, target = around.project, around.target
+    end_older(project, target)
     there, seat = living(around.records, target), seat_of(project.home, target)
     if not all(name.startswith(f"{seat}:") for name in there):
         return False
@@ -315,7 +327,7 @@ def _default(around: Surroundings, rows: Sequence[RolloutRow], memory: Memory) -
 
 
 def _begin(around: Surroundings, plan: Plan, show: Callable[[Plan], None]) -> str:
-    refuse_taken(around.records.leases(), plan.cells, plan.partners)
+    require_free(around, plan.cells, plan.partners)
     wake(around)
     show(plan)
     name = _new_name(around, plan)
