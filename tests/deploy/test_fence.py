@@ -82,7 +82,7 @@ def test_an_engine_ends_in_time_whatever_becomes_of_the_process_that_runs_it(
         with contextlib.suppress(psutil.NoSuchProcess):
             driver.send_signal(signal.SIGCONT)
 
-    thread = when_half_done(engine_world, wanted.stack, strike)
+    thread = when_half_done(engine_world, wanted, strike)
     result = run(engine_world.deployer(), wanted, [])
     thread.join()
     assert ended == [True]
