@@ -192,9 +192,16 @@ def test_a_red_alarm_is_told_before_a_wave_and_one_not_there_yet_is_not() -> Non
     source, deployed = FakeSource(), scopes(fleet, "c1", "c2", "c3")
     source.set_alarm(deployed["c1", "web"], "c1-web", "OK")
     source.set_alarm(deployed["c2", "web"], "c2-web", "ALARM")
-    assert [text.split(":")[0] for text in open_alarms(fleet, deployed, source)] == ["c2.web alarm"]
+    assert [text.split(":")[0] for text in open_alarms(fleet, deployed, source, 110.0)] == ["c2.web alarm"]
     source.down = "no route"
-    assert len(open_alarms(fleet, deployed, source)) == 3
+    assert len(open_alarms(fleet, deployed, source, 110.0)) == 3
+
+
+def test_before_a_wave_nobody_asks_what_alarms_were() -> None:
+    """How they stand is all that counts: their histories would cost a call each."""
+    fleet, source = make_fleet(alarm=AlarmSignal(name="{cell}-web")), Counting()
+    open_alarms(fleet, scopes(fleet, "c1"), source, 110.0)
+    assert source.asked == [("c1", 110.0)]
 
 
 def test_a_template_takes_known_names_only() -> None:

@@ -195,6 +195,21 @@ def test_who_hangs_holds_up_no_other_gate(serve: Callable[[Answer], Server]) -> 
     assert readings[0].cause == "silence"
 
 
+@pytest.mark.parametrize(
+    "answer", [hang, drip(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")], ids=["hangs", "drips"]
+)
+def test_an_aws_that_hangs_is_an_error_of_its_gates(
+    serve: Callable[[Answer], Server], aws: Callable[[str], CloudWatchSource], answer: Answer
+) -> None:
+    """Beside it a probe is answered, and passes."""
+    web, server = serve(say((200, "", "{}"))), serve(answer)
+    probe = ProbeSignal(url=web.url)
+    source = LiveSource(aws(server.url), HttpSource(), each=3)
+    errors, alarm, answered = source.read([want(ERRORS), want(ALARM), want(probe)])
+    assert [verdict(ERRORS, errors), verdict(ALARM, alarm)] == [Verdict.ERROR, Verdict.ERROR]
+    assert verdict(probe, answered) is Verdict.PASS
+
+
 def test_all_together_have_a_time_too() -> None:
     """What could not be asked in it has not answered."""
     over = Event()

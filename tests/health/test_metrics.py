@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -222,6 +223,21 @@ def test_what_is_read_in_part_only_is_not_taken_for_all(world: CloudWatch) -> No
     assert metrics.read(world, {ERRORS: NOW - 100}, NOW)[ERRORS] == "bad: InternalError"
     world.status = "Complete"
     assert sum(look(metrics, world, NOW - 100)["all"].values()) == 100
+
+
+def test_looks_of_two_rollouts_at_one_place_do_not_disturb_each_other(world: CloudWatch) -> None:
+    """Each with a series of its own, hundreds of times at once."""
+    metrics = Metrics()
+
+    def often(metric: str) -> int:
+        return sum(
+            not isinstance(metrics.read(world, {(line(f"{metric}{n}"),): NOW - 9}, NOW), str)
+            for n in range(200)
+        )
+
+    world.points.clear()
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(often, "abcd")) == [200] * 4
 
 
 def test_an_earlier_moment_is_read_from_its_own_beginning(world: CloudWatch) -> None:

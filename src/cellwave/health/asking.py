@@ -71,7 +71,7 @@ class Asking(Generic[K, V]):
         except Exception as error:  # noqa: BLE001 (raised where the answer is waited for)
             answers.put((key, error))
         if self._out.get(key) == began:
-            del self._out[key]
+            self._out.pop(key, None)
 
 
 def _until(answers: SimpleQueue[tuple[K, V | Exception]], deadline: float) -> list[tuple[K, V | Exception]]:

@@ -78,7 +78,9 @@ class Metrics:
                 found[lines] = view(kept, lines, wanted[lines])
             else:
                 found[lines] = kept
-        self._kept = {lines: kept for lines, kept in self._kept.items() if kept.until > now - SECONDS_KEPT}
+        # Other looks may be at the same place just now.
+        known = list(self._kept.items())
+        self._kept = {lines: kept for lines, kept in known if kept.until > now - SECONDS_KEPT}
         return found
 
     def _base(self, lines: Lines, since: float, now: float) -> Kept:

@@ -111,12 +111,15 @@ Beside = Generator[
 ]  # asks for readings, is sent them, and comes to evidence
 
 
-def open_alarms(fleet: Fleet, scopes: Mapping[Deployment, Scope], source: SignalSource) -> list[str]:
-    """In words, the alarms of these deployments that are red or can't be read. One that is not there yet is fine."""
+def open_alarms(
+    fleet: Fleet, scopes: Mapping[Deployment, Scope], source: SignalSource, now: float
+) -> list[str]:
+    """In words, the alarms of these deployments that are red `now` (epoch seconds), or can't be read. One that is not
+    there yet is fine."""
     gates = [
         gate
         for scope in scopes.values()
-        for gate in _gates(fleet, scope, 0.0)
+        for gate in _gates(fleet, scope, now)
         if isinstance(gate.wanted.signal, AlarmSignal)
     ]
     return [

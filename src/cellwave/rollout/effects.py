@@ -218,7 +218,8 @@ class Effects:
             for step in state.leg.current.steps
             if step.deployment in running
         }
-        return (*problems, *open_alarms(self.fleet(state.forward.plan.release), scopes, self.signals))
+        fleet = self.fleet(state.forward.plan.release)
+        return (*problems, *open_alarms(fleet, scopes, self.signals, time.time()))
 
     def gates(self, state: State) -> tuple[GateResult, ...]:
         """Every gate of the wave's deployments, as it reads now."""
