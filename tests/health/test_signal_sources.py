@@ -352,6 +352,24 @@ def test_a_composite_alarm_is_read_like_any_other(scope: Scope) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
+def test_a_composite_alarm_that_was_red_names_what_made_it_red(scope: Scope) -> None:
+    """By the histories, though nothing of it is red any more."""
+    began = time.time()
+    with pytest.MonkeyPatch.context() as patch:
+        world = CloudWatchWorld(patch)
+        for child in ("one", "other"):
+            world.set_alarm(scope, child, "OK")
+        _boto(scope).put_composite_alarm(AlarmName="whole", AlarmRule="ALARM(one) OR ALARM(other)")
+        for state in ("ALARM", "OK"):
+            world.set_alarm(scope, "one", state)
+        reading = read(world, AlarmSignal(name="whole"), scope, began)
+    assert isinstance(reading, AlarmReading)
+    assert (reading.state, reading.parts) == ("OK", ())
+    (red,) = reading.earlier
+    assert [(part.state, part.metric) for part in red.parts] == [("ALARM", "none-one")]
+
+
+@pytest.mark.usefixtures("sandbox")
 def test_requests_without_a_latency_make_the_quantile_unreadable(scope: Scope) -> None:
     """Requests that hang report no latency; the quick ones alone must not pass for all."""
     now = float(int(time.time()))
