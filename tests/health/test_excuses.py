@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import pytest
 
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
@@ -32,8 +35,10 @@ FAILING = AlarmPart(state="ALARM", namespace="N", metric="5xx", statistic="Avera
 QUIET = SLOW.model_copy(update={"state": "OK"})
 
 
-def judge(signal: Signal, reading: Reading, evidence: Evidence, gates: int = GATES) -> GateResult:
-    """A gate's result, second NOW."""
+def judge(
+    signal: Signal, reading: Reading, evidence: Evidence, gates: int = GATES, at: float = NOW
+) -> GateResult:
+    """A gate's result."""
     return judge_gate(
         signal,
         reading,
@@ -43,7 +48,7 @@ def judge(signal: Signal, reading: Reading, evidence: Evidence, gates: int = GAT
         cell="c",
         service="s",
         gate="g",
-        at=NOW,
+        at=at,
         since=900,
     )
 
@@ -56,6 +61,13 @@ def series(*stretches: tuple[float, float, float]) -> SeriesReading:
             for start, end, value in stretches
             for at in range(int(start), int(end))
         )
+    )
+
+
+def second_by_second(periods: Iterable[Period]) -> SeriesReading:
+    """What was counted in each second from the first on."""
+    return SeriesReading(
+        periods=tuple(p.model_copy(update={"at": float(at)}) for at, p in enumerate(periods))
     )
 
 
@@ -106,6 +118,51 @@ def test_a_release_slower_than_the_slow_platform_is_condemned() -> None:
     assert judge(LATENCY, series((970, 1000, 6600)), evidence).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(("times", "least", "most"), [(1, 0, 1), (3, 30, 30)])
+def test_looking_again_and_again_finds_the_worse_alone_worse_than_a_platform_in_trouble(
+    times: int, least: int, most: int
+) -> None:
+    """Of 30 bakes with a platform a tenth of whose calls fail, or which is slow; nine looks half a minute apart. The
+    trouble does not show in every half minute, and that must not be held against what has it too."""
+    chance, condemned = np.random.default_rng(1), {"failing": 0, "slow": 0}
+    for _ in range(30):
+        failed, others = (chance.binomial(n, s, 300) for n, s in ((4, 0.1 * times), (2, 0.1)))
+        waited, slow = (chance.lognormal(0, 1, (300, n)) * by for n, by in ((4, 3000.0 * times), (2, 500.0)))
+        condemned["failing"] += any(
+            judge(
+                ERRORS,
+                second_by_second(Period(at=0, bad=bad, total=4) for bad in failed[:end]),
+                Evidence(
+                    reference=Yardstick(
+                        name="it",
+                        reading=second_by_second(Period(at=0, bad=bad, total=2) for bad in others[:end]),
+                        limit=Limit(share=0.01),
+                    )
+                ),
+                50,
+                at=end,
+            ).verdict
+            is Verdict.FAIL
+            for end in range(60, 301, 30)
+        )
+        condemned["slow"] += any(
+            judge(
+                LATENCY,
+                second_by_second(Period(at=0, values=tuple(found)) for found in waited[:end]),
+                Evidence(
+                    reference=platform(
+                        second_by_second(Period(at=0, values=tuple(found)) for found in slow[:end])
+                    )
+                ),
+                50,
+                at=end,
+            ).verdict
+            is Verdict.FAIL
+            for end in range(60, 301, 30)
+        )
+    assert all(least <= count <= most for count in condemned.values()), condemned
+
+
 def test_better_minutes_decide() -> None:
     """Once the platform has recovered, only what came after counts, either way."""
     recovered = Evidence(reference=platform(series((900, 960, 600), (960, 1000, 20))))
@@ -124,7 +181,8 @@ def test_slowness_excuses_no_errors() -> None:
     """A ratio needs a reference that fails too, and about as often."""
     bad = counts(4, 12)
     assert judge(ERRORS, bad, Evidence(reference=failures(0, 60))).verdict is Verdict.FAIL
-    assert judge(ERRORS, bad, Evidence(reference=failures(3, 60))).verdict is Verdict.FAIL
+    assert judge(ERRORS, bad, Evidence(reference=failures(3, 60))).verdict is Verdict.INCONCLUSIVE  # thin
+    assert judge(ERRORS, counts(30, 72), Evidence(reference=failures(3, 60))).verdict is Verdict.FAIL
     assert judge(ERRORS, bad, Evidence(reference=failures(20, 60))).verdict is Verdict.INCONCLUSIVE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cellwave.fleet.model import AlarmSignal, ProbeSignal, QuantileSignal, RatioSignal, Signal
@@ -21,8 +21,6 @@ from cellwave.health.model import (
 )
 from cellwave.health.yardstick import Limit, Yardstick
 from cellwave.waves.model import Bake
-
-IMPORTS = settings(deadline=None)  # scipy.stats is imported when the first control group is compared
 
 GATES = 50
 WORSE = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]
@@ -106,7 +104,6 @@ def judge(signal: Signal, reading: Reading, control: SeriesReading | None, min_s
     ).verdict
 
 
-@IMPORTS
 @given(at_most=SHARES, total=COUNTS, bad=COUNTS, more=COUNTS, needed=COUNTS, control=CONTROLS)
 def test_more_errors_never_improve_a_verdict(
     *, at_most: float, total: int, bad: int, more: int, needed: int, control: SeriesReading | None
@@ -137,7 +134,6 @@ def test_slower_requests_never_improve_a_verdict(
     assert WORSE.index(after) >= WORSE.index(before)
 
 
-@IMPORTS
 @given(signal=SIGNALS, reading=READINGS, control=CONTROLS, needed=st.integers(0, 100))
 def test_no_data_never_passes(
     signal: Signal, reading: Reading, control: SeriesReading | None, needed: int
@@ -161,7 +157,6 @@ def test_no_data_never_passes(
         )
 
 
-@IMPORTS
 @given(signal=SIGNALS, reading=READINGS, control=SERIES)
 def test_a_control_group_only_ever_exonerates(
     signal: Signal, reading: Reading, control: SeriesReading
@@ -219,7 +214,6 @@ def test_a_bake_always_comes_to_an_end(results: list[GateResult], bake: Bake) ->
     assert judge_bake(results, bake, max(bake.limit, bake.seconds)).verdict is not BakeVerdict.WAIT
 
 
-@IMPORTS
 @given(signal=SIGNALS, reading=READINGS, healthy=st.lists(st.sampled_from([0.0, 1.0, 499.0]), max_size=80))
 def test_a_reference_without_trouble_changes_no_verdict(
     signal: Signal, reading: Reading, healthy: list[float]
@@ -236,7 +230,6 @@ def test_a_reference_without_trouble_changes_no_verdict(
         assert not found.excused
 
 
-@IMPORTS
 @given(reading=SERIES, share=SHARES)
 def test_trouble_up_to_now_lets_nothing_pass_that_did_not(reading: SeriesReading, share: float) -> None:
     """Excused is INCONCLUSIVE: a FAIL never becomes a PASS while the platform is in trouble."""
@@ -250,7 +243,6 @@ def test_trouble_up_to_now_lets_nothing_pass_that_did_not(reading: SeriesReading
         assert found.verdict is not Verdict.PASS
 
 
-@IMPORTS
 @given(signal=SIGNALS, reading=READINGS, seen=SERIES, limit=SHARES, over=st.sampled_from([None, 500.0]))
 def test_what_is_left_out_for_others_sake_condemns_nobody(
     signal: Signal, reading: Reading, seen: SeriesReading, limit: float, over: float | None

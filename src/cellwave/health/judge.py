@@ -21,8 +21,8 @@ What excuses a gate
     mere difference proves nothing. A healthy yardstick leaves a FAIL as it is: "no significant difference" is not "the
     same".
     Series   slices of time in which the yardstick itself broke its limit do not count, unless the release was worse
-             in them (yardstick.py). What is left decides: it may FAIL; it can PASS only with enough data points
-             that are newer than all trouble.
+             in them (yardstick.py). What is left decides: it may FAIL, where the release was worse there too; it can
+             PASS only with enough data points that are newer than all trouble.
     Alarms   each red metric alarm (of a composite: each of its red parts) must be excused: by more than half of at
              least CONTROL_TWINS twins in the control group whose alarm on the same metric is red too (the median
              twin is red, so one cell's own trouble excuses nobody: Rousseeuw and Leroy, Robust Regression, 1987, 1.2),
@@ -35,7 +35,7 @@ What excuses a gate
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -45,7 +45,6 @@ from cellwave.health.model import (
     AlarmPart,
     AlarmReading,
     GateResult,
-    Period,
     ProbeReading,
     Reading,
     Red,
@@ -53,15 +52,13 @@ from cellwave.health.model import (
     Unreadable,
     Verdict,
 )
+from cellwave.health.series import outside_of, pool, quiet, settled
 from cellwave.health.threshold import condemns, threshold
-from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick, outside_of
+from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
 from cellwave.waves.model import Bake
 
 TOLD = 3
 CONTROL_TWINS = 2
-QUIET_SECONDS = 30.0
-QUIET_GAPS = 6
-LONGEST_PERIOD = 60.0  # seconds; of a single data point nobody knows how often it comes
 
 
 class Finding(NamedTuple):
@@ -295,8 +292,11 @@ def _excused_part(
         return "", False
     own = SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin))
     at = min(terms.at, alarm.until)
-    spans = [span for span in seen.reference.excuses(own, limit, at) if span[1] > begin]
-    if not spans or condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates):
+    spans = [span for span in seen.reference.excuses(own, limit, at, terms.gates) if span[1] > begin]
+    if not spans or (
+        condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates)
+        and seen.reference.outdone(own, limit, [(-math.inf, begin), *spans], terms.gates)
+    ):
         return "", False
     return f"{seen.reference.name} has the same trouble", True
 
@@ -351,7 +351,7 @@ def _series(
     def plain(series: SeriesReading) -> Finding:
         bad, total = limit.count(series.periods)
         verdict, reason = threshold(bad, total, limit.share, needed=needed, gates=terms.gates, word=word)
-        if verdict is Verdict.PASS and (seconds := _quiet(series, terms.at)):
+        if verdict is Verdict.PASS and (seconds := quiet(series, terms.at)):
             verdict, reason = Verdict.INCONCLUSIVE, f"{reason}, but no data since {seconds:.0f} s"
         if isinstance(signal, QuantileSignal) and series.values:
             if verdict is Verdict.FAIL and total < needed:
@@ -360,24 +360,7 @@ def _series(
             reason += f"; p{signal.percentile:g} is {_percentile(series.values, signal.percentile):g}"
         return Finding(verdict, f"{name}: {reason}", total)
 
-    return _weigh(plain, _settled(reading), limit, evidence, terms.at)
-
-
-def _settled(reading: SeriesReading) -> SeriesReading:
-    """Without the newest period while more of it is bad than all of it: its requests are still to be counted."""
-    *older, newest = reading.periods or (Period(at=0),)
-    return SeriesReading(periods=tuple(older)) if newest.bad > newest.total else reading
-
-
-def _quiet(reading: SeriesReading, at: float) -> float:
-    """For how many seconds no data point came, when that is longer than by its own rhythm it should be (else 0).
-
-    QUIET_GAPS allow for what CloudWatch takes: a point a minute is seen four to five minutes after its period began.
-    """
-    moments = [period.at for period in reading.periods if period.total or period.values]
-    gap = (moments[-1] - moments[0]) / (len(moments) - 1) if len(moments) > 1 else LONGEST_PERIOD
-    silence = at - moments[-1] if moments else 0.0
-    return silence if silence > max(QUIET_SECONDS, QUIET_GAPS * gap) else 0.0
+    return _weigh(plain, settled(reading), limit, evidence, terms)
 
 
 def _weigh(
@@ -385,7 +368,7 @@ def _weigh(
     reading: SeriesReading,
     limit: Limit,
     evidence: Evidence,
-    at: float,
+    terms: Terms,
 ) -> Finding:
     """The verdict on a series, without the slices of time in which others had the same trouble."""
     found = plain(reading)
@@ -394,23 +377,22 @@ def _weigh(
     series = [twin for twin in evidence.twins if isinstance(twin, SeriesReading)]
     control = Yardstick(name="the cells without this release", reading=pool(series), limit=limit)
     for yardstick in (control, evidence.reference):
-        spans = yardstick.excuses(reading, limit, at) if isinstance(yardstick, Yardstick) else ()
-        if not spans or not isinstance(yardstick, Yardstick):
+        if not isinstance(yardstick, Yardstick):
             continue
-        newer = plain(outside_of(reading, [(-math.inf, spans[0][1])]))
-        if Verdict.FAIL in (newer.verdict, plain(outside_of(reading, spans)).verdict):
+        spans = yardstick.excuses(reading, limit, terms.at, terms.gates)
+        past = [(-math.inf, end) for _, end in spans[:1]]
+        if not spans or any(
+            plain(outside_of(reading, left_out)).verdict is Verdict.FAIL
+            and yardstick.outdone(reading, limit, left_out, terms.gates)
+            for left_out in (past, spans)
+        ):
             continue
+        newer = plain(outside_of(reading, past))
         if newer.verdict is Verdict.PASS:
             return newer._replace(reason=f"{newer.reason}, since {yardstick.name} had trouble too")
         reason = f"{found.reason}; but {yardstick.name} had the same trouble"
         return found._replace(verdict=Verdict.INCONCLUSIVE, reason=reason, excused=True)
     return found
-
-
-def pool(readings: Iterable[SeriesReading]) -> SeriesReading:
-    """The series of many cells as one."""
-    periods = (period for reading in readings for period in reading.periods)
-    return SeriesReading(periods=tuple(sorted(periods, key=lambda period: period.at)))
 
 
 def _percentile(values: Sequence[float], percentile: float) -> float:

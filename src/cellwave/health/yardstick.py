@@ -1,31 +1,30 @@
 """Whether somebody without the release's code had the same trouble in the same minutes. Pure.
 
 The time up to now is cut into slices of at least SLICE_SECONDS and CONTROL_SAMPLES of the yardstick's data points. In
-a slice of trouble the yardstick breaks its own limit, by CONDEMNING data points or more. What a deployment did in
-those slices is excused, unless it did worse there: a ratio by Fisher's exact test, a quantile by the Mann-Whitney U
-test (both one-sided, CONTROL_ALPHA) with an effect (rank-biserial correlation, equal to Cliff's delta) of at least
-CONTROL_EFFECT, below which a difference is called negligible (Romano et al. 2006). Values are compared in units of
-each one's own limit.
-Which slices are in trouble is read from the yardstick alone, so the deployment's own data choose no window.
+a slice of trouble the yardstick breaks its own limit, by CONDEMNING data points or more. Which these are is read from
+the yardstick alone, so the deployment's own data choose no window.
+
+What a deployment did in those slices is excused, unless it is proven that it did worse there. That is proven as a
+broken limit is, with the same chance of error however often one looks (threshold.py): of all that was bad, more than
+its share of the data points is the deployment's; or, of its values in units of its own limit, more lie above the
+yardstick's median than half and what makes an effect (rank-biserial correlation, equal to Cliff's delta) of
+CONTROL_EFFECT, below which a difference is called negligible (Romano et al. 2006).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import numpy as np
+from statistics import median
 
 from cellwave.frozen import Frozen
 from cellwave.health.model import Period, SeriesReading
-from cellwave.health.threshold import CONDEMNING
+from cellwave.health.series import Span, inside_of, outside_of
+from cellwave.health.threshold import CONDEMNING, proves
 
 SLICE_SECONDS = 30.0
 CONTROL_SAMPLES = 30
-CONTROL_ALPHA = 0.05
 CONTROL_EFFECT = 0.147
-
-Span = tuple[float, float]  # epoch seconds: from, before
 
 
 class Limit(Frozen):
@@ -81,44 +80,25 @@ class Yardstick(Frozen):
             found.append(((inside[-1].at, end), periods + inside))
         return found
 
-    def excuses(self, own: SeriesReading, limit: Limit, at: float) -> tuple[Span, ...]:
-        """The slices of trouble in which the deployment was not worse than this."""
+    def excuses(self, own: SeriesReading, limit: Limit, at: float, gates: int) -> tuple[Span, ...]:
+        """The slices of trouble in which the deployment, one of so many `gates`, was not worse than this."""
         spans = self.troubled(at)
         mine, theirs = inside_of(own, spans), inside_of(self.reading, spans)
-        return () if spans and _worse(mine, limit, theirs, self.limit) else spans
+        return () if spans and _worse(mine, limit, theirs, self.limit, gates) else spans
+
+    def outdone(self, own: SeriesReading, limit: Limit, spans: Sequence[Span], gates: int) -> bool:
+        """Whether the deployment was worse than this outside of these slices, too. Trouble that is not bad enough to
+        show in each slice would else be held against it in all the others."""
+        theirs = outside_of(self.reading, spans)
+        return not self.limit.count(theirs.periods)[1] or _worse(
+            outside_of(own, spans), limit, theirs, self.limit, gates
+        )
 
 
-def inside_of(reading: SeriesReading, spans: Sequence[Span]) -> SeriesReading:
-    """The part of a series within any of the spans."""
-    kept = (p for p in reading.periods if any(start <= p.at < end for start, end in spans))
-    return SeriesReading(periods=tuple(kept))
-
-
-def outside_of(reading: SeriesReading, spans: Sequence[Span]) -> SeriesReading:
-    """The part of a series in none of the spans."""
-    kept = (p for p in reading.periods if not any(start <= p.at < end for start, end in spans))
-    return SeriesReading(periods=tuple(kept))
-
-
-def _worse(mine: SeriesReading, limit: Limit, theirs: SeriesReading, their_limit: Limit) -> bool:
-    if limit.over is not None and their_limit.over is not None:
-        values = [value / limit.over for value in mine.values] if limit.over else []
-        others = [value / their_limit.over for value in theirs.values]
-        return bool(values) and _higher(values, others)
+def _worse(mine: SeriesReading, limit: Limit, theirs: SeriesReading, their_limit: Limit, gates: int) -> bool:
+    if limit.over and their_limit.over and theirs.values:
+        usual = median(theirs.values) / their_limit.over
+        above = sum(value / limit.over > usual for value in mine.values)
+        return proves(above, len(mine.values), (1 + CONTROL_EFFECT) / 2, gates)
     (bad, total), (other_bad, other_total) = limit.count(mine.periods), their_limit.count(theirs.periods)
-    return _more_often(bad, total, other_bad, other_total)
-
-
-def _more_often(bad: int, total: int, control_bad: int, control_total: int) -> bool:
-    from scipy.stats import fisher_exact  # slow to import, and seldom needed
-
-    table = np.array([[bad, total - bad], [control_bad, control_total - control_bad]])
-    return bool(fisher_exact(table, alternative="greater").pvalue < CONTROL_ALPHA)
-
-
-def _higher(values: Sequence[float], control: Sequence[float]) -> bool:
-    from scipy.stats import mannwhitneyu  # slow to import, and seldom needed
-
-    test = mannwhitneyu(values, control, alternative="greater", method="asymptotic")
-    effect = 2 * test.statistic / (len(values) * len(control)) - 1
-    return bool(test.pvalue < CONTROL_ALPHA and effect >= CONTROL_EFFECT)
+    return proves(bad, bad + other_bad, total / (total + other_total), gates)
