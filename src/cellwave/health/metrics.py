@@ -12,7 +12,8 @@ the finest counts that all which have any points have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil, inf, isfinite
@@ -32,27 +33,33 @@ Lines = tuple[Line, ...]  # what is read together
 Series = Mapping[float, float]  # period's start (epoch seconds) -> value
 Call = Callable[..., Iterable[Any]]  # an operation of AWS's: all pages of its answer
 Query = tuple[Line, int]  # and its period
+Packed = tuple["array[float]", "array[float]"]  # periods' starts in their order, and their values
 
 
 @dataclass(frozen=True)
 class Kept:
     """What was read from `since` on up to `until`. Points of a second are whole from `seconds_from` on; `periods` are
-    those still to be asked for."""
+    those still to be asked for. Points are two arrays a series, a tenth of what a dictionary of them takes."""
 
     since: float
     until: float
     seconds_from: float
     periods: tuple[int, ...] = (SECOND, MINUTE)
-    found: Mapping[Query, Series] = field(default_factory=dict)
+    found: Mapping[Query, Packed] = field(default_factory=dict)
 
     def goes_on(self, lines: Lines, since: float, now: float) -> bool:
         """Whether it is enough to read what is newer."""
-        newest = min(max(self._points(line), default=-inf) for line in lines)
+        newest = min(max(self._newest(line, period) for period in self.periods) for line in lines)
         lost = SECOND in self.periods and self.until - OVERLAP_SECONDS < now - SECONDS_KEPT
         return self.since <= since and newest >= self.until - OVERLAP_SECONDS and not lost
 
-    def _points(self, line: Line) -> Iterator[float]:
-        return (at for period in self.periods for at in self.found.get((line, period), ()))
+    def series(self, line: Line, period: int) -> dict[float, float]:
+        """The points of a line."""
+        return dict(zip(*self.found[line, period], strict=True)) if (line, period) in self.found else {}
+
+    def _newest(self, line: Line, period: int) -> float:
+        moments = self.found[line, period][0] if (line, period) in self.found else ()
+        return moments[-1] if moments else -inf
 
 
 class Metrics:
@@ -104,17 +111,18 @@ def merged(base: Kept, lines: Lines, answers: Mapping[Query, Series | str], now:
             fresh[line] = answer
         lost = {at for series in fresh.values() for at, value in series.items() if not isfinite(value)}
         for line, series in fresh.items():
-            both = {**found.get((line, period), {}), **series}
-            found[line, period] = {at: value for at, value in both.items() if at not in lost}
-    whole = (period for period in base.periods if all(found[line, period] for line in lines))
+            both = sorted({**base.series(line, period), **series}.items())
+            known = [point for point in both if point[0] not in lost]
+            found[line, period] = array("d", [at for at, _ in known]), array("d", [v for _, v in known])
+    whole = (period for period in base.periods if all(found[line, period][0] for line in lines))
     settled = next(whole, None)
     return Kept(base.since, now, base.seconds_from, (settled,) if settled else base.periods, found)
 
 
 def view(kept: Kept, lines: Lines, since: float) -> dict[Line, Series]:
     """The lines at the finest resolution that all with any points have; minutes where seconds are kept no more."""
-    seconds = {line: kept.found.get((line, SECOND), {}) for line in lines}
-    minutes = {line: kept.found.get((line, MINUTE), {}) for line in lines}
+    seconds = {line: kept.series(line, SECOND) for line in lines}
+    minutes = {line: kept.series(line, MINUTE) for line in lines}
     if any(minutes[line] and not seconds[line] for line in lines):
         return {line: {at: v for at, v in minutes[line].items() if at >= since} for line in lines}
     begin = max(since, kept.seconds_from)
