@@ -26,13 +26,15 @@ class Release(Frozen):
 
     `files` maps each path (relative to the release's folder) to the SHA-256 of its content. `executable` are those
     of them that may be run. `code` maps a service (as `<service>`) to the digest of the code that must be seen
-    running; services without code are not in it.
+    running; services without code are not in it. `views` says that its programs run in views of their own (decision
+    0058): one of an earlier cellwave's has none.
     """
 
     version: str
     files: dict[RelativePath, str]
     code: dict[str, str]
     executable: tuple[RelativePath, ...] = ()
+    views: bool = False
 
     @property
     def tree_name(self) -> str:
@@ -43,5 +45,7 @@ class Release(Frozen):
     def digest(self) -> str:
         """The SHA-256 of the content (the version's name is not part of it)."""
         content: dict[str, object] = {"files": self.files, "code": self.code}
-        # Left out where there is none: a release of before there were such bits keeps its digest.
-        return digest_of({**content, "executable": sorted(self.executable)} if self.executable else content)
+        # Left out where there is none: a release of before there were such keeps its digest.
+        content |= {"executable": sorted(self.executable)} if self.executable else {}
+        content |= {"views": True} if self.views else {}
+        return digest_of(content)

@@ -100,10 +100,10 @@ def test_a_program_outside_a_project_is_told_so(tmp_path: Path, monkeypatch: pyt
 
 def test_a_releases_folder_names_its_release(program: Path) -> None:
     """By the digest of the manifest's content; a working tree has none."""
-    assert context().release == "worktree"
+    assert context().inputs == "worktree"
     manifest = {"version": "v1", "files": {"a": "1"}, "code": {"query": "2"}}
     (program / "release.json").write_text(json.dumps(manifest))
-    assert context().release == digest_of({"files": {"a": "1"}, "code": {"query": "2"}})
+    assert context().inputs == digest_of({"files": {"a": "1"}, "code": {"query": "2"}})
 
 
 def test_the_code_archive_holds_the_python_files_from_src_on(tmp_path: Path) -> None:

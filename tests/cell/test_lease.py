@@ -27,7 +27,7 @@ class Thing(pulumi.ComponentResource):
         self.register_outputs({})
 
 Thing(here.cell.name)
-pulumi.export("runs", here.release)
+pulumi.export("runs", here.inputs)
 '''
 
 

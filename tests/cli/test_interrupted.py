@@ -132,7 +132,7 @@ def test_before_it_is_recorded_nothing_was_started(
 ) -> None:
     """It says so, and is not taken for a rollout that goes on."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     run("release", "build", "--version", "v1")

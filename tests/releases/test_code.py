@@ -80,10 +80,12 @@ def test_all_who_compute_the_digest_agree(tmp_path: Path) -> None:
 
 
 def test_what_must_be_seen_depends_on_the_proof() -> None:
-    """Running code shows the digest of the code, a parameter that of the release; no proof shows nothing."""
+    """Running code shows the digest of the code, a parameter that of the deployment's inputs, or of the whole release
+    where there is none; no proof shows nothing."""
     release = Release(version="v1", files={"a": "1"}, code={"s": "c0de"})
     service = Service(name="s", program=".", code=("a",), proof=HttpProof(http="x"))
-    assert expected_digest(release, service) == "c0de"
-    parameter = ParameterProof(parameter="/s")
-    assert expected_digest(release, service.model_copy(update={"proof": parameter})) == release.digest
-    assert expected_digest(release, service.model_copy(update={"proof": None})) == ""
+    assert expected_digest(release, service, "i1:5") == "c0de"
+    by_parameter = service.model_copy(update={"proof": ParameterProof(parameter="/s")})
+    assert expected_digest(release, by_parameter, "i1:5") == "i1:5"
+    assert expected_digest(release, by_parameter, "") == release.digest
+    assert expected_digest(release, service.model_copy(update={"proof": None}), "i1:5") == ""

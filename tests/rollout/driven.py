@@ -43,6 +43,7 @@ class World:
         self.log: list[str] = []
         self.texts: dict[str, str] = {}  # of the newest note of a kind
         self.ran: dict[str, str | None] = {}  # what is known to run
+        self.inputs: dict[str, str] = {}  # of what is known to run
         self.unknown: set[str] = set()
         self.answer: Answer | None = None
         self.readings: tuple[GateResult, ...] = ()
@@ -59,6 +60,7 @@ class World:
         for ran in turn.ran:
             if ran.known:
                 self.ran[ran.deployment] = ran.release
+                self.inputs[ran.deployment] = ran.inputs
                 self.unknown.discard(ran.deployment)
             elif ran.kind == "unknown":
                 self.unknown.add(ran.deployment)

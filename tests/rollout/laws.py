@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cellwave.rollout.decide import BACK_ATTEMPTS
-from cellwave.rollout.leg import Index
-from cellwave.rollout.model import Commanded, Deploy, Effect, Event, Head, State, Turn
+from cellwave.rollout.leg import Index, is_kept
+from cellwave.rollout.model import Commanded, Deploy, Effect, Event, Head, Prove, State, Turn
 from cellwave.waves.model import Plan, Step
 from cellwave.waves.planner import stays
 
@@ -25,14 +25,19 @@ def check_harm(world: Outside) -> None:
         )
 
 
-def check_deploy(world: Outside, effect: Deploy) -> None:
-    """One attempt of a stack at a time, each with its own number, in the order of needs, never forward again."""
+def check_deploy(world: Outside, effect: Deploy | Prove) -> None:
+    """One attempt of a stack at a time, each with its own number, in the order of needs, never forward again. What is
+    kept begins with its proof, once."""
     name, state = effect.step.deployment, world.state
     assert name not in world.engines, "one engine a stack"
     assert name not in world.proofs, "no engine while the one before is being proved"
     assert effect.attempt == world.attempts.get((effect.back, name), 0) + 1, "numbers are unique"
     world.attempts[effect.back, name] = effect.attempt
-    assert effect.delay == 3.0 * (effect.attempt - 1)
+    if isinstance(effect, Deploy):
+        assert effect.delay == 3.0 * (effect.attempt - 1)
+    assert isinstance(effect, Prove) == is_kept(effect.step, effect.attempt), (
+        "what is kept runs no engine at first"
+    )
     assert effect.back == bool(state.head.condemned), "a condemned rollout only goes back"
     leg = state.back if effect.back else state.forward
     assert leg is not None
@@ -110,8 +115,11 @@ def check_waves(world: Outside, old: State) -> None:
         assert any(
             all(state.forward.phase_of(s) == "converged" for s in wave.steps if s.cell == cell)
             and cell not in state.head.harmed
+            and not all(state.forward.keeps(s) for s in wave.steps if s.cell == cell)
             for cell in wave.cells
-        ), "a wave that brought nothing sound is never passed"
+        ) or all(state.forward.keeps(s) for s in wave.steps), (
+            "a wave that brought nothing sound is never passed"
+        )
 
 
 def check_end(world: Outside) -> None:
@@ -123,10 +131,10 @@ def check_end(world: Outside) -> None:
     if state.outcome == "done":
         for cell in forward.plan.cells:
             steps = [step for step in forward.plan.steps if step.cell == cell]
-            whole = all(world.runs[s.deployment] == s.release for s in steps)
             if all(forward.phase_of(s) == "converged" for s in steps):
-                assert whole
-                assert all(world.known[s.deployment] == s.release for s in steps)
+                wanted = {s.deployment: s.previous if forward.keeps(s) else s.release for s in steps}
+                assert wanted == {name: world.runs[name] for name in wanted}
+                assert wanted == {name: world.known[name] for name in wanted}
             else:
                 assert f"{cell} (" in reason, "every cell that does not run it is named"
         return

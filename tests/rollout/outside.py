@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import decide
-from cellwave.rollout.leg import Leg
+from cellwave.rollout.leg import Leg, is_kept
 from cellwave.rollout.model import (
     Abort,
     Action,
@@ -173,6 +173,8 @@ class Outside:
         """Keep the budget of harm: a forward attempt that failed for the release's sake draws on it."""
         if failure is None or failure.transient or effect.back or was.head.condemned or was.outcome:
             return
+        if is_kept(effect.step, effect.attempt):
+            return
         self.harmed.add(effect.step.cell)
         check_harm(self)
 
@@ -249,6 +251,8 @@ class Outside:
                     name = effect.step.deployment
                     assert name not in self.engines
                     assert name not in self.proofs
+                    if is_kept(effect.step, effect.attempt):
+                        check_deploy(self, effect)
                     assert self.attempts[effect.back, name] == effect.attempt
                     self.proofs[name] = effect
                 case Abort():

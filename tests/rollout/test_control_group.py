@@ -158,6 +158,26 @@ def test_a_clock_that_was_ahead_when_a_cell_converged_does_not_blind_its_gates(e
     assert effects.signals.since[0] <= time.time()
 
 
+def test_a_cell_in_which_all_was_kept_is_not_watched(effects: Effects) -> None:
+    """Nothing there is of the release; with one deployment that was not, all of the cell is watched."""
+    state = baking()
+    (first, second), kept = state.forward.plan.waves, {"a.storage", "a.ingest", "a.query"}
+    for names, seen in ((kept, []), (kept - {"a.ingest"}, ["a"])):
+        steps = tuple(
+            s.model_copy(update={"kept": "x"} if s.deployment in names else {}) for s in first.steps
+        )
+        waves = (first.model_copy(update={"steps": steps}), second)
+        leg = Leg.of(
+            state.forward.plan.model_copy(update={"waves": waves}),
+            Position(stage="baking"),
+            state.forward.tracks,
+        )
+        effects.records.set_stack(StackRow("a.query", "t", NEW, {}, 1.0))
+        effects.gates(State(state.head, leg))
+        assert isinstance(effects.signals, Reds)
+        assert effects.signals.read_of == seen
+
+
 def test_a_cell_that_somebody_else_is_changing_is_no_control(effects: Effects) -> None:
     """What it runs in this minute is not known."""
     effects.records.lease(["c"], "another")

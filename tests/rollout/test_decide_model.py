@@ -81,6 +81,7 @@ def draw_step(draw: st.DrawFn, cell: str, service: str, after: tuple[str, ...]) 
         previous=previous,
         stateful=draw(st.sampled_from([False, False, True])),
         unproven=draw(st.sampled_from(["", "", "a pulumi up"])) if previous is None else "",
+        kept=draw(st.sampled_from(["", "", "nothing changed"])) if previous is not None else "",
     )
 
 

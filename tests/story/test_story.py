@@ -129,7 +129,10 @@ def test_the_fixed_release_goes_through_though_engines_are_killed(story: Story, 
     state = Path(story.project.home / "sandbox" / "state")
     assert not list(state.glob(".pulumi/locks/**/*.json"))
     runs = {c["cell"]: set(c["services"].values()) for c in story.json("cells")}
-    assert runs["ap-south-1"] == runs["eu-west-1"] == {"v3"}
+    assert runs["ap-south-1"] == runs["eu-west-1"] == {"v1", "v3"}
+    forward = state_of(story, "v3-1").forward
+    kept = {step.service for step in forward.plan.steps if forward.keeps(step)}
+    assert kept == {"storage", "ingest"}, "only the query handler was changed"
     assert story.records.leases() == {}
 
 

@@ -9,7 +9,7 @@ import pytest
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.release import Release
-from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
+from cellwave.waves.explain import tally, to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 from cellwave.waves.parse import parse_strategy
 from cellwave.waves.planner import make_plan, make_rollback
@@ -114,3 +114,32 @@ def test_mermaid_draws_every_step_edge_and_bake(plan: Plan, back: Plan) -> None:
     assert len(re.findall(r" --> ", text)) == sum(len(step.after) for step in plan.steps)
     assert text.count(" ==> ") == len(plan.waves) - 1
     assert 'w2_us_east_1__query("query")' in text
+
+
+@pytest.fixture
+def thrifty(plan: Plan) -> Plan:
+    """A plan that keeps the storages."""
+    waves = (
+        wave.model_copy(
+            update={
+                "steps": tuple(
+                    step.model_copy(
+                        update={"kept": "inputs unchanged since v1"} if step.service == "storage" else {}
+                    )
+                    for step in wave.steps
+                )
+            }
+        )
+        for wave in plan.waves
+    )
+    return plan.model_copy(update={"waves": tuple(waves)})
+
+
+def test_what_is_kept_is_counted_and_marked(thrifty: Plan, plan: Plan) -> None:
+    """In words and in both pictures; a plan that keeps nothing says only what it deploys."""
+    assert (tally(thrifty), tally(plan)) == ("12 to deploy, 6 kept", "18 to deploy")
+    assert to_rows(thrifty)[0].services == "storage (kept), then ingest and query"
+    assert "storage is kept: inputs unchanged since v1." in why(thrifty, "us-east-1")
+    assert to_dot(thrifty).count('[label="storage (kept)", style="rounded,dashed"]') == 6
+    assert to_mermaid(thrifty).count('("storage (kept)")') == 6
+    assert "12 to deploy, 6 kept" in to_dot(thrifty)

@@ -11,7 +11,7 @@ from cellwave.release import Release
 from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Bake, Plan, Strategy, Wave
 from cellwave.waves.parse import parse_strategy
-from cellwave.waves.planner import make_plan, make_rollback, plan_cell
+from cellwave.waves.planner import Inputs, make_plan, make_rollback, plan_cell
 
 RELEASE = Release(version="v2", files={}, code={})
 ALL = ("ap-south-1", "eu-west-1", "us-west-2", "us-east-1", "ap-northeast-1", "ap-northeast-2")
@@ -257,3 +257,21 @@ def test_a_plan_by_hand_is_of_one_cell_in_the_order_of_its_needs(fleet: Fleet, c
     }
     assert [step.previous for step in made.steps] == ["old", *(None for _ in others)]
     assert {step.unproven for step in made.steps[1:]} <= {"a literal pulumi up"}
+
+
+def test_a_step_says_what_it_is_made_of_and_why_it_is_kept(fleet: Fleet, strategy: Strategy) -> None:
+    """The way back swaps the two digests, and keeps nothing: it is of what was touched."""
+    running = dict.fromkeys(fleet.stacks, "old")
+    inputs = {
+        "ap-south-1.storage": Inputs("i1:a", "i1:a", "inputs unchanged since v1"),
+        "ap-south-1.query": Inputs("i1:b", "i1:c"),
+    }
+    plan = make_plan(fleet, strategy, RELEASE, running, inputs=inputs)
+    steps = {step.deployment: step for step in plan.steps}
+    assert [step.deployment for step in plan.kept] == ["ap-south-1.storage"]
+    assert steps["ap-south-1.storage"].kept == "inputs unchanged since v1"
+    assert (steps["ap-south-1.query"].inputs, steps["ap-south-1.query"].before) == ("i1:b", "i1:c")
+    assert (steps["ap-south-1.ingest"].inputs, steps["ap-south-1.ingest"].kept) == ("", "")
+    back = {step.deployment: step for step in make_rollback(plan, list(steps)).steps}
+    assert (back["ap-south-1.query"].inputs, back["ap-south-1.query"].before) == ("i1:c", "i1:b")
+    assert not any(step.kept for step in back.values())

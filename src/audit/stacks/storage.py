@@ -25,7 +25,7 @@ def deploy(ctx: CellContext) -> None:
         "directory",
         bucket=config.bucket.bucket,
         key="directory.json",
-        content=read_directory(ctx.fleet),
+        content=read_directory(ctx.known),
         content_type="application/json",
     )
     _index(ctx)

@@ -13,7 +13,7 @@ def pinned_provider(ctx: CellContext) -> aws.Provider:
 
     A program that gives a resource another provider, or makes one, ends with a RunError.
     """
-    role = ctx.fleet.role_arn(ctx.cell)
+    role = ctx.known.role_arn(ctx.cell)
     session = aws.ProviderAssumeRoleArgs(role_arn=role, session_name=f"cellwave-{ctx.stack}"[:64])
     tags = {"cellwave:cell": ctx.cell.name, "cellwave:service": ctx.service.name}
     provider = aws.Provider(

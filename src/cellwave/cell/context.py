@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pulumi
@@ -16,6 +17,7 @@ from cellwave.errors import CellwaveError
 from cellwave.fleet.files import FOLDER, config_texts
 from cellwave.fleet.model import Cell, Fleet, Service
 from cellwave.fleet.parse import parse_fleet
+from cellwave.fleet.part import VIEW, part_of, sees_fleet
 from cellwave.frozen import digest_of
 
 WORKTREE = "worktree"
@@ -26,21 +28,33 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class CellContext:
     """Which cell and service a stack is.
 
-    `source` is the folder with `cells/` that the program belongs to: the working tree, or a release's folder.
-    `release` is that release's digest, or "worktree". `made` collects the resources inside the boundary.
+    `known` is what of the fleet the program sees: its cell, that cell's product region, and the control plane's cell;
+    all of it when the service includes cells/. `source` is the folder that holds its files: its view of a release, or
+    the working tree. `inputs` is the digest of all that it is made of, of the whole release where that has no views, or
+    "worktree". `made` collects the resources inside the boundary.
     """
 
-    fleet: Fleet
+    known: Fleet
     cell: Cell
     service: Service
     source: Path
-    release: str
+    inputs: str
     made: list[pulumi.Resource] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def stack(self) -> str:
         """`<cell>.<service>`."""
         return f"{self.cell.name}.{self.service.name}"
+
+    @property
+    def fleet(self) -> Fleet:
+        """All cells; RunError unless the service includes cells/, for a change of any cell is then one of its own."""
+        if not sees_fleet(self.service):
+            raise pulumi.RunError(
+                f"service {self.service.name} does not include {FOLDER}, so its program sees no cell but its own: add "
+                f"{FOLDER} to its `include` in {FOLDER}/fleet.yaml, or use what is known of its own (ctx.known)"
+            )
+        return self.known
 
     @property
     def sandbox(self) -> bool:
@@ -67,20 +81,33 @@ def context() -> CellContext:
     """
     _refuse_real_accounts_unprotected()
     source = _source(Path(sys.argv[0]).resolve())
+    stack, view = pulumi.get_stack(), _view(source)
+    fleet = Fleet.model_validate(view["fleet"]) if view else _fleet(source)
+    if stack not in fleet.stacks:
+        there = "\n".join(f"  {name}" for name in fleet.stacks)
+        raise pulumi.RunError(
+            f"stack {stack!r} is no <cell>.<service> of {source / FOLDER}; there are:\n{there}"
+        )
+    name, _, of_service = stack.rpartition(".")
+    cell, service = fleet.cell(name), fleet.service(name, of_service)
+    own = part_of(fleet, cell, fleet.region_of(name), service)
+    refuse_leased(name, source)
+    known = _fleet(source) if sees_fleet(service) else own
+    return CellContext(known, cell, service, source, view["digest"] if view else _release(source))
+
+
+def _view(source: Path) -> dict[str, Any]:
+    """What cellwave has put beside a view's files; {} where the program runs in no view."""
+    file = source / VIEW
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def _fleet(source: Path) -> Fleet:
     below = [path.relative_to(source).as_posix() for path in (source / FOLDER).rglob("*")]
     try:
-        fleet = parse_fleet(config_texts(below, lambda name: (source / name).read_bytes()))
+        return parse_fleet(config_texts(below, lambda name: (source / name).read_bytes()))
     except CellwaveError as error:
         raise pulumi.RunError(f"{error.message}\n{error.hint}".strip()) from None
-    stack = pulumi.get_stack()
-    if stack not in fleet.stacks:
-        known = "\n".join(f"  {name}" for name in fleet.stacks)
-        raise pulumi.RunError(
-            f"stack {stack!r} is no <cell>.<service> of {source / 'cells'}; there are:\n{known}"
-        )
-    cell, _, service = stack.rpartition(".")
-    refuse_leased(cell, source)
-    return CellContext(fleet, fleet.cell(cell), fleet.service(cell, service), source, _release(source))
 
 
 def _refuse_real_accounts_unprotected() -> None:
@@ -95,7 +122,7 @@ def _refuse_real_accounts_unprotected() -> None:
 
 def _source(program: Path) -> Path:
     for folder in program.parents:
-        if (folder / FOLDER).is_dir():
+        if (folder / VIEW).is_file() or (folder / FOLDER).is_dir():
             return folder
     raise pulumi.RunError(f"no cells/ folder above the program {program}")
 
@@ -107,5 +134,6 @@ def _release(source: Path) -> str:
     except FileNotFoundError:
         return WORKTREE
     content = {"files": manifest["files"], "code": manifest["code"]}
-    executable = sorted(manifest.get("executable", ()))
-    return digest_of({**content, "executable": executable} if executable else content)
+    content |= {"executable": sorted(manifest["executable"])} if manifest.get("executable") else {}
+    content |= {"views": True} if manifest.get("views") else {}
+    return digest_of(content)

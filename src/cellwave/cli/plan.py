@@ -10,8 +10,10 @@ from rich.table import Table
 from cellwave.cli.here import here
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json
 from cellwave.usecases.plans import plan_for
-from cellwave.waves.explain import to_dot, to_mermaid, to_rows, why
+from cellwave.waves.explain import tally, to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
+
+Everything = Annotated[bool, typer.Option("--all", help="Run what would not change, too.")]
 
 
 def plan(
@@ -21,6 +23,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="Print a Graphviz picture.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid picture.")] = False,
+    *,
+    everything: Everything = False,
     cell: Annotated[
         str | None, typer.Option("--why", metavar="CELL", help="Say why it stands there.")
     ] = None,
@@ -31,10 +35,11 @@ def plan(
     """
     around = here()
     release = around.store.get(wanted) if wanted else None
-    made = plan_for(around, release)
+    made = plan_for(around, release, everything=everything)
     held = around.store.held(release.digest) if release else None
     if as_json:
-        tell_json(made.model_dump(mode="json") | {"held": held.reason if held else None})
+        counts = {"deployed": len(made.steps) - len(made.kept), "kept": len(made.kept)}
+        tell_json(made.model_dump(mode="json") | {"held": held.reason if held else None, "counts": counts})
     elif dot:
         tell(to_dot(made), lines=True)
     elif mermaid:
@@ -49,7 +54,7 @@ def plan(
 
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
-    title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves"
+    title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves, {tally(made)}"
     shown = table("wave", "cell", "services", "at once, and bake", "why", title=title, show_lines=True)
     shown.columns[2].max_width = 12  # so that in 80 columns a region's name has room in the others
     wave = ""

@@ -15,7 +15,7 @@ from rich.live import Live
 from cellwave.cli.here import here
 from cellwave.cli.journal import line
 from cellwave.cli.picture import picture
-from cellwave.cli.plan import table_of
+from cellwave.cli.plan import Everything, table_of
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
 from cellwave.cli.waiting import waiting_json, what_next
 from cellwave.cli.wayback import confirm_losses
@@ -43,13 +43,14 @@ EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
 def start(
     release: Annotated[str, typer.Argument(metavar="RELEASE")],
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not follow it.")] = False,
+    everything: Everything = False,
 ) -> None:
     """Roll a release out, and follow it. Ctrl-C detaches; the rollout goes on.
 
     Example: [bold]cellwave rollout start v2[/]
     """
     around = here()
-    name = rollouts.begin(around, release, show=show_plan)
+    name = rollouts.begin(around, release, show=show_plan, everything=everything)
     if detach:
         with detachable(name):
             rollouts.await_begun(around, name)

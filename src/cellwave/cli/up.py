@@ -8,6 +8,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.journal import line
+from cellwave.cli.plan import Everything
 from cellwave.cli.rollout import detachable, follow, give, show_plan
 from cellwave.cli.show import console, say, tell
 from cellwave.errors import Detached
@@ -18,6 +19,7 @@ from cellwave.usecases.surroundings import Surroundings
 def up(
     cell: Annotated[str, typer.Argument(help="A cell's name; the control plane's is one too.")],
     wanted: Annotated[str | None, typer.Option("--release", help="Default: the working tree.")] = None,
+    everything: Everything = False,
     undo: Annotated[
         bool, typer.Option("--rollback-on-interrupt", help="Ctrl-C takes it back; a second one detaches.")
     ] = False,
@@ -31,7 +33,7 @@ def up(
     """
     around = here()
     try:
-        name = rollouts.begin_up(around, cell, wanted, show_plan)
+        name = rollouts.begin_up(around, cell, wanted, show_plan, everything=everything)
         code = follow(around, name)
     except Detached as left:
         if not undo:
@@ -40,7 +42,7 @@ def up(
         code = take_back(around, name)
     if console().is_terminal:  # elsewhere every line of it was told
         for entry in around.records.journal(name):
-            if entry.kind == "converged":
+            if entry.kind in {"converged", "kept"}:
                 tell(line(entry))
     raise typer.Exit(code)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
@@ -28,7 +29,8 @@ from cellwave.deploy.checkpoint import (
 )
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.events import STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
 from cellwave.deploy.placed import foreign
 from cellwave.deploy.port import Job, Outcome, Result
@@ -36,6 +38,7 @@ from cellwave.deploy.prepare import prepare_work, private
 from cellwave.deploy.reasons import clean, fault_of, is_lost, is_transient, reason_of, trouble_of
 from cellwave.deploy.repair import Refused, Step, doubt, mend
 from cellwave.errors import Unavailable
+from cellwave.releases.views import View
 from cellwave.text import redact
 
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
@@ -115,7 +118,8 @@ def _prepare(task: Task) -> Drive:
         environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     # Programs import from `src` beside their Pulumi.yaml, as by a literal `pulumi up`, else from the project's.
     root = Path(job.program if (Path(job.program) / "src").is_dir() else job.source)
-    served = Program(program, root, virtualenv, environment, task.attempt.program_log) if program else None
+    told, log = given(environment) if job.view else environment, task.attempt.program_log
+    served = Program(program, root, virtualenv, told, log, in_view=job.view is not None) if program else None
     launch = Launch(task.engine, environment, task.attempt, task.lock, served, task.deadlines, job.fence)
     return Drive(job, launch, stack_files(environment, project, job.stack), left)
 
@@ -173,11 +177,19 @@ def _once(at: Drive) -> Result:
         outputs=story.outputs,
         changed_outputs=_changed_outputs(deployment, story) if at.job.operation == "up" else 0,
     )
-    if at.job.place and at.job.operation == "up":
-        state = _export(at).get("deployment") or {}
-        if elsewhere := foreign(state.get("resources", []), at.job.place):
+    if (at.job.place or at.job.view) and at.job.operation == "up":
+        resources = (_export(at).get("deployment") or {}).get("resources", [])
+        if at.job.place and (elsewhere := foreign(resources, at.job.place)):
             return result.model_copy(update={"outcome": "failed", "reason": "; ".join(elsewhere)})
+        if at.job.view:
+            return result.model_copy(update={"beyond": read_beyond(resources, at.job.view)})
     return result
+
+
+def read_beyond(resources: Iterable[Mapping[str, Any]], view: View) -> tuple[str, ...]:
+    """The stacks whose outputs a stack of this state reads, without those that its view tells of. Pure."""
+    read = {str((r.get("inputs") or {}).get("name")) for r in resources if r["type"] == REFERENCE_TYPE}
+    return tuple(sorted(name for name in read if name.rpartition("/")[2] not in view.needs))
 
 
 def _message(at: Drive) -> tuple[str, ...]:

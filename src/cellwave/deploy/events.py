@@ -14,6 +14,7 @@ from cellwave.deploy.port import Progress
 Event = dict[str, Any]
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+REFERENCE_TYPE = "pulumi:pulumi:StackReference"
 SECRET_MARK = "4dabf18193072939515e22adb298388d"  # the key by which Pulumi marks a special value
 HIDDEN = "[secret]"
 # Steps that take a resource away, or put another in its place.

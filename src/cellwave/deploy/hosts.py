@@ -16,6 +16,7 @@ from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
 from pulumi.runtime.proto import events_pb2, events_pb2_grpc, language_pb2, language_pb2_grpc
 
 from cellwave.deploy.events import Story, read_story
+from cellwave.deploy.given import installed
 from cellwave.deploy.port import Result
 from cellwave.toolchain.language_host import MESSAGE_SIZES, ProgramServer, serve
 
@@ -25,13 +26,15 @@ Refuse = Callable[[Story], Result | None]
 @dataclass(frozen=True)
 class Program:
     """A Python program to serve: its folder or file, the folder whose `src` it imports from, the environment that
-    runs it (None: this one). `log` takes what it prints."""
+    runs it (None: this one). `log` takes what it prints. One that runs `in_view` imports no more than its inputs tell.
+    """
 
     path: Path
     root: Path
     virtualenv: Path | None
     environment: Mapping[str, str]
     log: Path
+    in_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ def _be_host(make: Callable[[], ProgramServer], program: Program, gone: int, tel
     os.setsid()
     os.environ.clear()
     os.environ.update(program.environment)
+    if program.in_view:
+        sys.path[:] = installed(sys.path)
     output = os.open(program.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)

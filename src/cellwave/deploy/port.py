@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from cellwave.fleet.model import Place
 from cellwave.frozen import Frozen
+from cellwave.releases.views import View
 
 Operation = Literal["up", "preview", "refresh", "destroy"]
 Outcome = Literal["succeeded", "failed", "aborted", "refused", "locked"]
@@ -27,6 +28,8 @@ class Job(Frozen):
     is ended (deploy/fence.py). `dead_hosts` are hosts whose engines are known to be gone, and until when they can have
     run (epoch seconds): a lock of theirs from before then may be broken.
 
+    `view` is what the program sees of its release; None: all of it, as releases of before want it.
+
     A "destroy" takes the whole stack away, and runs no program; with `undo_since`, only if nothing in it is older.
     """
 
@@ -42,6 +45,7 @@ class Job(Frozen):
     place: Place | None = None
     fence: str = ""
     dead_hosts: dict[str, float] = {}
+    view: View | None = None
 
 
 class Result(Frozen):
@@ -51,13 +55,15 @@ class Result(Frozen):
     `reason` is in words when the outcome is not "succeeded"; `transient` marks a failure that is not known to be the
     release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked",
     and `elsewhere` says that they are on another host: whether they live can't be seen from here.
-    `began` is false when it was called off before an engine was started. `seconds` is wall time.
+    `beyond` are the stacks whose outputs the program has read though its inputs don't tell: what it made may be another
+    thing the next time. `began` is false when it was called off before an engine was started. `seconds` is wall time.
     """
 
     outcome: Outcome
     changes: dict[str, int] = {}
     outputs: dict[str, str] = {}
     changed_outputs: int = 0
+    beyond: tuple[str, ...] = ()
     reason: str = ""
     transient: bool = False
     owner: str = ""

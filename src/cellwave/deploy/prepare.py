@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from contextlib import suppress
@@ -13,28 +14,58 @@ from ruamel.yaml import YAML
 from cellwave.deploy.placed import configuration
 from cellwave.deploy.port import Job
 from cellwave.errors import Unavailable
+from cellwave.fleet.part import VIEW
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
 from cellwave.programs.settings import configured, project_of, runtime_of, settings_file
+from cellwave.release import Release
 from cellwave.releases.files import MANIFEST
 from cellwave.releases.verify import verify_release
+from cellwave.releases.views import View
 from cellwave.toolchain.hosts import PYTHON
 
 
 def private(job: Job, work: Path) -> Job:
-    """The job on a copy of its release: what a program writes beside itself changes no release.
+    """The job on a copy of what its program may see of its release: what it writes beside itself changes no release.
 
     A destroy runs no program. ValueError when the release's folder is not what was built.
     """
     source = Path(job.source)
     if not job.release or job.operation == "destroy" or not (source / MANIFEST).is_file():
         return job
-    if damage := verify_release(source):
-        raise ValueError(f"the folder of release {job.release[:12]} was changed: {damage}")
     copy = work / "release"
-    shutil.copytree(source, copy)
+    if job.view:
+        make_view(source, job.release, job.view, copy)
+    else:
+        if damage := verify_release(source):
+            raise ValueError(f"the folder of release {job.release[:12]} was changed: {damage}")
+        shutil.copytree(source, copy)
     program = copy / Path(job.program).relative_to(source)
     return job.model_copy(update={"source": str(copy), "program": str(program)})
+
+
+def make_view(source: Path, digest: str, view: View, folder: Path) -> None:
+    """Put what a program sees into a new folder: files of the release in `source`, each checked against its manifest,
+    and beside them what there is to know of its cell. ValueError when one of them is not what was built."""
+    release = Release.model_validate_json((source / MANIFEST).read_bytes())
+    damage = "" if release.digest == digest else f"changed: {MANIFEST}"
+    for path in view.files:
+        try:
+            data = (source / path).read_bytes()
+        except FileNotFoundError:
+            damage = damage or f"missing: {path}"
+            continue
+        if hashlib.sha256(data).hexdigest() != release.files.get(path):
+            damage = damage or f"changed: {path}"
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        target.chmod(0o755 if path in release.executable else 0o644)
+    if damage:
+        raise ValueError(f"the folder of release {digest[:12]} was changed: {damage}")
+    known = folder / VIEW
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(view.model_dump_json(include={"stack", "digest", "fleet"}))
 
 
 def prepare_work(job: Job, work: Path, home: Path) -> tuple[str, Path | None, Path | None]:

@@ -173,9 +173,10 @@ class ParameterProof(Frozen):
 class Service(Frozen):
     """A deployable layer with its own Pulumi stack a cell.
 
-    `program` is the folder of its Pulumi.yaml, relative to the project. `include` are the files and folders a
-    release must carry to run that program again later (default: the program's folder). `code` are the folders
-    whose content is the code that runs; their digest is what the service must report. Texts of signals and
+    `program` is the folder of its Pulumi.yaml, relative to the project. `include` are the files and folders that the
+    program sees, beside its Pulumi.yaml, its locks and its stack's settings (default: the program's folder, without
+    cells/ and waves.yaml). `code` are the folders, which it sees too, whose content is the code that runs; their digest
+    is what the service must report. Texts of signals and
     proof may hold `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a
     stack output). `one_way` declares that this release may replace or delete what a stateful service keeps, and why.
     """
@@ -215,8 +216,8 @@ class Fleet(Frozen):
     homing: Homing | None = None
     control: Cell | None = None
     control_services: tuple[Service, ...] = ()
-    services: tuple[Service, ...] = Field(min_length=1)
-    regions: tuple[Region, ...] = Field(min_length=1)
+    services: tuple[Service, ...]
+    regions: tuple[Region, ...]
 
     @property
     def cells(self) -> tuple[Cell, ...]:

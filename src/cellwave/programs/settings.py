@@ -39,7 +39,14 @@ def runtime_of(project: dict[str, Any]) -> Any:
 
 
 def settings_file(folder: Path, stack: str) -> Path:
-    """The file of a stack's settings, there or not. ValueError as from `project_of`, or for two folders of settings."""
+    """The file of a stack's settings, there or not. ValueError as from `settings_place`."""
+    below, ending = settings_place(folder)
+    return folder / below / f"Pulumi.{stack}{ending}"
+
+
+def settings_place(folder: Path) -> tuple[str, str]:
+    """The folder of the settings of a program's stacks, relative to its own, and how their names end. ValueError as
+    from `project_of`, or for two folders of settings."""
     project, file = project_of(folder), project_file(folder)
     assert file is not None
     below = project.get("stackConfigDir") or ""
@@ -47,7 +54,7 @@ def settings_file(folder: Path, stack: str) -> Path:
         if "stackConfigDir" in project:
             raise ValueError(f"{file} has both config and stackConfigDir: only stackConfigDir is the folder")
         below = older
-    return folder / str(below) / f"Pulumi.{stack}{file.suffix}"
+    return str(below), file.suffix
 
 
 def configured(file: Path) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def freeze(
             names = code_files(content, service.code)
             code[service.name] = code_digest({name: content[path] for name, path in names.items()})
     files = {path: hashlib.sha256(data).hexdigest() for path, data in content.items()}
-    return Release(version=version, files=files, code=code, executable=executable)
+    return Release(version=version, files=files, code=code, executable=executable, views=True)
 
 
 class _Places:

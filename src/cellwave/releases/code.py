@@ -39,8 +39,11 @@ def code_files(paths: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
     return files
 
 
-def expected_digest(release: Release, service: Service) -> str:
-    """What must be seen from outside before the service counts as converged; "" when it declares no proof."""
+def expected_digest(release: Release, service: Service, inputs: str) -> str:
+    """What must be seen from outside before the service counts as converged; "" when it declares no proof.
+
+    `inputs` is the digest of the deployment's inputs; "" when it was made of the whole release, whose digest counts.
+    """
     if service.proof is None:
         return ""
-    return release.code[service.name] if isinstance(service.proof, HttpProof) else release.digest
+    return release.code[service.name] if isinstance(service.proof, HttpProof) else inputs or release.digest

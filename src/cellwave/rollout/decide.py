@@ -13,7 +13,7 @@ from cellwave.rollout.backward import go_back, goes_back, spare
 from cellwave.rollout.commands import obey
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished
-from cellwave.rollout.leg import Applied, Leg
+from cellwave.rollout.leg import Applied, Leg, Phase, is_kept
 from cellwave.rollout.model import (
     Answer,
     Checked,
@@ -134,12 +134,18 @@ def converge(draft: Draft, event: Deployed | Proved) -> None:
     leg = draft.leg(back)
     step, applied = leg.step(name), leg.track(name).applied or Applied()
     draft.put(back, name, event.at, phase="converged")
+    if is_kept(step, event.attempt):
+        draft.note("kept", step.kept, subject=name)
+        return
     if step.removes:
         draft.ran.append(Ran(deployment=name, kind="gone"))
     else:
-        proven = Ran(deployment=name, kind="proven", release=step.release, outputs=applied.outputs)
-        draft.ran.append(proven)
+        # What was made of more than its inputs can't be known to be made again by them.
+        inputs = "" if applied.beyond else step.inputs
+        proven = {"release": step.release, "outputs": applied.outputs, "inputs": inputs}
+        draft.ran.append(Ran(deployment=name, kind="proven", **proven))
     text = f"{changes_in_words(applied.changes, applied.changed_outputs)} in {applied.seconds:.1f} s"
+    text += f"; it reads outputs of {', '.join(applied.beyond)}: it is never kept" if applied.beyond else ""
     draft.note("converged", text, subject=name)
 
 
@@ -147,13 +153,17 @@ def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> 
     """An attempt has failed: it is worth another try, or a person is asked, or it is held against the release."""
     name, back, condemned = event.deployment, event.back, draft.head.condemned
     leg = draft.leg(back)
-    track = leg.track(name)
+    track, step = leg.track(name), leg.step(name)
+    if leg.keeps(step):
+        absorb_unseen(draft, event, failure)
+        return
     changed = track.changed or failure.changed
+    tries = event.attempt - bool(step.kept)
     half_changed = track.changed or (back and draft.forward.track(name).phase != "converged")
     if not (failure.changed or half_changed):
         draft.ran.append(Ran(deployment=name, kind="unchanged"))
     allowed = BACK_ATTEMPTS - 1 if back else leg.plan.retries if failure.transient else 0
-    if event.attempt <= allowed and not failure.refused and (back or not condemned):
+    if tries <= allowed and not failure.refused and (back or not condemned):
         draft.put(back, name, event.at, phase="pending", reason=failure.reason, changed=changed)
         draft.note("retrying", failure.reason, subject=name)
         return
@@ -176,7 +186,16 @@ def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> 
         ask(draft, "failed", event.at, failures_in_words(draft.forward))
     else:
         why = f"{name} failed: {failure.reason}"
-        harm(draft, event.at, {leg.step(name).cell: why}, why)
+        harm(draft, event.at, {step.cell: why}, why)
+
+
+def absorb_unseen(draft: Draft, event: Deployed | Proved, failure: Failure) -> None:
+    """What was to be kept is not seen to run: it is deployed after all, unless nobody wants it any more. That is no
+    failure of the release, and no try."""
+    over = bool(draft.head.condemned)
+    phase: Phase = "failed" if over else "pending"
+    draft.put(event.back, event.deployment, event.at, phase=phase, reason=failure.reason)
+    draft.note("failed" if over else "retrying", failure.reason, subject=event.deployment)
 
 
 def failures_in_words(leg: Leg) -> str:

@@ -29,9 +29,11 @@ from cellwave.project import Project
 from cellwave.release import Release
 from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
+from cellwave.releases.sources import sources_of
 from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.beats import dead_hosts
 from cellwave.rollout.clock import CLOCK
+from cellwave.rollout.leg import is_kept
 from cellwave.rollout.model import (
     Applied,
     Check,
@@ -130,6 +132,7 @@ class Effects:
         step = effect.step
         service = self.fleet(step.release).service(step.cell, step.service)
         folder = self.store.path(step.release)
+        view = sources_of(folder).view(step.deployment) if step.inputs else None
         job = Job(
             attempt=asked.key,
             stack=step.deployment,
@@ -143,6 +146,8 @@ class Effects:
             place=self.fleet(step.release).place(step.cell),
             fence=self.fence,
             dead_hosts=dead_hosts(self.records, self.target),
+            # What is proved is the digest of the plan, whatever this host would make of the same files.
+            view=view.model_copy(update={"digest": step.inputs}) if view else None,
         )
         told = 0.0
 
@@ -189,21 +194,28 @@ class Effects:
         if service.proof is not None:
             # The manifest in the release's own folder: a store that is away must not stop the way back.
             manifest = self.store.path(step.release) / MANIFEST
-            expected = expected_digest(Release.model_validate_json(manifest.read_bytes()), service)
+            release = Release.model_validate_json(manifest.read_bytes())
+            expected = expected_digest(release, service, step.inputs)
             self._show(step.deployment, "proving that it converged")
-            state = self.records.state(asked.rollout, self.memory)
-            applied = (
-                (state.back if effect.back and state.back else state.forward).track(step.deployment).applied
-            )
+            scope = self.scope(step, self._outputs(asked, effect))
             missing = prove(
                 expected,
-                partial(observe_digest, service.proof, self.scope(step, applied.outputs if applied else {})),
+                partial(observe_digest, service.proof, scope),
                 aborted=partial(self._abort_asked, asked.key.removesuffix(":prove"), asked.rollout),
                 clock=time.monotonic,
                 sleep=time.sleep,
             )
         failure = Failure(**missing.model_dump()) if missing else None
         return _proved(effect, failure)
+
+    def _outputs(self, asked: Asked, effect: Prove) -> Mapping[str, str]:
+        """The stack's outputs: those that its engine told, or, where none ran, those that are recorded."""
+        state, name = self.records.state(asked.rollout, self.memory), effect.step.deployment
+        track = (state.back if effect.back and state.back else state.forward).track(name)
+        if track.applied or not is_kept(effect.step, effect.attempt):
+            return track.outputs
+        row = self.records.stacks(self.target).get(name)
+        return row.outputs if row else {}
 
     def problems(self, state: State) -> tuple[str, ...]:
         """What speaks against starting the current wave: a red alarm, a full disk."""
@@ -222,15 +234,16 @@ class Effects:
         return (*problems, *open_alarms(fleet, scopes, self.signals, time.time()))
 
     def gates(self, state: State) -> tuple[GateResult, ...]:
-        """Every gate of the wave's deployments, as it reads now."""
+        """Every gate of the wave's deployments, as it reads now; of no cell in which nothing was changed."""
         leg = state.leg
         running = self.records.stacks(self.target)
         now, bake = time.time(), leg.current.bake
         since = now - leg.position.watched  # whatever the clock was set to meanwhile
+        touched = {step.cell for step in leg.current.steps if not leg.keeps(step)}
         steps = {
             (step.cell, step.service): step
             for step in leg.current.steps
-            if leg.phase_of(step) == "converged" and step.deployment in running
+            if leg.phase_of(step) == "converged" and step.deployment in running and step.cell in touched
         }
         watched = [
             Watched(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.leg import Leg, Track, places_of
+from cellwave.rollout.leg import Leg, Track, bits, places_of
 from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Action, Question, Waiting
 from cellwave.rollout.schedule import start_ready
 from cellwave.waves.model import PlannedWave
@@ -78,7 +78,10 @@ def settle_wave(draft: Draft, at: float) -> None:
     wave = leg.current
     subject = f"wave {wave.name}"
     _, scope = leg.shape.waves[leg.position.wave]
-    if not leg.index.whole & scope:
+    if all(leg.keeps(step) for step in wave.steps):
+        draft.note("passed", "nothing of it was changed", subject=subject)
+        draft.move(stage="passed")
+    elif not leg.index.whole & scope & ~still_sites(leg):
         draft.condemn(at, f"no cell of {subject} runs {leg.plan.version}: {tell_missing(leg, scope)}")
     elif wave.bake.seconds == 0 and wave.bake.samples == 0:
         draft.note("passed", "no bake asked for", subject=subject)
@@ -124,11 +127,17 @@ def harm(draft: Draft, at: float, cells: Mapping[str, str], reason: str) -> None
     harmed = {**cells, **draft.head.harmed}
     leg = draft.forward
     _, scope = leg.shape.waves[leg.position.wave]
-    left = leg.index.whole & scope if leg.stage == "baking" else scope
+    left = (leg.index.whole & scope if leg.stage == "baking" else scope) & ~still_sites(leg)
     if len(harmed) > leg.plan.tolerance or not left & ~sites_of(leg, harmed):
         draft.condemn(at, reason)
     else:
         draft.set(harmed=harmed)
+
+
+def still_sites(leg: Leg) -> int:
+    """The sites of the current wave all of which is kept, as far as is known: they say nothing of the release."""
+    _, scope = leg.shape.waves[leg.position.wave]
+    return bits(site for site in places_of(scope) if all(map(leg.is_still, leg.shape.sites[site].places)))
 
 
 def sites_of(leg: Leg, cells: Iterable[str]) -> int:

@@ -24,13 +24,14 @@ ACTIVE = ("running", "proving")
 
 class Applied(Frozen):
     """What an engine did to a stack: its outputs afterwards, how many resources by operation, how many outputs it
-    changed, in how many seconds."""
+    changed, in how many seconds, and `beyond` which inputs the program has read outputs of other stacks."""
 
     kind: Literal["applied"] = "applied"
     outputs: dict[str, str] = {}
     changes: dict[str, int] = {}
     changed_outputs: int = 0
     seconds: float = 0.0
+    beyond: tuple[str, ...] = ()
 
 
 class Track(Frozen):
@@ -57,6 +58,11 @@ class Track(Frozen):
     def outputs(self) -> dict[str, str]:
         """The stack's outputs, as far as the engine told any."""
         return self.applied.outputs if self.applied else {}
+
+
+def is_kept(step: Step, attempt: int) -> bool:
+    """Whether an attempt is of no engine, and only a look at what runs already: the first at a step that is kept."""
+    return bool(step.kept) and attempt == 1
 
 
 class Position(Frozen):
@@ -364,6 +370,15 @@ class Leg:
     def steps(self, chosen: int) -> tuple[Step, ...]:
         """The steps of a set, in the plan's order."""
         return tuple(self.shape.steps[at] for at in places_of(chosen))
+
+    def keeps(self, step: Step) -> bool:
+        """Whether a step is, so far, only looked at: no engine has run for it."""
+        return is_kept(step, self.track(step.deployment).attempt)
+
+    def is_still(self, place: int) -> bool:
+        """Whether the step at a place is kept and no engine has run for it, be it looked at already or not."""
+        step = self.shape.steps[place]
+        return bool(step.kept) and self.track(step.deployment).attempt <= 1
 
     @property
     def running(self) -> tuple[Step, ...]:

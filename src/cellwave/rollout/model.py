@@ -126,8 +126,9 @@ class State:
     @property
     def touched(self) -> tuple[str, ...]:
         """The deployments that the forward leg may have changed, in plan order: those at work too."""
-        index = self.forward.index
-        return tuple(step.deployment for step in self.forward.steps(index.changed | index.active))
+        leg = self.forward
+        found = leg.steps(leg.index.changed | leg.index.active)
+        return tuple(step.deployment for step in found if not leg.keeps(step))
 
 
 def has_come(due: float, now: float) -> bool:
@@ -350,14 +351,15 @@ class Note(Frozen):
 class Ran(Frozen):
     """What a stack runs from now on; a turn's are to be taken in their order.
 
-    "unknown": an attempt at `release` has begun. "proven": it was seen to run. "gone": the stack was taken away.
-    "unchanged": the attempt changed nothing, so what was known, or not, before it began holds again.
+    "unknown": an attempt at `release` has begun. "proven": it was seen to run, made of `inputs`. "gone": the stack was
+    taken away. "unchanged": the attempt changed nothing, so what was known, or not, before it began holds again.
     """
 
     deployment: str
     kind: Literal["unknown", "proven", "gone", "unchanged"]
     release: str | None = None
     outputs: dict[str, str] = {}
+    inputs: str = ""
 
     @property
     def known(self) -> bool:

@@ -55,7 +55,8 @@ KEPT = 20  # ended rollouts, and attempts of `down` a stack, the newest, of whic
 @dataclass(frozen=True)
 class StackRow:
     """What a stack runs: the digest of the release that was last proven there (None: none was), its outputs, and since
-    when (epoch seconds). `known` is false while, and after, something was tried there that no proof ended."""
+    when (epoch seconds). `known` is false while, and after, something was tried there that no proof ended. `inputs` is
+    the digest of what it was made of ("": nobody knows)."""
 
     stack: str
     target: str
@@ -63,6 +64,7 @@ class StackRow:
     outputs: dict[str, str]
     at: float
     known: bool = True
+    inputs: str = ""
 
 
 class Asked(Frozen):
@@ -335,7 +337,13 @@ class Records:
             found = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
             return {
                 row.stack: StackRow(
-                    row.stack, target, row.release, json.loads(row.outputs), row.at, row.known
+                    row.stack,
+                    target,
+                    row.release,
+                    json.loads(row.outputs),
+                    row.at,
+                    row.known,
+                    row.inputs or "",
                 )
                 for row in found
             }

@@ -211,7 +211,7 @@ def write_ran(db: sa.Connection, ran: Ran, target: str, at: float) -> None:
             db.execute(sa.delete(STACKS).where(*mine))
         case "proven":
             proven = {"release": ran.release, "known": True, "outputs": json.dumps(ran.outputs), "at": at}
-            upsert(db, STACKS, [{"stack": ran.deployment, "target": target, **proven}])
+            upsert(db, STACKS, [{"stack": ran.deployment, "target": target, "inputs": ran.inputs, **proven}])
         case "unknown":
             doubted = {"release": None, "known": False, "outputs": "{}", "at": at}
             row = {"stack": ran.deployment, "target": target, **doubted}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.leg import places_of
-from cellwave.rollout.model import Deploy, Ran
+from cellwave.rollout.leg import is_kept, places_of
+from cellwave.rollout.model import Deploy, Prove, Ran
 
 RETRY_SECONDS = 3.0  # throttling and a held lock pass with time
 
@@ -55,7 +55,11 @@ def _start(draft: Draft, site: int, at: float, *, back: bool) -> None:
             continue
         step = leg.shape.steps[place]
         name, attempt = step.deployment, leg.track(step.deployment).attempt + 1
-        draft.put(back, name, at, phase="running", attempt=attempt, reason="", transient=False, applied=None)
+        phase = "proving" if is_kept(step, attempt) else "running"
+        draft.put(back, name, at, phase=phase, attempt=attempt, reason="", transient=False, applied=None)
+        if is_kept(step, attempt):
+            draft.effects.append(Prove(step=step, attempt=attempt, back=back))
+            continue
         delay = RETRY_SECONDS * (attempt - 1)
         draft.effects.append(Deploy(step=step, attempt=attempt, back=back, delay=delay))
         draft.ran.append(Ran(deployment=name, kind="unknown", release=step.release))

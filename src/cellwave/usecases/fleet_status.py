@@ -128,8 +128,10 @@ def _seen(
     except Unavailable as missing:
         around.tell(f"what really runs is not known: {missing.message}")
         return None
-    today = _projects(around.project.root, fleet)
-    before = set().union(*(_projects(around.store.path(digest), old) for digest, old in of_releases.items()))
+    today = projects_of(around.project.root, fleet)
+    before = set().union(
+        *(projects_of(around.store.path(digest), old) for digest, old in of_releases.items())
+    )
     # A project that has another name now may have left stacks of today's names.
     known = sorted((s for s in stacks if s.project in today | before), key=lambda s: s.project in today)
     return {stack.name: stack for stack in known}
@@ -144,7 +146,7 @@ def _fleets(around: Surroundings, rows: Mapping[str, StackRow]) -> dict[str, Fle
     return found
 
 
-def _projects(root: Path, fleet: Fleet) -> set[str]:
+def projects_of(root: Path, fleet: Fleet) -> set[str]:
     """The Pulumi projects of the fleet's programs."""
     found = set()
     for folder in {root / service.program for service in (*fleet.services, *fleet.control_services)}:
@@ -171,7 +173,7 @@ def _answers(
         found = observe_digest(service.proof, Scope.of(fleet, cell, name, row.outputs))
         if isinstance(found, Unreadable):
             return f"nothing ({found.reason})"
-        if found == expected_digest(release, service):
+        if found == expected_digest(release, service, row.inputs):
             return names[release.digest]
         return _named(found, service, releases, names)
 
@@ -186,6 +188,6 @@ def _named(digest: str, service: Service, releases: Iterable[Release], names: Ma
         names[release.digest]
         for release in releases
         if (service.name in release.code or digest in (WORKTREE, release.digest))
-        and expected_digest(release, service) == digest
+        and expected_digest(release, service, "") == digest
     )
     return " = ".join(known) or digest[:12]

@@ -25,11 +25,12 @@ from cellwave.rollout.model import (
     reverse_state,
 )
 from cellwave.rollout.presence import end_older, end_stopped, ensure_worker
+from cellwave.rollout.records import StackRow
 from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings, whoami
 from cellwave.usecases.views import RolloutSummary, RolloutView, summary_of, view_of
-from cellwave.waves.model import Plan
+from cellwave.waves.model import Plan, Step
 from cellwave.waves.planner import data_at_risk, make_rollback
 
 POLL_SECONDS = 0.2
@@ -54,11 +55,14 @@ def begin(
     wanted: str,
     cells: Collection[str] | None = None,
     show: Callable[[Plan], None] = lambda _: None,
+    *,
+    everything: bool = False,
 ) -> str:
     """Record a rollout of a release to all cells or these, lease them and see that a worker runs; its name.
 
-    `show` gets the plan before anything is recorded. BadInput: an unknown or held release. Leased: another has one of
-    its cells. Nothing was changed then. Detached: Ctrl-C came when it was recorded.
+    `show` gets the plan before anything is recorded; `everything` runs what would not change, too. BadInput: an unknown
+    or held release. Leased: another has one of its cells. Nothing was changed then. Detached: Ctrl-C came when it was
+    recorded.
     """
     around.ready()
     release = around.store.get(wanted)
@@ -70,7 +74,7 @@ def begin(
             f"it is held by {held.by}{same}: {held.reason}",
             f"a fixed release, or `cellwave release unhold {release.version}` if you know better",
         )
-    return _begin(around, plan_for(around, release, cells), show)
+    return _begin(around, plan_for(around, release, cells, everything=everything), show)
 
 
 def begin_up(
@@ -78,6 +82,8 @@ def begin_up(
     cell: str,
     wanted: str | None = None,
     show: Callable[[Plan], None] = lambda _: None,
+    *,
+    everything: bool = False,
 ) -> str:
     """Record a rollout of a release to one whole cell, at a person's word; its name. The control plane's is one too.
 
@@ -92,7 +98,7 @@ def begin_up(
         raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
     around.ready()
     release = release or build_release(around.project, None, report=around.tell)
-    return _begin(around, plan_up(around, release, cell), show)
+    return _begin(around, plan_up(around, release, cell, everything=everything), show)
 
 
 def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = lambda _: None) -> str:
@@ -101,14 +107,20 @@ def begin_again(around: Surroundings, name: str, show: Callable[[Plan], None] = 
     ended = _row(around, name)
     require_same_target(around, ended.id, ended.target)
     plan, stacks = around.records.state(ended.id).forward.plan, around.stacks()
-    runs = {name for name, row in stacks.items() if row.known and row.release == plan.release}
-    missing = {step.cell for step in plan.steps if step.deployment not in runs}
+    missing = {step.cell for step in plan.steps if not _runs(step, stacks.get(step.deployment))}
     if not missing:
         found = f"it is done: every stack of it runs {plan.version}"
         raise BadInput(f"rollout {ended.id}", found, "a rollout that did not come to its end")
     if plan.by_hand:
         return begin_up(around, plan.cells[0], plan.version, show)
     return begin(around, plan.version, missing, show)  # its digest may have other names too
+
+
+def _runs(step: Step, row: StackRow | None) -> bool:
+    """Whether a stack is known to run what a step brings: its release, or another one that is the same to it."""
+    if row is None or not row.known:
+        return False
+    return row.release == step.release or bool(step.inputs and row.inputs == step.inputs)
 
 
 def way_back(around: Surroundings, name: str) -> WayBack:

@@ -73,7 +73,8 @@ def summary_of(row: RolloutRow, state: State) -> RolloutSummary:
 
 def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> RolloutView:
     """A recorded rollout, and its gates as last read, with all that a picture shows."""
-    tracks = state.forward.tracks.values()
+    forward = state.forward
+    tracks = [forward.track(step.deployment) for step in forward.plan.steps if not forward.keeps(step)]
     back = state.back.tracks.values() if state.back else ()
     return RolloutView.model_validate(
         {
@@ -83,7 +84,7 @@ def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> Rol
             "running": tuple(step.deployment for step in state.leg.running),
             "gates": gates,
             "attempts": sum(track.attempt for track in (*tracks, *back)),
-            "first_change_at": min((track.at for track in tracks), default=state.head.condemned_at),
+            "first_change_at": min((t.at for t in tracks if t.attempt), default=state.head.condemned_at),
             "condemned_at": state.head.condemned_at,
         }
     )

@@ -49,6 +49,12 @@ def why(plan: Plan, cell: str) -> str:
     return "\n".join(visible(sentence) for sentence in _sentences(plan, cell))
 
 
+def tally(plan: Plan) -> str:
+    """How many deployments run an engine, and how many are kept, in words."""
+    kept = len(plan.kept)
+    return f"{len(plan.steps) - kept} to deploy" + (f", {kept} kept" if kept else "")
+
+
 def to_dot(plan: Plan) -> str:
     """The plan as a Graphviz digraph: a cluster a wave and a cell, an edge where one waits for another."""
     font = "fontname=Helvetica"
@@ -93,6 +99,9 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
             yield f"In its wave it waits for {', '.join(others)}."
         if steps:
             yield f"Order of its services: {_services(steps)}."
+        for step in steps:
+            if step.kept:
+                yield f"{step.service} is kept: {step.kept}."
         for door in _doors(wave):
             yield f"It has a {door}."
         if wave.note:
@@ -106,7 +115,7 @@ def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:
     for cell in wave.cells:
         yield f"    subgraph {_id(index, cell)}[{_mermaid(cell)}]"
         for step in _steps(wave, cell):
-            yield f"      {_id(index, step.cell, step.service)}({_mermaid(step.service)})"
+            yield f"      {_id(index, step.cell, step.service)}({_mermaid(_service(step))})"
         yield "    end"
     for before, step in _edges(wave):
         yield f"    {_id(index, *before.split('.'))} --> {_id(index, step.cell, step.service)}"
@@ -125,7 +134,8 @@ def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
         yield f"    subgraph cluster_{_id(index, cell)} {{"
         yield f'      label={_dot(cell)}; style="rounded,filled"; color="#c3cfde"; fillcolor=white;'
         for step in _steps(wave, cell):
-            yield f"      {_id(index, step.cell, step.service)} [label={_dot(step.service)}];"
+            look = ', style="rounded,dashed"' if step.kept else ""
+            yield f"      {_id(index, step.cell, step.service)} [label={_dot(_service(step))}{look}];"
         yield "    }"
     for before, step in _edges(wave):
         yield f"    {_id(index, *before.split('.'))} -> {_id(index, step.cell, step.service)};"
@@ -162,10 +172,14 @@ def _services(steps: Sequence[Step]) -> str:
     for step in steps:
         level[step.deployment] = 1 + max((level[name] for name in step.after if name in level), default=-1)
     stages = (
-        " and ".join(s.service for s in steps if level[s.deployment] == at)
+        " and ".join(_service(s) for s in steps if level[s.deployment] == at)
         for at in sorted({*level.values()})
     )
     return ", then ".join(stages)
+
+
+def _service(step: Step) -> str:
+    return f"{step.service} (kept)" if step.kept else step.service
 
 
 def _doors(wave: PlannedWave) -> list[str]:
@@ -176,7 +190,8 @@ def _doors(wave: PlannedWave) -> list[str]:
 
 def _title(plan: Plan) -> str:
     verb = "back from" if plan.direction == "back" else "to"
-    return f"{verb} {plan.version} ({plan.release[:12]}): {len(plan.cells)} cells, {len(plan.waves)} waves"
+    whole = f"{len(plan.cells)} cells, {len(plan.waves)} waves"
+    return f"{verb} {plan.version} ({plan.release[:12]}): {whole}, {tally(plan)}"
 
 
 def _heading(wave: PlannedWave) -> str:

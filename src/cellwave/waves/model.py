@@ -62,6 +62,9 @@ class Step(Frozen):
     why the release may take away what the service keeps ("": it may not). A step that `removes` takes the stack away
     again, which nothing but `release` ever ran on. `unproven` says what stands there where no release is known to have
     been good ("": nothing, or `previous`): there is no way back from such a step, and nothing to take away.
+
+    `inputs` is the digest of all that `release` is to this deployment, and `before` that of what `previous` was to it
+    ("": not known). They are equal where a step is `kept`, and that says why: it runs no engine, and is only proved.
     """
 
     cell: str
@@ -73,6 +76,9 @@ class Step(Frozen):
     one_way: str = ""
     removes: bool = False
     unproven: str = ""
+    inputs: str = ""
+    before: str = ""
+    kept: str = ""
 
     @property
     def deployment(self) -> str:
@@ -104,7 +110,7 @@ class PlannedWave(Frozen):
     @property
     def doors(self) -> dict[str, str]:
         """Why each service that is a one-way door in this wave is one."""
-        return {step.service: step.one_way for step in self.steps if step.one_way}
+        return {step.service: step.one_way for step in self.steps if step.one_way and not step.kept}
 
 
 class Plan(Frozen):
@@ -133,8 +139,13 @@ class Plan(Frozen):
         return tuple(step for wave in self.waves for step in wave.steps)
 
     @property
+    def kept(self) -> tuple[Step, ...]:
+        """The steps that run no engine."""
+        return tuple(step for step in self.steps if step.kept)
+
+    @property
     def cells(self) -> tuple[str, ...]:
-        """Every cell the plan changes, in order."""
+        """Every cell of the plan, in order."""
         return tuple(dict.fromkeys(step.cell for step in self.steps))
 
     def to_json(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Cell, Fleet
@@ -21,6 +22,15 @@ from cellwave.waves.model import Bake, Plan, PlannedWave, Step, Strategy, Wave
 _ROUNDING = 1e-9
 
 
+class Inputs(NamedTuple):
+    """What a stack is to be made of (the digest of that), what it was made of ("": not known), and why it is kept as it
+    is ("": it is not)."""
+
+    now: str = ""
+    before: str = ""
+    kept: str = ""
+
+
 def make_plan(
     fleet: Fleet,
     strategy: Strategy,
@@ -29,13 +39,15 @@ def make_plan(
     cells: Collection[str] | None = None,
     *,
     unproven: Mapping[str, str] = {},
+    inputs: Mapping[str, Inputs] = {},
 ) -> Plan:
     """The waves that bring the release to the fleet, or to these `cells` only (waves without any are left
     out).
 
     `running` maps a stack to the release (its digest) that a way back goes to (missing or None: nothing ran there);
-    `unproven` says of stacks that have something, but no such release, what that is. A wave keeps its number in the
-    strategy. BadInput: an unknown cell, none at all, or one heavier than the whole budget.
+    `unproven` says of stacks that have something, but no such release, what that is; `inputs` what a stack is and was
+    made of, as far as that is known. A wave keeps its number in the strategy. BadInput: an unknown cell, none at all,
+    or one heavier than the whole budget.
     """
     if problem := over_budget(fleet, strategy.budget):
         raise BadInput("waves.yaml: budget", *problem)
@@ -53,6 +65,7 @@ def make_plan(
                 release=release,
                 running=running,
                 unproven=unproven,
+                inputs=inputs,
             )
             waves.append(planned)
     if not waves:
@@ -76,14 +89,18 @@ def plan_cell(
     running: Mapping[str, str | None],
     *,
     unproven: Mapping[str, str] = {},
+    inputs: Mapping[str, Inputs] = {},
 ) -> Plan:
     """The plan that brings the release to one cell at a person's word, its services in the order of their needs; the
-    control plane's cell is one too. `running` and `unproven` as in `make_plan`. StopIteration: an unknown cell."""
+    control plane's cell is one too. `running`, `unproven` and `inputs` as in `make_plan`. StopIteration: an unknown
+    cell."""
     services = {service.name: service for service in fleet.services_of(cell)}
     edges = ((f"{cell}.{need}", f"{cell}.{s.name}") for s in services.values() for need in s.needs)
     graph = Graph((f"{cell}.{name}" for name in services), edges)
     order = graph.order([f"{cell}.{name}" for name in services].index)
-    steps = tuple(_step(fleet, stack, graph, release, running, unproven=unproven) for stack in order)
+    steps = tuple(
+        _step(fleet, stack, graph, release, running, unproven=unproven, inputs=inputs) for stack in order
+    )
     wave = PlannedWave(number=1, name=cell, steps=steps, concurrency=1, bake=Bake())
     return Plan(
         release=release.digest,
@@ -176,6 +193,7 @@ def _plan_wave(
     release: Release,
     running: Mapping[str, str | None],
     unproven: Mapping[str, str],
+    inputs: Mapping[str, Inputs],
 ) -> PlannedWave:
     graph = _graph_of(cells, fleet)
     place = {
@@ -184,7 +202,7 @@ def _plan_wave(
         for index, service in enumerate(fleet.services)
     }
     steps = (
-        _step(fleet, stack, graph, release, running, unproven=unproven)
+        _step(fleet, stack, graph, release, running, unproven=unproven, inputs=inputs)
         for stack in graph.order(place.__getitem__)
     )
     concurrency, note = _concurrency(wave, cells, fleet, strategy)
@@ -208,9 +226,11 @@ def _step(
     running: Mapping[str, str | None],
     *,
     unproven: Mapping[str, str],
+    inputs: Mapping[str, Inputs],
 ) -> Step:
     cell, name = stack.split(".")
     service = fleet.service(cell, name)
+    made = inputs.get(stack, Inputs())
     return Step(
         cell=cell,
         service=name,
@@ -220,6 +240,9 @@ def _step(
         unproven=unproven.get(stack, ""),
         stateful=service.stateful,
         one_way=service.one_way or "",
+        inputs=made.now,
+        before=made.before,
+        kept=made.kept,
     )
 
 
@@ -328,6 +351,9 @@ def _back_step(step: Step, after: tuple[str, ...]) -> Step:
             "previous": step.release,
             "one_way": "",
             "removes": step.previous is None,
+            "inputs": step.before,
+            "before": step.inputs,
+            "kept": "",
         }
     )
 
