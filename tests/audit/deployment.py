@@ -98,12 +98,13 @@ def release_folder(folder: Path) -> None:
         (folder / "cells").mkdir(exist_ok=True)
         (folder / "cells" / path.name).write_text(path.read_text().replace(*ACCOUNTS))
     fleet = parse_fleet(Project(folder).config_files())
-    for name in fleet.service(CELL, "query").include:
+    services = [fleet.service(CELL, name) for name in SERVICES]
+    for name in {path for service in services for path in (*service.include, *service.code)}:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if name != "cells" and (ROOT / name).is_dir():
+        if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif name != "cells":
+        else:
             shutil.copy(ROOT / name, target)
     # Pulumi.yaml names it, and the language host takes a program's word.
     (folder / ".cellwave").mkdir()

@@ -258,7 +258,7 @@ def test_settings_of_stacks_are_of_the_release_whatever_they_end_in(project: Pro
         project,
         "cells/fleet.yaml",
         "program: deploy\n    proof",
-        "program: deploy\n    include: [lib]\n    proof",
+        "program: deploy\n    include: [deploy/__main__.py, lib]\n    proof",
     )
     text = '{"config": {"greeter:colour": "green"}}'
     for name in ("yaml", "yml", "json"):

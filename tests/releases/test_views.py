@@ -11,6 +11,7 @@ import pytest
 from cellwave.cell.context import CellContext, context
 from cellwave.deploy.port import Job
 from cellwave.deploy.prepare import private
+from cellwave.errors import BadInput
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
@@ -156,6 +157,15 @@ def test_a_changed_fleet_is_another_input_of_those_whom_it_reaches(
     assert old in text
     every = {f"{cell}.all" for cell in EVERYWHERE}
     assert changed(project, lambda: write(project.root, {path: text.replace(old, new)})) == stacks | every
+
+
+def test_a_program_that_does_not_see_itself_is_refused(project: Project) -> None:
+    """By file and line, when it is built: another service's files are not its own."""
+    fleet = project.root / "cells" / "fleet.yaml"
+    fleet.write_text(fleet.read_text().replace("include: [app, shared]", "include: [shared]"))
+    with pytest.raises(BadInput, match=r"app runs app/__main__.py, and does not include it") as refused:
+        build_release(project, None)
+    assert refused.value.where == "cells/fleet.yaml:10"
 
 
 def test_an_executable_bit_is_an_input(project: Project) -> None:

@@ -21,7 +21,9 @@ from cellwave.releases.code import code_digest, code_files
 from cellwave.releases.files import MANIFEST, Selection
 from cellwave.releases.locks import lock_packages
 from cellwave.releases.open import open_store
+from cellwave.releases.sources import read_beside
 from cellwave.releases.store import ReleaseStore
+from cellwave.releases.views import declared
 from cellwave.text import visible
 from cellwave.waves.parse import parse_strategy
 
@@ -67,6 +69,7 @@ def build_release(
     content = {path: (project.root / path).read_bytes() for path in sorted(paths)}
     executable = tuple(path for path in content if (project.root / path).stat().st_mode & 0o100)
     release = freeze(version or "tree", content, services, executable)
+    _check_seen(project.root, release, fleet, places)
     if version is None:
         release = release.model_copy(update={"version": release.tree_name})
     release = (store or open_store(project)).put(release, content)
@@ -74,6 +77,16 @@ def build_release(
         if path not in paths:
             left_out(path, why)
     return release
+
+
+def _check_seen(root: Path, release: Release, fleet: Fleet, places: _Places) -> None:
+    """BadInput for a service whose program does not see itself, by file and line."""
+    beside = read_beside(root, fleet)
+    for service in (*fleet.control_services, *fleet.services):
+        of = beside[service.program]
+        if of.main and of.main not in declared(release, service, of):
+            found = f"service {service.name} runs {of.main}, and does not include it"
+            raise BadInput(places.of(service.name, "include"), found, "all that its program imports, too")
 
 
 def _settings(root: Path, fleet: Fleet) -> set[str]:

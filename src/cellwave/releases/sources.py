@@ -47,8 +47,10 @@ def _beside(root: Path, program: str) -> Beside:
     packages = find_packages(folder, project)
     below, ending = settings_place(folder)
     settings = posixpath.normpath(posixpath.join(program, below))
-    runtime = str(runtime_of(project))
+    runtime, main = str(runtime_of(project)), ""
     if runtime == PYTHON:
+        target = (folder / str(project.get("main", "."))).resolve()
+        main = _named(root, target / "__main__.py" if target.is_dir() else target)
         runtime = f"{PYTHON} {sys.version_info.major}.{sys.version_info.minor}"
         runtime += "" if packages else f" with {cellwave_packages()}"
     return Beside(
@@ -56,6 +58,7 @@ def _beside(root: Path, program: str) -> Beside:
         locks=frozenset(_named(root, path) for path in packages.files) if packages else frozenset(),
         settings="" if settings == "." else f"{settings}/",
         ending=ending,
+        main=main,
         runtime=runtime,
     )
 

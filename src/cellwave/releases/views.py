@@ -33,12 +33,14 @@ class View(Frozen):
 @dataclass(frozen=True)
 class Beside:
     """What belongs to a program by its place: its project file, the locks of its packages, and the folder ("" or ending
-    with a slash) and ending of its stacks' settings. `runtime` is what runs it and is of no release, in words."""
+    with a slash) and ending of its stacks' settings. `main` is the file that runs where it is Python (else ""),
+    `runtime` what runs it and is of no release, in words."""
 
     project: str
     locks: frozenset[str]
     settings: str
     ending: str
+    main: str
     runtime: str
 
     def settings_of(self, stack: str) -> str:
@@ -105,7 +107,7 @@ class Sources:
     def _common(self) -> dict[str, tuple[tuple[str, ...], str]]:
         """What every deployment of a service sees, and the digest of that."""
         services = (*self.fleet.control_services, *self.fleet.services)
-        found = {s.name: _declared(self.release, s, self.beside[s.program]) for s in services}
+        found = {s.name: declared(self.release, s, self.beside[s.program]) for s in services}
         return {name: (files, digest_of(self._contents(files))) for name, files in found.items()}
 
     def _contents(self, paths: Iterable[str]) -> dict[str, list[object]]:
@@ -113,7 +115,7 @@ class Sources:
         return {path: [self.release.files[path], path in executable] for path in paths}
 
 
-def _declared(release: Release, service: Service, beside: Beside) -> tuple[str, ...]:
+def declared(release: Release, service: Service, beside: Beside) -> tuple[str, ...]:
     """The files that a service declares, with those that lie beside its program; no stack's settings."""
     folders = {*(service.include or (service.program,)), *service.code}
     own = {beside.project, *beside.locks}
