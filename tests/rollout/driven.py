@@ -34,9 +34,13 @@ Taken = TypeVar("Taken", bound=Frozen)
 
 
 class World:
-    """Drives the core: keeps the state and what it asked for, and answers as the test wants."""
+    """Drives the core: keeps the state and what it asked for, and answers as the test wants.
 
-    def __init__(self, made: Plan) -> None:
+    After the way back all is good again at the first look, unless `recovers` is false.
+    """
+
+    def __init__(self, made: Plan, *, recovers: bool = True) -> None:
+        self.recovers = recovers
         self.state: State = first_state("v2-1", made)
         self.now = 100.0
         self.pending: list[Frozen] = []
@@ -66,6 +70,11 @@ class World:
                 self.unknown.add(ran.deployment)
             else:
                 self.unknown.discard(ran.deployment)
+        if self.recovers and self.state.back and self.state.back.stage == "restoring" and self.state.due:
+            self.now = self.state.due
+            self.feed(Ticked(at=self.now))
+            [look] = self.take(Check)
+            self.feed(Checked(at=self.now, look=look.look))
 
     def take(self, kind: type[Taken]) -> list[Taken]:
         """The effects of a kind that were asked for since the last take."""

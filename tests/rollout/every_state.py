@@ -30,7 +30,11 @@ from cellwave.rollout.model import (
 )
 from cellwave.waves.model import Plan
 
-GOOD, BAD = "good", "bad"  # how something ends; what a person does is called by the command
+GOOD, BAD, WATCHED = (
+    "good",
+    "bad",
+    "watched",
+)  # how something ends; what a person does is called by the command
 ACTIONS: tuple[Action, ...] = ("approve", "pause", "resume", "rollback")
 FAILURES = (
     Failure(reason="no"),
@@ -61,8 +65,10 @@ class Node:
         tracks = tuple(tracks_of(state))
         looking = self.look.kind if self.look else ""
         if head.condemned:
-            return (head.begun, tracks, state.back is None)
+            back = state.back and (state.back.stage, min(state.back.position.watched, LONG))
+            return (head.begun, tracks, back, looking)
         position = state.forward.position
+        watched = min(position.watched, LONG) if position.stage in {"checking", "baking"} else 0.0
         return (
             (
                 head.begun,
@@ -71,7 +77,7 @@ class Node:
                 head.approved,
                 frozenset(head.harmed),
             ),
-            (position.wave, position.stage, bool(position.checking_since), min(position.watched, LONG)),
+            (position.wave, position.stage, bool(position.checking_since), watched),
             (looking, state.due is None),
             tracks,
         )
@@ -114,9 +120,23 @@ def walk(plan: Plan) -> Graph:
                 found.nodes[then.key] = then
                 todo.append(then)
             if then.key != node.key:
-                edges[how, then.key] = None
+                edges[WATCHED if is_watch(node, event, then) else how, then.key] = None
         found.edges[node.key] = list(edges)
     return found
+
+
+def is_watch(node: Node, event: Event, then: Node) -> bool:
+    """Whether that is no more than a look at what has changed already, and finds nothing new."""
+    at_something_else = node.state.forward.stage not in {"checking", "baking"} or bool(
+        node.state.head.waiting
+    )
+    same = (node.state.head.harmed, node.state.head.condemned) == (
+        then.state.head.harmed,
+        then.state.head.condemned,
+    )
+    return (
+        isinstance(event, Ticked | Observed) and at_something_else and same and not then.state.head.condemned
+    )
 
 
 def after(node: Node, event: Event) -> Node:
@@ -127,8 +147,7 @@ def after(node: Node, event: Event) -> Node:
         look = None
     for effect in turn.effects:
         if isinstance(effect, Check | Observe):
-            assert look is None, "one look at a time"
-            look = effect
+            look = effect  # one that is out still is not waited for any more
     return Node(turn.state, look, max(node.now, event.at))
 
 
@@ -167,7 +186,8 @@ def seen(node: Node) -> Iterator[tuple[str, Event]]:
             yield GOOD, Checked(at=node.now, look=number)
             yield BAD, Checked(at=node.now, look=number, problems=("an alarm is red",))
         case Observe(look=number):
-            cells = node.state.forward.current.cells
+            leg = node.state.forward
+            cells = tuple({s.cell: None for s in leg.steps(leg.index.converged)} or leg.current.cells)
             for how, red in ((GOOD, ()), *((BAD, (cell,)) for cell in cells), (BAD, cells)):
                 gates = tuple(gate(cell, Verdict.FAIL if cell in red else Verdict.PASS) for cell in cells)
                 yield how, Observed(at=node.now, look=number, gates=gates)

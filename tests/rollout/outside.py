@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from cellwave.health.model import GateResult, Verdict
+from cellwave.rollout.backward import restored
 from cellwave.rollout.decide import decide
 from cellwave.rollout.leg import Leg, is_kept
 from cellwave.rollout.model import (
@@ -98,6 +99,7 @@ class Outside:
     past: list[Event] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     known_at_first: dict[str, str | None] = field(default_factory=dict)
+    red: bool = False  # at the newest look after the way back
 
     @classmethod
     def of(cls, plan: Plan) -> Outside:
@@ -179,23 +181,26 @@ class Outside:
         check_harm(self)
 
     def end_look(self, seen: Mapping[str, str] | None = None, problems: Iterable[str] = ()) -> None:
-        """The look that is out ends: gates are as `seen` by cell (`pass` otherwise), or problems were found."""
+        """The newest look that is out ends: gates are as `seen` by cell (`pass` otherwise), or problems were found."""
         look = self.looks.pop()
-        was = self.state
+        was, gates, told = self.state, self.gates(seen or {}), tuple(problems)
+        failing = [g for g in gates if g.verdict is Verdict.FAIL]
+        wanted = look.look == was.leg.position.looking
+        if was.head.condemned and wanted:
+            self.red = bool(failing or told)
         if isinstance(look, Check):
-            self.feed(Checked(at=self.now, look=look.look, problems=tuple(problems)))
-            return
-        gates = self.gates(seen or {})
-        self.feed(Observed(at=self.now, look=look.look, gates=gates))
-        if was.forward.stage == "baking" and not was.head.condemned:
-            failing = [g for g in gates if g.verdict is Verdict.FAIL]
+            self.feed(Checked(at=self.now, look=look.look, problems=told, gates=gates))
+        else:
+            self.feed(Observed(at=self.now, look=look.look, gates=gates))
+        if wanted and not was.head.condemned:
             self.harmed |= {g.cell for g in failing}
             check_harm(self)
             assert self.state.head.condemned or not any(g.critical for g in failing)
 
     def gates(self, seen: Mapping[str, str]) -> tuple[GateResult, ...]:
-        """A gate for every converged step of the wave."""
-        leg = self.state.forward
+        """A gate for every step that has converged, or, after the way back, for what runs again."""
+        leg, back = self.state.forward, self.state.back
+        changed = leg.steps(leg.index.converged) if back is None else restored(back)
         verdicts = {
             FAIL: Verdict.FAIL,
             SAME: Verdict.FAIL,
@@ -212,8 +217,7 @@ class Outside:
                 reason="as seen",
                 critical=how == CRITICAL,
             )
-            for step in leg.current.steps
-            if leg.phase_of(step) == "converged"
+            for step in changed
             for how in [seen.get(step.cell, PASS)]
         )
 
@@ -260,8 +264,9 @@ class Outside:
                     assert out is not None, "what is called off runs"
                     assert (out.attempt, out.back) == (effect.attempt, effect.back)
                 case Check() | Observe():
-                    assert not self.looks, "one look at a time"
-                    assert not self.state.head.condemned
+                    assert effect.look == self.state.leg.position.looking, "the newest look is waited for"
+                    after = self.state.head.condemned and isinstance(effect, Observe)
+                    assert not after, "after the way back it is looked at whether all is good again"
                     self.looks.append(effect)
                 case HoldRelease():
                     assert not self.held, "held once"

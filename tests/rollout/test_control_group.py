@@ -97,7 +97,7 @@ def read_beside(
         effects.records.set_stack(StackRow(f"{cell}.query", "t", release, {}, 1.0, known or cell == "a"))
     assert isinstance(effects.signals, Reds)
     effects.signals.read_of.clear()
-    effects.gates(state or baking())
+    effects.looks.during(state or baking())
     assert "a" in effects.signals.read_of
     return set(effects.signals.read_of) - {"a"}
 
@@ -173,7 +173,7 @@ def test_a_cell_in_which_all_was_kept_is_not_watched(effects: Effects) -> None:
             state.forward.tracks,
         )
         effects.records.set_stack(StackRow("a.query", "t", NEW, {}, 1.0))
-        effects.gates(State(state.head, leg))
+        effects.looks.during(State(state.head, leg))
         assert isinstance(effects.signals, Reds)
         assert effects.signals.read_of == seen
 

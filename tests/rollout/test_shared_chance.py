@@ -67,5 +67,5 @@ def test_the_gates_of_all_waves_share_the_chance_of_a_false_alarm(
     made = plan(waves, bake=Bake(seconds=1, samples=1))
     converged = {"a.query": Track(phase="converged", attempt=1, at=1.0, changed=True)}
     state = State(first_state("r", made).head, Leg.of(made, Position(stage="baking"), converged))
-    seen = Effects(tmp_path, "t", records, *ports).gates(state)
+    seen = Effects(tmp_path, "t", records, *ports).looks.during(state)
     assert [gate.verdict for gate in seen] == [verdict, verdict]

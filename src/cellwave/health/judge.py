@@ -159,19 +159,21 @@ def judge_bake(
     *,
     tolerance: int = 0,
     harmed: Collection[str] = (),
+    elsewhere: Sequence[GateResult] = (),
 ) -> Decision:
     """What the newest results of all gates of a wave come to, when its bake was watched for `elapsed` seconds.
 
-    A gate that FAILs ends the bake at once. So many cells as `tolerance` may be harmed in the whole rollout and be let
-    pass (`harmed` are those that are already), unless the gate is critical, fails in two cells, or no cell of the wave
-    is left that isn't harmed: then there is nothing that says it is the cell.
+    A gate that FAILs ends the bake at once, and so does one `elsewhere`, in what was changed in other waves. So many
+    cells as `tolerance` may be harmed in the whole rollout and be let pass (`harmed` are those that are already),
+    unless the gate is critical, fails in two cells, or no cell of the wave is left that isn't harmed: then there is
+    nothing that says it is the cell.
     """
-    failing = tuple(sorted((r for r in results if r.verdict is Verdict.FAIL), key=_place))
+    failing = tuple(sorted((r for r in (*results, *elsewhere) if r.verdict is Verdict.FAIL), key=_place))
     passed_over = {*harmed, *(r.cell for r in failing)}
     if failing and (
         _condemned(failing)
         or len(passed_over) > tolerance
-        or passed_over.issuperset(result.cell for result in results)
+        or (results and passed_over.issuperset(result.cell for result in results))
     ):
         return Decision(verdict=BakeVerdict.FAIL, reason=_tell(failing), failing=failing)
     if not bake.seconds and not bake.samples:

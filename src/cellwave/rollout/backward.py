@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from cellwave.rollout.draft import Draft
+from cellwave.rollout.forward import look_interval
 from cellwave.rollout.leg import Leg, Position
 from cellwave.rollout.model import HoldRelease
 from cellwave.rollout.schedule import start_ready
+from cellwave.waves.model import Step
 from cellwave.waves.planner import data_at_risk, make_rollback, stays
 
 
@@ -19,7 +21,31 @@ def go_back(draft: Draft, at: float) -> None:
     if not draft.forward.index.active and (
         draft.back is None or not (draft.back.index.active or draft.back.index.ready)
     ):
+        if draft.back is not None and is_to_be_watched(draft.forward, draft.back):
+            if draft.back.stage == "deploying":
+                due = at + look_interval(draft.forward.current, 0)
+                draft.move(stage="restoring", looked_at=at, next_look=due)
+            if draft.back.stage == "restoring":
+                return
         end(draft, at)
+
+
+def is_to_be_watched(forward: Leg, back: Leg) -> bool:
+    """Whether all went back, and somebody wants to know how it does: not where no wave is watched either."""
+    bake = forward.current.bake
+    watched = not forward.plan.by_hand and (bake.seconds or bake.samples)
+    return bool(watched and not stuck_in(back) and restored(back))
+
+
+def restored(back: Leg) -> tuple[Step, ...]:
+    """The steps by which something runs again what it ran before."""
+    converged = back.steps(back.index.converged)
+    return tuple(s for s in converged if not s.removes and back.track(s.deployment).attempt)
+
+
+def stuck_in(back: Leg) -> tuple[Step, ...]:
+    """The steps that would not go back."""
+    return back.steps(back.shape.waves[0][0] & ~back.index.converged)
 
 
 def hold(draft: Draft) -> None:
@@ -42,7 +68,7 @@ def begin(draft: Draft) -> None:
         lost = data_at_risk(draft.forward.plan, touched)
         text = "; ".join([f"{len(back.steps)} deployments in {len(back.cells)} cells", *lost])
         draft.note("back_started", text)
-    draft.back = Leg.of(back, Position(stage="deploying"))
+    draft.back = Leg.of(back, Position(stage="deploying", looks=draft.forward.position.looks))
     for step in draft.forward.running:
         if draft.forward.phase_of(step) == "proving" and goes_back(draft, step.deployment):
             draft.abort(step.deployment)
@@ -62,7 +88,7 @@ def spare(draft: Draft, deployment: str, at: float) -> None:
 def end(draft: Draft, at: float) -> None:
     """What would not go back is named, and a person is wanted."""
     forward, back, why = draft.forward, draft.back, draft.head.condemned
-    if back is not None and (stuck := back.steps(back.shape.waves[0][0] & ~back.index.converged)):
+    if back is not None and (stuck := stuck_in(back)):
         named = (
             s.deployment + (f" ({reason})" if (reason := back.track(s.deployment).reason) else "")
             for s in stuck

@@ -6,13 +6,14 @@ clock (events carry the time), no input or output. The rules, a line each and wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from cellwave.health.judge import BakeVerdict, judge_bake
+from cellwave.health.judge import BakeVerdict, Decision, judge_bake
+from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.backward import go_back, goes_back, spare
 from cellwave.rollout.commands import obey
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished
+from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished, watch_interval
 from cellwave.rollout.leg import Applied, Leg, Phase, is_kept
 from cellwave.rollout.model import (
     Answer,
@@ -31,6 +32,7 @@ from cellwave.rollout.model import (
     Turn,
     has_come,
 )
+from cellwave.waves.model import Bake
 
 BACK_ATTEMPTS = 3
 CHECK_AGAIN_SECONDS = 2.0
@@ -74,7 +76,7 @@ def advance(draft: Draft, at: float) -> None:
     if not draft.head.begun:
         return
     go_on(draft, at)
-    if draft.head.condemned:
+    if draft.head.condemned and not draft.head.outcome:
         go_back(draft, at)
     due = draft.state.due
     if due is not None and has_come(due, at):
@@ -133,6 +135,8 @@ def converge(draft: Draft, event: Deployed | Proved) -> None:
     name, back = event.deployment, event.back
     leg = draft.leg(back)
     step, applied = leg.step(name), leg.track(name).applied or Applied()
+    if not back and not leg.index.converged:
+        draft.move(next_look=event.at + watch_interval(leg.current))
     draft.put(back, name, event.at, phase="converged")
     if is_kept(step, event.attempt):
         draft.note("kept", step.kept, subject=name)
@@ -201,8 +205,7 @@ def absorb_unseen(draft: Draft, event: Deployed | Proved, failure: Failure) -> N
 def failures_in_words(leg: Leg) -> str:
     """What failed for reasons that say nothing about the release."""
     known = unfinished(leg)
-    told = [f"{name} failed {track.attempt} times: {track.reason}" for name, track in known[:TOLD]]
-    return "; ".join(told) + (f"; and {len(known) - TOLD} more" if len(known) > TOLD else "")
+    return few([f"{name} failed {track.attempt} times: {track.reason}" for name, track in known])
 
 
 def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:
@@ -216,7 +219,7 @@ def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:
 def absorb_look(draft: Draft, event: Checked | Observed, interval: float) -> bool:
     """Take in that a look has ended; whether it is the one that was out. The time since the one before was watched: not
     less than none and not more than a few intervals, whatever the clock was set to."""
-    position = draft.forward.position
+    position = draft.state.leg.position
     if not position.looking or event.look != position.looking:
         return False
     since = event.at - position.looked_at if position.looked_at else 0.0
@@ -228,11 +231,19 @@ def absorb_look(draft: Draft, event: Checked | Observed, interval: float) -> boo
 def absorb_checked(draft: Draft, event: Checked) -> None:
     """The look before a wave: start it, look again while a problem may pass, or let a person decide."""
     leg = draft.forward
-    if not absorb_look(draft, event, CHECK_AGAIN_SECONDS) or draft.head.condemned or leg.stage != "checking":
+    if draft.head.condemned:
+        absorb_restored(draft, event)
+        return
+    if not absorb_look(draft, event, CHECK_AGAIN_SECONDS) or leg.stage != "checking":
+        return
+    if leg.position.wave:
+        absorb_gates(draft, event.at, event.gates)
+    if draft.head.condemned:
         return
     if not event.problems:
         # What was seen before a pause says nothing of the time after it.
-        draft.move(stage="entering" if draft.head.paused else "deploying")
+        stage = "entering" if draft.head.paused else "deploying"
+        draft.move(stage=stage, next_look=event.at + watch_interval(leg.current))
         return
     text = "; ".join(event.problems)
     if not leg.position.checking_since:
@@ -244,24 +255,27 @@ def absorb_checked(draft: Draft, event: Checked) -> None:
 
 
 def absorb_observed(draft: Draft, event: Observed) -> None:
-    """The gates' readings: go on baking, pass, roll back, or wait for a person."""
-    leg, head = draft.forward, draft.head
-    wave = leg.current
-    interval = look_interval(wave, leg.position.watched)
-    if not absorb_look(draft, event, interval) or head.condemned or leg.stage != "baking":
+    """The gates' readings. One that fails is harm, whatever the rollout is at; a bake goes on, passes, or waits for a
+    person."""
+    leg = draft.forward
+    wave, position = leg.current, leg.position
+    if not absorb_look(draft, event, look_interval(wave, position.watched)) or draft.head.condemned:
         return
-    draft.readings = event.gates
-    watched = draft.forward.position.watched
+    if leg.stage == "baking":
+        absorb_bake(draft, event)
+    else:
+        draft.move(next_look=event.at + watch_interval(wave))
+        absorb_gates(draft, event.at, event.gates)
+
+
+def absorb_bake(draft: Draft, event: Observed) -> None:
+    """What the readings mean for the wave that bakes."""
+    leg = draft.forward
+    wave, watched = leg.current, leg.position.watched
     draft.move(next_look=event.at + look_interval(wave, watched))
-    bake = judge_bake(event.gates, wave.bake, watched, tolerance=leg.plan.tolerance, harmed=head.harmed)
-    if bake.verdict is BakeVerdict.FAIL:
-        draft.condemn(event.at, bake.reason)
+    bake = absorb_gates(draft, event.at, event.gates, wave.bake, watched)
+    if draft.head.condemned:
         return
-    if bake.failing:
-        failing = {r.cell: f"{r.service} {r.gate}: {r.reason}" for r in reversed(bake.failing)}
-        harm(draft, event.at, failing, "; ".join(f"{cell}.{why}" for cell, why in failing.items()))
-        if draft.head.condemned:
-            return
     subject = f"wave {wave.name}"
     match bake.verdict:
         case BakeVerdict.PASS if draft.head.waiting:
@@ -274,3 +288,66 @@ def absorb_observed(draft: Draft, event: Observed) -> None:
             if not draft.head.waiting:
                 draft.note("inconclusive", bake.reason, subject=subject)
             ask(draft, "inconclusive", event.at, f"{subject}: {bake.reason}")
+
+
+def absorb_gates(
+    draft: Draft, at: float, gates: Sequence[GateResult], bake: Bake | None = None, watched: float = 0.0
+) -> Decision:
+    """What the gates of all that was changed come to, and for the current wave's `bake`, if it is watched for that.
+
+    Those that fail draw on the tolerance, or are too much.
+    """
+    leg = draft.forward
+    draft.readings = tuple(gates)
+    here, elsewhere = leg.split(gates) if bake else ((), gates)
+    found = judge_bake(
+        here,
+        bake or Bake(),
+        watched,
+        tolerance=leg.plan.tolerance,
+        harmed=draft.head.harmed,
+        elsewhere=elsewhere,
+    )
+    if found.verdict is BakeVerdict.FAIL:
+        draft.condemn(at, found.reason)
+    elif found.failing:
+        failing = {r.cell: f"{r.service} {r.gate}: {r.reason}" for r in reversed(found.failing)}
+        harm(draft, at, failing, "; ".join(f"{cell}.{why}" for cell, why in failing.items()))
+    return found
+
+
+def absorb_restored(draft: Draft, event: Checked) -> None:
+    """The look after the way back: all is good again, or is looked at for as long as the wave's bake may last."""
+    back, wave = draft.back, draft.forward.current
+    if back is None or back.stage != "restoring":
+        return
+    if not absorb_look(draft, event, look_interval(wave, back.position.watched)):
+        return
+    draft.readings = event.gates
+    watched = draft.state.leg.position.watched
+    red = [
+        *event.problems,
+        *(tell(gate) for gate in event.gates if gate.verdict in {Verdict.FAIL, Verdict.ERROR}),
+    ]
+    thin = [tell(gate) for gate in event.gates if gate.verdict is Verdict.INCONCLUSIVE]
+    if (red or thin) and watched < max(wave.bake.limit, wave.bake.seconds, wave.bake.patience):
+        draft.move(next_look=event.at + look_interval(wave, watched))
+    elif red:
+        draft.finish(
+            event.at, "failed", f"{draft.head.condemned}; all went back, and is red still: {few(red)}"
+        )
+    else:
+        draft.note(
+            "restored", f"not known: {few(thin)}" if thin else f"all gates pass after {watched:.0f} seconds"
+        )
+        draft.move(stage="passed")
+
+
+def tell(gate: GateResult) -> str:
+    """A gate's result in words."""
+    return f"{gate.cell}.{gate.service} {gate.gate}: {gate.reason}"
+
+
+def few(texts: Sequence[str]) -> str:
+    """The first of some texts, and how many more there are."""
+    return "; ".join(texts[:TOLD]) + (f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else "")

@@ -58,8 +58,11 @@ class Draft:
         self.head = self.head.model_copy(update=fields)
 
     def move(self, **fields: object) -> None:
-        """Change fields of the forward leg's position."""
-        self.forward = self.forward.move(**fields)
+        """Change fields of the position of the leg that is executed."""
+        if self.back is not None:
+            self.back = self.back.move(**fields)
+        else:
+            self.forward = self.forward.move(**fields)
 
     def leg(self, back: bool) -> Leg:
         """One of the legs. LookupError: there is no way back yet."""
@@ -89,13 +92,12 @@ class Draft:
             self.effects.append(Notify(turn=self.head.turn, what=what, text=text))
 
     def look(self) -> None:
-        """Ask for a look at what the stage waits for; one that is out has to be answered first (and was due before)."""
-        position = self.forward.position
-        if position.looking:
-            return
+        """Ask for a look at what the stage waits for; one that is still out is not waited for any more."""
+        position = self.state.leg.position
         number = position.looks + 1
         self.move(looks=number, looking=number)
-        self.effects.append(Check(look=number) if position.stage == "checking" else Observe(look=number))
+        checks = position.stage == "restoring" or (position.stage == "checking" and not self.head.waiting)
+        self.effects.append(Check(look=number) if checks else Observe(look=number))
 
     def condemn(self, at: float, reason: str) -> None:
         """The release is not to go further: everything that the rollout touched goes back."""

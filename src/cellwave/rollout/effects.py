@@ -11,21 +11,17 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
-from cellwave.errors import CellwaveError, Unavailable
-from cellwave.fleet.model import Fleet
-from cellwave.fleet.parse import parse_fleet
+from cellwave.errors import CellwaveError
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
-from cellwave.health.ports import Scope, SignalSource
-from cellwave.health.read import Watched, counting, open_alarms, read_gates
-from cellwave.project import Project
+from cellwave.health.ports import SignalSource
 from cellwave.release import Release
 from cellwave.releases.code import expected_digest
 from cellwave.releases.files import MANIFEST
@@ -34,6 +30,7 @@ from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.beats import dead_hosts
 from cellwave.rollout.clock import CLOCK
 from cellwave.rollout.leg import is_kept
+from cellwave.rollout.looks import Looks, fleet_of, scope_of
 from cellwave.rollout.model import (
     Applied,
     Check,
@@ -50,26 +47,17 @@ from cellwave.rollout.model import (
     Observed,
     Prove,
     Proved,
-    State,
 )
 from cellwave.rollout.proof import prove
-from cellwave.rollout.records import Asked, Records, StackRow
+from cellwave.rollout.records import Asked, Records
 from cellwave.rollout.rows import Memory
-from cellwave.rollout.space import require_space
 from cellwave.text import redact
-from cellwave.waves.model import Step
 
 PROGRESS_EVERY = 0.3
 LOCKED_SECONDS = 60.0
 LOCK_POLL_SECONDS = 2.0
 NOTIFY_SECONDS = 30.0
 log = structlog.get_logger()
-
-
-@lru_cache(maxsize=16)
-def _fleet(release: Path) -> Fleet:
-    # A release never changes, and is asked for at every step.
-    return parse_fleet(Project(release).config_files())
 
 
 @dataclass(frozen=True)
@@ -112,10 +100,12 @@ class Effects:
             case Prove() as effect:
                 return self.prove(asked, effect)
             case Check() as effect:
-                problems = self.problems(self.records.state(asked.rollout, self.memory))
-                return Checked(at=CLOCK.now(), look=effect.look, problems=problems)
+                state = self.records.state(asked.rollout, self.memory)
+                looks = self.looks
+                problems, gates = looks.after(state, state.back) if state.back else looks.before(state)
+                return Checked(at=CLOCK.now(), look=effect.look, problems=problems, gates=gates)
             case Observe() as effect:
-                gates = self.gates(self.records.state(asked.rollout, self.memory))
+                gates = self.looks.during(self.records.state(asked.rollout, self.memory))
                 return Observed(at=CLOCK.now(), look=effect.look, gates=gates)
             case HoldRelease() as effect:
                 self.hold(effect, asked.rollout)
@@ -123,14 +113,15 @@ class Effects:
                 self.notify(asked, effect)
         return None
 
-    def fleet(self, release: str) -> Fleet:
-        """The fleet as the release froze it."""
-        return _fleet(self.store.path(release))
+    @property
+    def looks(self) -> Looks:
+        """What is looked at, through the same ports."""
+        return Looks(self.home, self.target, self.records, self.store, self.signals)
 
     def deploy(self, asked: Asked, effect: Deploy) -> Result:
         """Run the engine on one stack with the release's own program, or take the stack away."""
         step = effect.step
-        service = self.fleet(step.release).service(step.cell, step.service)
+        service = fleet_of(self.store, step.release).service(step.cell, step.service)
         folder = self.store.path(step.release)
         view = sources_of(folder).view(step.deployment) if step.inputs else None
         job = Job(
@@ -143,7 +134,7 @@ class Effects:
             stateful=service.stateful,
             one_way=bool(step.one_way),
             undo_since=asked.undo_since if effect.back else None,
-            place=self.fleet(step.release).place(step.cell),
+            place=fleet_of(self.store, step.release).place(step.cell),
             fence=self.fence,
             dead_hosts=dead_hosts(self.records, self.target),
             # What is proved is the digest of the plan, whatever this host would make of the same files.
@@ -189,7 +180,7 @@ class Effects:
     def prove(self, asked: Asked, effect: Prove) -> Proved:
         """Look from outside until the expected digest is seen, as long as `proof` says."""
         step = effect.step
-        service = self.fleet(step.release).service(step.cell, step.service)
+        service = fleet_of(self.store, step.release).service(step.cell, step.service)
         missing = None
         if service.proof is not None:
             # The manifest in the release's own folder: a store that is away must not stop the way back.
@@ -197,7 +188,7 @@ class Effects:
             release = Release.model_validate_json(manifest.read_bytes())
             expected = expected_digest(release, service, step.inputs)
             self._show(step.deployment, "proving that it converged")
-            scope = self.scope(step, self._outputs(asked, effect))
+            scope = scope_of(self.store, step, self._outputs(asked, effect))
             missing = prove(
                 expected,
                 partial(observe_digest, service.proof, scope),
@@ -216,86 +207,6 @@ class Effects:
             return track.outputs
         row = self.records.stacks(self.target).get(name)
         return row.outputs if row else {}
-
-    def problems(self, state: State) -> tuple[str, ...]:
-        """What speaks against starting the current wave: a red alarm, a full disk."""
-        problems: list[str] = []
-        try:
-            require_space(self.home)
-        except Unavailable as full:
-            problems.append(full.message)
-        running = self.records.stacks(self.target)
-        scopes = {
-            (step.cell, step.service): self.scope(step, running[step.deployment].outputs)
-            for step in state.leg.current.steps
-            if step.deployment in running
-        }
-        fleet = self.fleet(state.forward.plan.release)
-        return (*problems, *open_alarms(fleet, scopes, self.signals, time.time()))
-
-    def gates(self, state: State) -> tuple[GateResult, ...]:
-        """Every gate of the wave's deployments, as it reads now; of no cell in which nothing was changed."""
-        leg = state.leg
-        running = self.records.stacks(self.target)
-        now, bake = time.time(), leg.current.bake
-        since = now - leg.position.watched  # whatever the clock was set to meanwhile
-        touched = {step.cell for step in leg.current.steps if not leg.keeps(step)}
-        steps = {
-            (step.cell, step.service): step
-            for step in leg.current.steps
-            if leg.phase_of(step) == "converged" and step.deployment in running and step.cell in touched
-        }
-        watched = [
-            Watched(
-                scope=self.scope(step, running[step.deployment].outputs),
-                # What converged did so before its wave began to bake, whatever the clock said then.
-                since=min(leg.track(step.deployment).at, since),
-            )
-            for step in steps.values()
-        ]
-
-        @cache
-        def control(service: str, previous: str | None) -> tuple[Scope, ...]:
-            return self._control(state, service, previous, running)
-
-        def beside(scope: Scope) -> tuple[Scope, ...]:
-            return control(scope.service, steps[scope.cell, scope.service].previous)
-
-        fleet = self.fleet(leg.plan.release)
-        gates = counting(fleet, ((step.cell, step.service) for step in leg.plan.steps))
-        return tuple(
-            read_gates(fleet, watched, self.signals, bake, since, gates=gates, now=now, control=beside)
-        )
-
-    def _control(
-        self, state: State, service: str, previous: str | None, running: Mapping[str, StackRow]
-    ) -> tuple[Scope, ...]:
-        """The service where the records know that the release before runs, which is not held, and nobody changes it."""
-        release = state.leg.plan.release
-        if previous in (None, release) or self._is_doubtful(str(previous)):
-            return ()
-        fleet, leases = self.fleet(release), self.records.leases()
-        touched = {name.split(".")[0] for name in state.touched}
-        return tuple(
-            Scope.of(fleet, cell.name, service, row.outputs)
-            for cell in fleet.every_cell
-            if service in {known.name for known in fleet.services_of(cell.name)}
-            and leases.get(cell.name, state.head.rollout) == state.head.rollout
-            and (row := running.get(f"{cell.name}.{service}")) is not None
-            and row.known
-            and row.release == previous
-            and cell.name not in touched
-        )
-
-    def _is_doubtful(self, release: str) -> bool:
-        """Whether it is held, or the store can't say: what it does says nothing of what is right."""
-        with suppress(CellwaveError, OSError):
-            return self.store.held(release) is not None
-        return True
-
-    def scope(self, step: Step, outputs: Mapping[str, str]) -> Scope:
-        """Where a deployment's signals are read, and what their texts may name."""
-        return Scope.of(self.fleet(step.release), step.cell, step.service, outputs)
 
     def hold(self, effect: HoldRelease, rollout: str) -> None:
         """Hold a release, as far as the store can be reached: the way back does not wait for it."""

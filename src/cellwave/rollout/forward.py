@@ -11,6 +11,7 @@ from cellwave.rollout.schedule import start_ready
 from cellwave.waves.model import PlannedWave
 
 LOOKS_A_BAKE = 20
+SHORTEST_WATCH_SECONDS = 5.0
 ANSWERS: Mapping[Question, tuple[Action, ...]] = {
     "approval": ("approve", "rollback"),
     "blocked": ("approve", "resume", "rollback"),
@@ -81,7 +82,7 @@ def settle_wave(draft: Draft, at: float) -> None:
     if all(leg.keeps(step) for step in wave.steps):
         draft.note("passed", "nothing of it was changed", subject=subject)
         draft.move(stage="passed")
-    elif not leg.index.whole & scope & ~still_sites(leg):
+    elif not leg.index.whole & scope & ~still_sites(leg, leg.position.wave):
         draft.condemn(at, f"no cell of {subject} runs {leg.plan.version}: {tell_missing(leg, scope)}")
     elif wave.bake.seconds == 0 and wave.bake.samples == 0:
         draft.note("passed", "no bake asked for", subject=subject)
@@ -96,7 +97,7 @@ def settle_wave(draft: Draft, at: float) -> None:
 def begin_bake(draft: Draft, at: float) -> None:
     """Watch a wave from now on."""
     due = at + look_interval(draft.forward.current, 0)
-    draft.move(baking_since=at, watched=0.0, looked_at=at, next_look=due)
+    draft.move(baking_since=at, watched=0.0, looked_at=at, next_look=due, looking=0)
 
 
 def look_interval(wave: PlannedWave, watched: float) -> float:
@@ -106,6 +107,12 @@ def look_interval(wave: PlannedWave, watched: float) -> float:
     turns red is seen within LONGEST_LOOK_SECONDS.
     """
     return min(LONGEST_LOOK_SECONDS, max(1.0, max(wave.bake.seconds, watched) / LOOKS_A_BAKE))
+
+
+def watch_interval(wave: PlannedWave) -> float:
+    """Seconds between two looks at the gates of what has changed already, while the rollout is at something else."""
+    seconds = wave.bake.seconds / LOOKS_A_BAKE if wave.bake.seconds else LONGEST_LOOK_SECONDS
+    return min(LONGEST_LOOK_SECONDS, max(SHORTEST_WATCH_SECONDS, seconds))
 
 
 def leave_wave(draft: Draft, at: float) -> None:
@@ -126,18 +133,26 @@ def harm(draft: Draft, at: float, cells: Mapping[str, str], reason: str) -> None
     """
     harmed = {**cells, **draft.head.harmed}
     leg = draft.forward
-    _, scope = leg.shape.waves[leg.position.wave]
-    left = (leg.index.whole & scope if leg.stage == "baking" else scope) & ~still_sites(leg)
-    if len(harmed) > leg.plan.tolerance or not left & ~sites_of(leg, harmed):
+    new, all_harmed = sites_of(leg, cells), sites_of(leg, harmed)
+    waves = enumerate(leg.shape.waves)
+    lost = any(scope & new and not left_of(leg, wave) & ~all_harmed for wave, (_, scope) in waves)
+    if len(harmed) > leg.plan.tolerance or lost:
         draft.condemn(at, reason)
     else:
         draft.set(harmed=harmed)
 
 
-def still_sites(leg: Leg) -> int:
-    """The sites of the current wave all of which is kept, as far as is known: they say nothing of the release."""
-    _, scope = leg.shape.waves[leg.position.wave]
+def still_sites(leg: Leg, wave: int) -> int:
+    """The sites of a wave (by index) all of which is kept, as far as is known: they say nothing of the release."""
+    _, scope = leg.shape.waves[wave]
     return bits(site for site in places_of(scope) if all(map(leg.is_still, leg.shape.sites[site].places)))
+
+
+def left_of(leg: Leg, wave: int) -> int:
+    """The sites of a wave (by index) that the release may still be sound in: once all has ended, those that run it."""
+    _, scope = leg.shape.waves[wave]
+    over = wave < leg.position.wave or leg.stage in {"baking", "passed"}
+    return (scope & leg.index.whole if over else scope) & ~still_sites(leg, wave)
 
 
 def sites_of(leg: Leg, cells: Iterable[str]) -> int:

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple, Self
 from rpds import HashTrieMap
 
 from cellwave.frozen import Frozen
+from cellwave.health.model import GateResult
 from cellwave.waves.model import Plan, PlannedWave, Step
 
 Phase = Literal["pending", "running", "proving", "converged", "failed"]
-Stage = Literal["entering", "checking", "deploying", "baking", "passed"]
+Stage = Literal["entering", "checking", "deploying", "baking", "passed", "restoring"]
 ACTIVE = ("running", "proving")
 
 
@@ -68,7 +69,7 @@ def is_kept(step: Step, attempt: int) -> bool:
 class Position(Frozen):
     """Where a leg stands. `wave` is an index into the plan's waves. Times are epoch seconds, 0 when not reached.
 
-    `looks` counts the looks that were asked for, and `looking` is the one that is out and unanswered (0: none);
+    `looks` counts the looks that were asked for, and `looking` is the one whose answer is wanted (0: none);
     `looked_at` is when the last one was answered, `next_look` when the next is due. `watched` is for how many seconds
     the stage has been looked at: time that nobody saw pass does not count (a bake needs it, and so does the patience
     with what blocks a wave).
@@ -394,6 +395,16 @@ class Leg:
     def failed(self) -> tuple[Step, ...]:
         """The steps that failed for good."""
         return self.steps(self.index.failed)
+
+    def split(self, gates: Iterable[GateResult]) -> tuple[list[GateResult], list[GateResult]]:
+        """Results that are the current wave's (or nobody's), and those of earlier waves."""
+        first = next(places_of(self.shape.waves[self.position.wave][0]))
+        here: list[GateResult] = []
+        earlier: list[GateResult] = []
+        for gate in gates:
+            place = self.shape.place.get(f"{gate.cell}.{gate.service}", first)
+            (here if place >= first else earlier).append(gate)
+        return here, earlier
 
     def busy_in(self, cell: str) -> bool:
         """Whether a step of a cell is active."""

@@ -102,11 +102,19 @@ class State:
 
     @property
     def due(self) -> float | None:
-        """When (epoch seconds) something outside is to be looked at again: the gates, or what holds a wave up. None:
-        at no time, or a look is out. See `has_come`."""
-        position = self.forward.position
-        looking = position.stage == "baking" or (position.stage == "checking" and not self.head.waiting)
-        open_ = not (self.head.outcome or self.head.condemned or position.looking)
+        """When (epoch seconds) something outside is to be looked at again: the gates of what has changed, what holds a
+        wave up, or whether all is good again. None: at no time, or a look is out. See `has_come`."""
+        position = self.leg.position
+        match position.stage:
+            case "baking" | "restoring":
+                looking = True
+            case "checking":
+                looking = not self.head.waiting or bool(self.forward.index.converged)
+            case _:
+                looking = bool(self.forward.index.converged) and not self.forward.plan.by_hand
+        if self.head.condemned:
+            looking = position.stage == "restoring"
+        open_ = not (self.head.outcome or position.looking)
         return position.next_look if looking and open_ else None
 
     @property
@@ -229,16 +237,18 @@ class Proved(Frozen):
 
 
 class Checked(Frozen):
-    """The look before a wave: `problems` in words, none when the wave may start."""
+    """The look before a wave, or after a way back: `problems` in words, none when the wave may start, or all is good
+    again, as far as the `gates` of what has changed say so too."""
 
     kind: Literal["checked"] = "checked"
     at: float
     look: int
     problems: tuple[str, ...] = ()
+    gates: tuple[GateResult, ...] = ()
 
 
 class Observed(Frozen):
-    """The gates of the baking wave as just read."""
+    """The gates of all that the rollout has changed, as just read."""
 
     kind: Literal["observed"] = "observed"
     at: float
@@ -302,14 +312,14 @@ class Abort(Frozen):
 
 
 class Check(Frozen):
-    """Look whether the current wave may start."""
+    """Look whether the current wave may start, or, after the way back, whether all is good again."""
 
     kind: Literal["check"] = "check"
     look: int
 
 
 class Observe(Frozen):
-    """Read the gates of the current wave."""
+    """Read the gates of all that the rollout has changed."""
 
     kind: Literal["observe"] = "observe"
     look: int
@@ -376,7 +386,7 @@ class Answer(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one event led to. `readings` are the wave's gates as they are known now (None: as they were); `changed` are
+    """What one event led to. `readings` are the gates as they are known now (None: as they were); `changed` are
     the tracks to be written, by leg and deployment."""
 
     state: State
