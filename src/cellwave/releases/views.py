@@ -95,7 +95,7 @@ class Sources:
             "needs": {need.stack: need.digest for need in needs},
             "runtime": beside.runtime,
         }
-        return View(
+        return View.model_construct(  # of values that were validated: a plan makes thousands
             stack=stack,
             digest=f"{SCHEME}:{digest_of(inputs)}",
             needs=tuple(dict.fromkeys(name for need in needs for name in (need.stack, *need.needs))),
