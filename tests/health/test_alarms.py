@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from botocore.parsers import ResponseParserError
+
 from cellwave.health.alarms import Alarms
 from cellwave.health.model import AlarmReading
 
@@ -141,6 +144,19 @@ def test_a_composite_with_another_rule_below_it_names_none() -> None:
     for name in ("inner", "a"):
         world.turn(name, NOW - 50, "ALARM")
     assert (look(alarms, world).state, look(alarms, world).parts) == ("ALARM", ())
+
+
+def test_a_history_that_can_not_be_read_is_not_taken_for_none() -> None:
+    """A red may be in it; as an error of AWS's it makes the reading unreadable."""
+    world, alarms = CloudWatch(), Alarms()
+    world.make("a")
+    world.turn("a", NOW - 50, "OK")
+
+    def garbled(**_: Any) -> Iterator[Any]:
+        yield {"AlarmHistoryItems": [{"Timestamp": datetime.fromtimestamp(NOW, UTC), "HistoryData": "{}"}]}
+
+    with pytest.raises(ResponseParserError, match="history of the alarm a can't be read"):
+        alarms.read(world.describe, garbled, {"a": NOW - 100})
 
 
 def test_alarms_are_described_a_hundred_at_a_time() -> None:

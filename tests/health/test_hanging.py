@@ -83,7 +83,7 @@ def say(*answers: tuple[int, str, str]) -> Answer:
         connection.recv(65536)
         status, error, body = left.pop(0) if len(left) > 1 else left[0]
         told = body or f'{{"__type": "{error}", "message": "{error} it is"}}'
-        head = f"HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.0\r\n"
+        head = f"HTTP/1.1 {status} X\r\nDate: noon\r\nConnection: close\r\nContent-Type: application/x-amz-json-1.0\r\n"
         connection.sendall(f"{head}Content-Length: {len(told)}\r\n\r\n{told}".encode())
 
     return saying
@@ -267,6 +267,16 @@ def test_throttling_that_passes_is_not_seen(
     alarms = '{"MetricAlarms": [], "CompositeAlarms": []}'
     server = serve(say((400, "Throttling", ""), (400, "ThrottlingException", ""), (200, "", alarms)))
     assert aws(server.url).read([want(ALARM)]) == [AlarmReading(state="MISSING")]
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"MetricAlarms": 1}'])
+def test_an_answer_that_is_none_of_awss_is_an_error(
+    serve: Callable[[Answer], Server], aws: Callable[[str], CloudWatchSource], body: str
+) -> None:
+    """A proxy's page, say; what it says that the time is, is nonsense as well."""
+    server = serve(say((200, "", body)))
+    readings = aws(server.url).read([want(ALARM), want(ERRORS)])
+    assert {verdict(ALARM, readings[0]), verdict(ERRORS, readings[1])} == {Verdict.ERROR}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, NamedTuple
 
+from botocore.parsers import ResponseParserError
+
 from cellwave.health.model import AlarmPart, AlarmReading, Red
 
 NAMES_A_CALL = 100
@@ -154,10 +156,13 @@ def _history(history: Call, name: str, since: float) -> Iterator[Turn]:
         MaxRecords=100,
     )
     for item in (item for page in pages for item in page["AlarmHistoryItems"]):
-        told = json.loads(item["HistoryData"])
-        old, new = told["oldState"], told["newState"]
-        reason = new.get("stateReason", "")
-        yield Turn(item["Timestamp"].timestamp(), old["stateValue"], new["stateValue"], reason)
+        try:
+            told = json.loads(item["HistoryData"])
+            old, new = told["oldState"], told["newState"]
+            reason = new.get("stateReason", "")
+            yield Turn(item["Timestamp"].timestamp(), old["stateValue"], new["stateValue"], reason)
+        except (ValueError, LookupError, TypeError) as error:
+            raise ResponseParserError(f"the history of the alarm {name} can't be read: {error!r}") from error
 
 
 def _below(describe: Call, alarms: Sequence[Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     ParamValidationError,
 )
+from botocore.parsers import ResponseParserError
 from botocore.session import Session, get_session
 from botocore.utils import parse_timestamp
 
@@ -36,6 +37,10 @@ OUR_FAULT = (
     "MissingRequiredParameter",
     "ResourceNotFound",
 )
+
+
+# All that the SDK raises of what it meets outside; an answer that it can't read is no BotoCoreError.
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 
 
 class Clients:
@@ -90,18 +95,18 @@ class Clients:
         return self._assumed
 
 
-def is_our_fault(error: BotoCoreError | ClientError) -> bool:
+def is_our_fault(error: Exception) -> bool:
     """Whether what was asked for is wrong, rather than who was asked, or how they could be reached."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "")).startswith(OUR_FAULT)
     return isinstance(error, ParamValidationError)
 
 
-def unreadable(error: BotoCoreError | ClientError, what: str) -> Unreadable:
+def unreadable(error: Exception, what: str) -> Unreadable:
     """An error of AWS's as a reading, typed by whose it is."""
     if is_our_fault(error):
         return Unreadable(reason=f"{what}: {error}")
-    silent = isinstance(error, HTTPClientError | ConnectionClosedError)
+    silent = isinstance(error, HTTPClientError | ConnectionClosedError | ResponseParserError)
     return Unreadable(reason=f"{what}: {error}", cause="silence" if silent else "way")
 
 

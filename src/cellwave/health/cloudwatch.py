@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 from time import time
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from cellwave.fleet.model import (
     AlarmSignal,
@@ -30,7 +30,7 @@ from cellwave.fleet.model import (
     RatioSignal,
 )
 from cellwave.health.alarms import Alarms
-from cellwave.health.aws import Clients, is_our_fault, unreadable
+from cellwave.health.aws import AWS_ERRORS, Clients, is_our_fault, unreadable
 from cellwave.health.metrics import Line, Lines, Metrics, Series
 from cellwave.health.model import AlarmReading, Period, Reading, SeriesReading, Unreadable
 from cellwave.health.ports import Scope, Wanted
@@ -84,7 +84,7 @@ class _Place:
         what = f"CloudWatch of {', '.join(dict.fromkeys(one.scope.cell for one in wanted))}"
         try:
             client = clients.cloudwatch(wanted[0].scope)
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             return [unreadable(error, what)] * len(wanted)
         thought = self._ahead
         readings = self._read(client, wanted, what)
@@ -102,10 +102,9 @@ class _Place:
             elif not isinstance(one.signal, ProbeSignal):
                 key = _lines(one.signal)
                 lines[key] = min(since, lines.get(key, since))
-        describe, history, data = (
-            self._pages(operation)
-            for operation in (client.describe_alarms, client.describe_alarm_history, client.get_metric_data)
-        )
+        describe = self._pages(client.describe_alarms, "MetricAlarms", "CompositeAlarms")
+        history = self._pages(client.describe_alarm_history, "AlarmHistoryItems")
+        data = self._pages(client.get_metric_data, "MetricDataResults")
         alarms = _in_parts(names, lambda part: self._alarms.read(describe, history, part), what)
         series = _in_parts(lines, lambda part: self._metrics.read(data, part, time() + self._ahead), what)
         return [
@@ -116,14 +115,14 @@ class _Place:
             if not isinstance(one.signal, ProbeSignal)
         ]
 
-    def _pages(self, operation: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-        """The operation, giving all pages of its answer."""
+    def _pages(self, operation: Callable[..., Any], *parts: str) -> Callable[..., Iterator[Any]]:
+        """The operation, giving all pages of its answer, each of which has these parts."""
 
         def asked(**parameters: Any) -> Iterator[Any]:
             token: str | None = ""
             while token is not None:
                 before = time()
-                page = operation(**parameters, **({"NextToken": token} if token else {}))
+                page = _answer(operation, parameters | ({"NextToken": token} if token else {}), parts)
                 self._heard(page["ResponseMetadata"]["HTTPHeaders"].get("date", ""), before, time())
                 yield page
                 token = page.get("NextToken") or None
@@ -132,12 +131,24 @@ class _Place:
 
     def _heard(self, date: str, before: float, after: float) -> None:
         """Take in what AWS says that the time is, in answer to what was asked and answered at these seconds of ours."""
-        if not date:
+        told = parsedate_tz(date)
+        if told is None:
             return
-        theirs = parsedate_to_datetime(date).timestamp()
+        theirs = mktime_tz(told)
         ahead = 0.0 if before - 1 <= theirs <= after else theirs + 0.5 - (before + after) / 2
         if abs(ahead - self._ahead) > CLOCK_SECONDS:
             self._ahead = ahead
+
+
+def _answer(operation: Callable[..., Any], parameters: Mapping[str, Any], parts: Sequence[str]) -> Any:
+    try:
+        page = operation(**parameters)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # The SDK stumbles over JSON that AWS would not send.
+        raise ResponseParserError(f"an answer that can't be read: {error!r}") from error
+    if missing := [part for part in parts if part not in page]:
+        raise ResponseParserError(f"an answer without {', '.join(missing)}")
+    return page
 
 
 def _in_parts(
@@ -148,7 +159,7 @@ def _in_parts(
         return {}
     try:
         return dict(ask(asked))
-    except (BotoCoreError, ClientError) as error:
+    except AWS_ERRORS as error:
         if len(asked) == 1 or not is_our_fault(error):
             return dict.fromkeys(asked, unreadable(error, what))
     keys, half = list(asked), len(asked) // 2

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Literal, assert_never
 
 import httpx
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from cellwave.deploy.reasons import is_transient
 from cellwave.errors import BadInput
@@ -22,7 +22,7 @@ from cellwave.fleet.model import (
     ParameterProof,
     ProbeSignal,
 )
-from cellwave.health.aws import Clients
+from cellwave.health.aws import AWS_ERRORS, Clients
 from cellwave.health.model import ProbeReading, Reading, Unreadable
 from cellwave.health.ports import Readable, Scope, Wanted
 from cellwave.health.template import expand
@@ -178,7 +178,7 @@ def _cause(error: Exception) -> Literal["silence", "way"]:
 def _from_parameter(proof: ParameterProof, scope: Scope, clients: Clients) -> str | Unreadable:
     try:
         return clients.ssm(scope).get_parameter(Name=proof.parameter)["Parameter"]["Value"]
-    except (BotoCoreError, ClientError) as error:
+    except AWS_ERRORS as error:
         ours = not isinstance(error, (ClientError, ParamValidationError)) or is_transient(str(error))
         told = f"parameter {proof.parameter} of {scope.cell}: {error}"
         return Unreadable(reason=told, cause="way" if ours else "signal")
