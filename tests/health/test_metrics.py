@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cellwave.health.metrics import OVERLAP_SECONDS, Line, Lines, Metrics, Series
@@ -144,7 +144,7 @@ def test_a_new_process_comes_to_the_same(world: CloudWatch) -> None:
     assert kept == look(Metrics(), world, since)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # under load it is
 @given(
     points=st.lists(
         st.tuples(
