@@ -265,3 +265,17 @@ def test_a_failing_gate_is_seen_in_a_low_window() -> None:
     lines = drawn(first_state("v1-1", plan([["eu-west-1"]])), *gates)
     assert "c40.query errors" in lines[1]
     assert any("c0.query errors" in line for line in lines[2:])
+
+
+def test_what_was_kept_is_drawn_as_such() -> None:
+    """It is not what was deployed."""
+    made = plan([["eu-west-1"]])
+    steps = tuple(s.model_copy(update={"kept": "x" if s.service == "storage" else ""}) for s in made.steps)
+    wave = made.waves[0].model_copy(update={"steps": steps})
+    [line] = [
+        text
+        for text in drawn(converged("v1-1", made.model_copy(update={"waves": (wave,)})))
+        if "storage" in text
+    ]
+    assert "○ storage" in line
+    assert "● query" in line

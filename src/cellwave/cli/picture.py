@@ -19,6 +19,7 @@ MARKS = {
     "pending": ("·", "dim"),
     "running": ("◐", "yellow"),
     "converged": ("●", "green"),
+    "kept": ("○", "green"),
     "failed": ("✗", "bold red"),
     "back_running": ("◑", "magenta"),
     "back": ("↺", "cyan"),

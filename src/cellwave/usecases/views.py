@@ -35,8 +35,8 @@ class RolloutSummary(Frozen):
 
 
 class CellView(Frozen):
-    """A cell of a wave: its services in order, each with its phase: pending, running, converged, failed, back_running
-    or back."""
+    """A cell of a wave: its services in order, each with its phase: pending, running, converged, kept, failed,
+    back_running or back."""
 
     name: str
     services: tuple[tuple[str, str], ...]
@@ -126,6 +126,8 @@ def _phase(state: State, deployment: str) -> str:
     if back in ("running", "proving", "converged"):
         return "back" if back == "converged" else "back_running"
     forward = state.forward.track(deployment).phase
+    if forward == "converged" and state.forward.keeps(state.forward.step(deployment)):
+        return "kept"
     return "running" if forward == "proving" else forward
 
 
