@@ -34,10 +34,9 @@ pytestmark = pytest.mark.engine
 
 PROGRAM = '''"""A greeting, and what proves it; where it is broken, it is so when the greeting is changed already."""
 import os
-from pathlib import Path
 import pulumi
 import pulumi_aws as aws
-from cellwave.cell.context import _release
+from cellwave.cell.context import context
 from sitecustomize import come_by
 
 text, broken = "first", False
@@ -50,7 +49,7 @@ def when_changed(_):
 greeting = aws.ssm.Parameter("greeting", name="/one/greeting", type="String", value=text)
 if not pulumi.runtime.is_dry_run():
     greeting.version.apply(when_changed)
-digest = _release(Path(__file__).parents[1])
+digest = context().inputs
 options = pulumi.ResourceOptions(depends_on=[greeting])
 aws.ssm.Parameter("release", name="/one/release", type="String", value=digest, opts=options)
 '''

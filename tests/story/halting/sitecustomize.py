@@ -98,11 +98,11 @@ if FOLDER in os.environ:
         around(Attempt, "finish", name, before="driver ends", after="result written")
         sign = Attempt.give_sign
 
-        def give_sign(self: Attempt, phase: str = "") -> None:
+        def give_sign(self: Attempt, phase: str = "", detail: str = "") -> None:
             """An engine's first sign comes when it has just started."""
             if phase == ENGINE:
                 come_by("engine starts", name(self))
-            sign(self, phase)
+            sign(self, phase, detail)
 
         setattr(Attempt, "give_sign", give_sign)  # noqa: B010
     elif "start" in sys.orig_argv:
