@@ -170,6 +170,44 @@ def test_better_minutes_decide() -> None:
     assert judge(LATENCY, series((900, 960, 3600), (960, 1000, 3600)), recovered).verdict is Verdict.FAIL
 
 
+def test_bad_minutes_before_the_trouble_or_after_it_condemn_however_good_the_others_were() -> None:
+    """Neither does trouble that comes make the minutes before it good, nor do good minutes thin out those after it."""
+    began = Evidence(reference=platform(series((900, 960, 20), (960, 1000, 600))))
+    assert judge(LATENCY, series((900, 960, 6000), (960, 1000, 3600)), began).verdict is Verdict.FAIL
+    over = [(0, 100, 900), (50, 100, 935), (0, 60, 969)]
+    own = [(0, 2000, 900), (40, 80, 935), (20, 60, 970)]
+    theirs, mine = (
+        SeriesReading(periods=tuple(Period(at=at, bad=bad, total=total) for bad, total, at in parts))
+        for parts in (over, own)
+    )
+    reference = Yardstick(name="it", reading=theirs, limit=Limit(share=0.01))
+    assert judge(ERRORS, mine, Evidence(reference=reference)).verdict is Verdict.FAIL
+
+
+def test_a_little_slower_than_a_slow_platform_is_no_worse() -> None:
+    """Eleven of twenty answers above its median, a thousand times: certain, and negligible."""
+    slow = SeriesReading(periods=tuple(Period(at=900 + n, values=(600, 700)) for n in range(100)))
+    answers = (4500.0,) * 11 + (3100.0,) * 9
+    own = SeriesReading(periods=tuple(Period(at=900 + n, values=answers) for n in range(100)))
+    assert judge(LATENCY, own, Evidence(reference=platform(slow))).excused
+
+
+def test_a_platform_of_which_only_counts_are_known_excuses_by_these() -> None:
+    """As many of its calls were above its limit."""
+    slow = SeriesReading(periods=(Period(at=960, total=60, above=40),))
+    assert judge(LATENCY, series((960, 990, 3600)), Evidence(reference=platform(slow))).excused
+
+
+def test_trouble_from_before_an_alarms_window_says_nothing_of_the_minutes_in_it() -> None:
+    """Half of all failed in the good half of the window, after the platform had failed for long."""
+    theirs = [Period(at=at, bad=2 * (at < 970), total=2) for at in range(800, 1000)]
+    own = [Period(at=at, bad=2 if at < 970 else 1, total=2) for at in range(940, 1000)]
+    reference = Yardstick(name="it", reading=SeriesReading(periods=tuple(theirs)), limit=Limit(share=0.01))
+    part = PartEvidence(own=SeriesReading(periods=tuple(own)), reference=reference)
+    alarm = red(FAILING.model_copy(update={"window": 60.0}))
+    assert judge(AlarmSignal(name="a"), alarm, Evidence(parts=(part,))).verdict is Verdict.FAIL
+
+
 def test_trouble_that_has_just_begun_lets_nothing_pass() -> None:
     """Good minutes before the trouble are no better minutes after it."""
     evidence = Evidence(reference=platform(series((900, 960, 20), (960, 1000, 600))))
