@@ -199,7 +199,11 @@ def kill(ground: Ground, who: str, moment: str, version: str, code: int) -> str:
         if who == "provider":
             server.up(story.project, print)
         if who == "worker" and parts["attempt"]:
-            story.wait("the next one, which waits", lambda: waits.exists() or ground.side_by_side())
+            # One that nothing holds up may have ended before anybody could wait for it.
+            story.wait(
+                "the next one, which waits",
+                lambda: waits.exists() or ground.side_by_side() or not ground.running(),
+            )
         halted.unlink()
         told, _ = start.communicate(timeout=300)
     if start.pid in doomed:
