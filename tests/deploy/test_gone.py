@@ -221,12 +221,13 @@ def test_what_was_made_though_nobody_heard_of_it_is_no_orphan(
 
 @pytest.mark.parametrize("state", ["folder", "s3"])
 def test_a_dead_host_s_lock_is_broken_whatever_runs_here_under_its_pid(
-    engine_world: RealWorld, wanted: Job, state: str
+    engine_world: RealWorld, stack: str, tmp_path: Path, state: str
 ) -> None:
     """As that host would have written it, in either kind of backend. One that is younger than what is known of the host
     stays: it may be a person's."""
     variables = s3_state() if state == "s3" else {}
     deployer = engine_world.restarted(**variables)
+    wanted = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
     assert run(deployer, wanted).outcome == "succeeded"
     owner = engine_world.lock(wanted.stack, living=True, host="another-host")
     file = engine_world.lock_file(wanted.stack)

@@ -202,7 +202,11 @@ def kill(ground: Ground, who: str, moment: str, version: str, code: int) -> str:
             # One that nothing holds up may have ended before anybody could wait for it.
             story.wait(
                 "the next one, which waits",
-                lambda: waits.exists() or ground.side_by_side() or not ground.running(),
+                lambda: (
+                    waits.exists()
+                    or ground.side_by_side()
+                    or not any(map(psutil.pid_exists, parts["attempt"]))
+                ),
             )
         halted.unlink()
         told, _ = start.communicate(timeout=300)
