@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -287,6 +288,22 @@ def test_a_command_gives_its_cells_back_when_it_ends(
         assert "c" not in records.leases()
         assert command.id not in beats(records, TARGET)
     assert is_over(str(file))
+
+
+def test_a_command_that_can_not_give_its_cells_back_ends_all_the_same(
+    records: Records, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The database is away: its work is done, and others free the cells when it is not heard of any more."""
+    command, file = command_of("ann", monkeypatch), tmp_path / "until"
+    with monkeypatch.context() as patch, holding(records, ["c"], command, file, Pace(beat=600)):
+        patch.setattr(records, "transaction", gone)
+    assert records.leases()["c"] == command.id
+    assert is_over(str(file))
+
+
+def gone() -> NoReturn:
+    """A database that is away."""
+    raise sa.exc.OperationalError("", {}, ConnectionError("gone"))
 
 
 def test_a_command_that_gets_no_cell_has_no_row(

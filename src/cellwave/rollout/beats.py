@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -282,7 +282,8 @@ def holding(
         yield
     finally:
         beating.stop()
-        with records.transaction() as db:
+        # Where the database is away, others free the cells when this one has not been heard of for a lease.
+        with suppress(SQLAlchemyError), records.transaction() as db:
             # In the order of `take_for_dead`: of two that lock, neither waits for the other.
             db.execute(sa.delete(WORKERS).where(WORKERS.c.id == me.id, WORKERS.c.pid != GONE))
             db.execute(sa.delete(LEASES).where(LEASES.c.owner == me.id))
