@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.parsers import ResponseParserError
 
-from cellwave.health.alarms import Alarms
+from cellwave.health.alarms import Alarms, Turn, stretches
 from cellwave.health.model import AlarmReading
 
 NOW = 1_000_000.0
@@ -168,3 +168,18 @@ def test_alarms_are_described_a_hundred_at_a_time() -> None:
     assert [len(asked) for asked in world.described] == [100, 100, 51]
     assert readings["nowhere"].state == "MISSING"
     assert len(readings) == 251
+
+
+@pytest.mark.parametrize(
+    ("went_ok", "reds"),
+    [
+        (140.0, [(100.0, 140.0)]),  # described when that was over, which its history does not tell yet
+        (99.5, [(100.0, 100.0)]),  # in whole seconds
+        (60.0, []),  # described before it turned red: the next look sees more
+    ],
+)
+def test_a_red_lasts_no_less_than_no_time(went_ok: float, reds: list[tuple[float, float]]) -> None:
+    """How an alarm stands and its turns are asked one after the other."""
+    alarm = {"StateValue": "OK", "StateTransitionedTimestamp": datetime.fromtimestamp(went_ok, UTC)}
+    found = stretches(alarm, [Turn(100.0, "OK", "ALARM", "slow")])
+    assert [(red.since, red.until) for red in found] == reds

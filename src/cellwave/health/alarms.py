@@ -122,8 +122,9 @@ def stretches(alarm: Any, turns: Sequence[Turn]) -> list[Red]:
             began = None
     if alarm["StateValue"] == "ALARM":
         reds.append(Red(since=_turned(alarm) if began is None else began, reason=why))
-    elif began is not None:
-        reds.append(Red(since=began, until=_turned(alarm), reason=why))
+    elif began is not None and (turned := _turned(alarm)) >= began - 1:  # times may be in whole seconds
+        reds.append(Red(since=began, until=max(began, turned), reason=why))
+    # Else it turned red after it had been described: the next look sees how it stands.
     return reds
 
 
