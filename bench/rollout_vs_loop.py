@@ -21,9 +21,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
+from bench import spans
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
 from cellwave.rollout.presence import stop_worker
@@ -93,12 +95,18 @@ def fresh(source: Project) -> Iterator[Bench]:
             server.down(project)
 
 
-def by_rollout(bench: Bench) -> Times:
-    """Create and update by `cellwave rollout`."""
+def by_rollout(bench: Bench, trace: Path | None = None) -> Times:
+    """Create and update by `cellwave rollout`; `trace` is where to write the spans of what went on."""
 
     def roll(version: str) -> float:
-        built = bench.run(*CELLWAVE, "release", "build", "--version", version)
-        return built + bench.run(*CELLWAVE, "rollout", "start", version)
+        begin = time.time()
+        took = bench.run(*CELLWAVE, "release", "build", "--version", version)
+        took += bench.run(*CELLWAVE, "rollout", "start", version)
+        if trace:
+            found = spans.spans_of(bench.project)
+            print(f"{version}:\n{spans.table(found, begin, time.time())}", file=sys.stderr, flush=True)
+            spans.write_trace(found, trace)
+        return took
 
     times = {"create": roll("v1")}
     bench.change_code()
@@ -149,10 +157,20 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=1, help="how often; the medians are reported (default: 1)"
     )
-    rounds = parser.parse_args().rounds
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="say where a rollout's time went, and write a trace for Perfetto",
+    )
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # leave no sandbox behind
     source = find_project()
-    contenders = {"rollout": by_rollout, "loop": by_loop}
+    contenders: dict[str, Callable[[Bench], Times]] = {
+        "rollout": partial(by_rollout, trace=arguments.profile),
+        "loop": by_loop,
+    }
     seen: dict[str, list[Times]] = {name: [] for name in contenders}
     for number in range(rounds):
         # Each goes first in turn, so that a warm file cache favours neither.

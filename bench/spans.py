@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,14 +95,10 @@ def shares(spans: Sequence[Span], begin: float, end: float) -> dict[str, float]:
     return spent
 
 
-def by_name(spans: Iterable[Span]) -> dict[str, tuple[int, float]]:
-    """How often each kind of span was there, and its seconds in all."""
-    found: dict[str, tuple[int, float]] = {}
-    for span in spans:
-        name = f"in a queue: {span.name}" if span.kind == "in a queue" else span.name
-        number, seconds = found.get(name, (0, 0.0))
-        found[name] = number + 1, seconds + span.end - span.begin
-    return dict(sorted(found.items(), key=lambda item: -item[1][1]))
+def table(spans: Sequence[Span], begin: float, end: float) -> str:
+    """Where the seconds from `begin` to `end` went, as Markdown."""
+    rows = [f"| {kind} | {spent:.1f} s |" for kind, spent in shares(spans, begin, end).items()]
+    return "\n".join(["| where the time went | |", "|---|---:|", *rows])
 
 
 def write_trace(spans: Sequence[Span], path: Path) -> None:
