@@ -222,7 +222,7 @@ def test_all_together_have_a_time_too() -> None:
 
 def test_who_has_not_answered_yet_is_not_asked_again() -> None:
     """Each question holds a thread, and a look comes every few seconds; once it has answered it is asked anew."""
-    over, asked, asking = Event(), [], Asking[str, str](each=0.05)
+    over, asked, asking = Event(), [], Asking[str, str](each=2)
 
     def ask() -> str:
         asked.append(threading.current_thread())
