@@ -13,12 +13,12 @@ from cellwave.deploy.port import Deployer
 from cellwave.errors import Unavailable
 from cellwave.health.model import AlarmReading, Reading
 from cellwave.health.ports import SignalSource, Wanted
-from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Leg, Position, State, Track, first_state
 from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Bake
 from tests.rollout.plans import NEW, OLD, plan
+from tests.rollout.stores import OneRelease
 
 FLEET = """
 services:
@@ -51,14 +51,6 @@ class Reds(SignalSource):
         self.read_of += [one.scope.cell for one in wanted]
         self.since += [one.since for one in wanted]
         return [AlarmReading(state=self.state, since=time.time() + 60)] * len(wanted)
-
-
-class OneRelease(DirectoryStore):
-    """Holds the test's fleet, whichever release is asked for."""
-
-    def path(self, digest: str) -> Path:
-        """See ReleaseStore."""
-        return self._root
 
 
 class NoDeployer(Deployer):

@@ -15,7 +15,8 @@ from cellwave.rollout import effects
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Deploy
 from cellwave.rollout.records import Asked, Records
-from tests.rollout.test_proof import FLEET, REGION, STEP, OneRelease
+from tests.rollout.stores import OneRelease
+from tests.rollout.test_proof import FLEET, REGION, STEP
 
 
 class Held:

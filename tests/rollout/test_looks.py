@@ -11,13 +11,13 @@ import pytest
 from cellwave.fleet.model import AlarmSignal
 from cellwave.health.model import AlarmReading, Period, Reading, SeriesReading
 from cellwave.health.ports import SignalSource, Wanted
-from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.looks import Looks
 from cellwave.rollout.model import Leg, Position, State, Track, first_state
 from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Bake
 from cellwave.waves.planner import make_rollback
 from tests.rollout.plans import NEW, plan
+from tests.rollout.stores import OneRelease
 
 FLEET = """
 services:
@@ -53,14 +53,6 @@ class Signals(SignalSource):
 
     def _series(self) -> Reading:
         return SeriesReading(periods=(Period(at=time.time() - 5, bad=self.bad, total=100.0),))
-
-
-class OneRelease(DirectoryStore):
-    """Holds the test's fleet, whichever release is asked for."""
-
-    def path(self, digest: str) -> Path:
-        """See ReleaseStore."""
-        return self._root
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from cellwave.health.model import Unreadable
 from cellwave.health.ports import SignalSource
 from cellwave.release import Release
 from cellwave.releases.files import MANIFEST
-from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Prove, first_state
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove
 from cellwave.rollout.records import Asked, Records
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 from tests.rollout.plans import NEW
+from tests.rollout.stores import OneRelease
 
 WANTED, OTHER = "w" * 64, "o" * 64
 WRONG = Unreadable(reason="http://x answers 503")
@@ -155,14 +155,6 @@ cells: [{name: a, account: "100000000001", aws_region: us-east-1}]
 """
 STEP = Step(cell="a", service="app", release=NEW, previous=None)
 PROVE = Prove(step=STEP, attempt=1, back=False)
-
-
-class OneRelease(DirectoryStore):
-    """Holds the test's release, whichever is asked for."""
-
-    def path(self, digest: str) -> Path:
-        """See ReleaseStore."""
-        return self._root
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from cellwave.rollout.model import Leg, Position, State, Track, first_state
 from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Bake
 from tests.rollout.plans import NEW, plan
-from tests.rollout.test_control_group import NoDeployer, OneRelease
+from tests.rollout.stores import OneRelease
+from tests.rollout.test_control_group import NoDeployer
 
 FLEET = """
 services:
