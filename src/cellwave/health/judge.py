@@ -175,7 +175,7 @@ def judge_bake(
         or len(passed_over) > tolerance
         or (results and passed_over.issuperset(result.cell for result in results))
     ):
-        return Decision(verdict=BakeVerdict.FAIL, reason=_tell(failing), failing=failing)
+        return Decision(verdict=BakeVerdict.FAIL, reason=few([*map(tell, failing)]), failing=failing)
     if not bake.seconds and not bake.samples:
         return Decision(verdict=BakeVerdict.PASS, reason="no bake asked for", failing=failing)
     if elapsed < bake.seconds:
@@ -187,9 +187,9 @@ def judge_bake(
         return Decision(verdict=BakeVerdict.PASS, reason=_passed(results, rest, elapsed), failing=failing)
     limit = max(bake.limit, bake.seconds, bake.patience if any(r.excused for r in open_) else 0)
     if elapsed < limit:
-        reason = f"watching on, until {limit:g} seconds at most: {_tell(open_)}"
+        reason = f"watching on, until {limit:g} seconds at most: {few([*map(tell, open_)])}"
         return Decision(verdict=BakeVerdict.WAIT, reason=reason, failing=failing)
-    reason = f"after {elapsed:.0f} seconds still not known to be healthy: {_tell(open_)}"
+    reason = f"after {elapsed:.0f} seconds still not known to be healthy: {few([*map(tell, open_)])}"
     return Decision(verdict=BakeVerdict.INCONCLUSIVE, reason=reason, failing=failing)
 
 
@@ -204,9 +204,14 @@ def _place(result: GateResult) -> tuple[str, str, str]:
     return (result.cell, result.service, result.gate)
 
 
-def _tell(results: Sequence[GateResult]) -> str:
-    told = [f"{r.cell}.{r.service} {r.gate}: {r.reason}" for r in results[:TOLD]]
-    return "; ".join(told) + (f"; and {len(results) - TOLD} more" if len(results) > TOLD else "")
+def tell(result: GateResult) -> str:
+    """A gate's result in words."""
+    return f"{result.cell}.{result.service} {result.gate}: {result.reason}"
+
+
+def few(texts: Sequence[str]) -> str:
+    """The first of some texts, and how many more there are."""
+    return "; ".join(texts[:TOLD]) + (f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else "")
 
 
 def _passed(results: Sequence[GateResult], rest: Sequence[GateResult], elapsed: float) -> str:

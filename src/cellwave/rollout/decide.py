@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cellwave.health.judge import BakeVerdict, Decision, judge_bake
+from cellwave.health.judge import BakeVerdict, Decision, few, judge_bake, tell
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.backward import go_back, goes_back, spare
 from cellwave.rollout.commands import obey
@@ -38,7 +38,6 @@ BACK_ATTEMPTS = 3
 CHECK_AGAIN_SECONDS = 2.0
 CHECKED_FOR_SECONDS = 900.0  # what a failure or a slow minute left red clears by itself
 INTERVALS = 3  # a look counts for so many at most, however long ago the one before it was
-TOLD = 3
 
 
 def decide(state: State, event: Event) -> Turn:
@@ -341,13 +340,3 @@ def absorb_restored(draft: Draft, event: Checked) -> None:
             "restored", f"not known: {few(thin)}" if thin else f"all gates pass after {watched:.0f} seconds"
         )
         draft.move(stage="passed")
-
-
-def tell(gate: GateResult) -> str:
-    """A gate's result in words."""
-    return f"{gate.cell}.{gate.service} {gate.gate}: {gate.reason}"
-
-
-def few(texts: Sequence[str]) -> str:
-    """The first of some texts, and how many more there are."""
-    return "; ".join(texts[:TOLD]) + (f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else "")
