@@ -63,13 +63,18 @@ def drivers(attempt: str) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.create_time())
 
 
+def wait_until_half_done(world: RealWorld, wanted: Job) -> None:
+    """Return when the job is held up, and all before that is recorded."""
+    end = time.monotonic() + PATIENCE
+    while world.recorded(wanted.stack) != {"bucket", "parameter"} and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 def when_half_done(world: RealWorld, wanted: Job, act: Callable[[], None]) -> threading.Thread:
-    """Act when the job is held up, and all before that is recorded; then let it go on."""
+    """Act when the job is held up; then let it go on."""
 
     def wait() -> None:
-        end = time.monotonic() + PATIENCE
-        while world.recorded(wanted.stack) != {"bucket", "parameter"} and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until_half_done(world, wanted)
         act()
         Path(wanted.source, "held").unlink()
 
@@ -141,10 +146,11 @@ def test_a_killed_worker_s_attempt_is_taken_over(
 def test_an_abort_reaches_an_attempt_that_another_worker_began(
     engine_world: RealWorld, deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
 ) -> None:
-    """A person's abort ends the engine that outlived its worker."""
+    """A person's abort ends the engine that outlived its worker, and would have gone on."""
     wanted = slow(tmp_path, stack)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(sandbox.root), wanted.model_dump_json()])
-    when_half_done(engine_world, wanted, worker.kill).join()
+    wait_until_half_done(engine_world, wanted)
+    worker.kill()
     worker.wait()
     result = deployer.run(wanted, progress=lambda event: None, aborted=lambda: True)
     assert result.outcome == "aborted"
