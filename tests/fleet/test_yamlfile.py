@@ -46,10 +46,42 @@ def test_lines_of_nested_keys_and_items_are_known() -> None:
 
 
 def test_anchors_and_merged_keys_are_resolved() -> None:
-    """An alias stands for its anchor's value, and `<<` merges a mapping into another."""
+    """An alias stands for its anchor's value, and `<<` merges a mapping into another, which may have merged others."""
     text = "leaf: &one {name: a, size: 3, on: &yes true}\nby_name:\n  b:\n    <<: *one\n    name: b\n    on: *yes\n"
     tree = validate(Tree, read(text, "t.yaml"))
     assert tree.by_name["b"] == Leaf(name="b", size=3, on=True)
+    text = "a: &a {x: 1, y: 1}\nb: &b\n  <<: *a\n  y: 2\nc: {<<: [{y: 3, z: 3}, *b]}\n"
+    document = read(text, "t.yaml")
+    assert document.data["c"] == {"y": 3, "z": 3, "x": 1}
+    assert document.where("c", "x") == "t.yaml:5"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on", "on"),
+        ("no", "no"),
+        ("True", True),
+        ("017", 17),
+        ("0o17", 15),
+        ("-0x1F", -31),
+        ("1_000", 1000),
+        ("12:30:00", "12:30:00"),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("1.2.3", "1.2.3"),
+        ("null", None),
+        ("~", None),
+        ("'~'", "~"),
+        ("!!str 5", "5"),
+        ("!!int '5'", 5),
+        ("=", "="),
+    ],
+)
+def test_a_text_without_quotes_is_what_yaml_1_2_takes_it_for(text: str, value: object) -> None:
+    """Numbers, true and false, and nothing; whatever else older versions saw in a text is a text."""
+    found = read(f"a: {text}\n", "t.yaml").data["a"]
+    assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +109,10 @@ def test_anchors_and_merged_keys_are_resolved() -> None:
         ("leaf: {name: !odd a}\n", "t.yaml:1", "found a ", "a text (in quotes)"),
         ("strict: 1\nleaf: \x00", "t.yaml:2", "a character that YAML does not allow", "plain text"),
         ("&me\nleaf: *me\n", "t.yaml:1", "nested without end", "finished values"),
-        ("leaf: " + 500 * "[", "t.yaml:1", "nested without end", "finished values"),
+        ("leaf: " + 500 * "[" + 500 * "]", "t.yaml:1", "nested without end", "finished values"),
+        ("leaf: " + 5000 * "[", "t.yaml:1", "maximum nesting depth", "valid YAML"),
+        ("strict: 1\nleaf: {name: a\u2028}\n", "t.yaml:2", "the character '\\u2028'", "plain text"),
+        ("leaf: {<<: [a]}\n", "t.yaml:1", "only mappings can be merged", "valid YAML"),
     ],
 )
 def test_text_that_is_no_mapping_is_refused(text: str, where: str, found: str, expected: str) -> None:

@@ -11,19 +11,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.scalarbool import ScalarBoolean
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
 from cellwave.errors import BadInput
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
+
+_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
+
 
 _ACCOUNT = 'an AWS account id: exactly 12 digits, in quotes ("200000000001")'
 _PATTERNS = {
@@ -31,6 +33,26 @@ _PATTERNS = {
     r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens, a letter first",
     r"^[a-z]+(-[a-z]+)+-[0-9]$": "an AWS region, such as us-west-2",
 }
+_NUMBER = "-+.0123456789"
+_PLAIN = (  # what YAML 1.2 takes a text without quotes for, by its first character; else it is a text: `on`, `no`
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", _NUMBER),
+    ("float", r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?", _NUMBER),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", _NUMBER),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("timestamp", r"\d{4}-\d\d?-\d\d?(([Tt]|[ \t]+)\d\d?:\d\d:\d\d(\.\d*)?[-+ \t\dZ:]*)?", _NUMBER),
+    ("merge", "<<", "<"),
+)
+# Line ends of YAML 1.1, which libyaml heeds, and characters of YAML 1.2: nobody sees what they are.
+_DOUBTFUL = re.compile("[\x85\u2028\u2029]")
+
+
+class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """libyaml, with which PyYAML's wheels are built: a tenth of the time that a parser in Python takes."""
+
+
+for _kind_of, _pattern, _firsts in _PLAIN:
+    _Loader.add_implicit_resolver(_TAG + _kind_of, re.compile(rf"({_pattern})\Z"), list(_firsts))
 
 
 @dataclass(frozen=True)
@@ -62,26 +84,27 @@ def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
 
 def read(text: str, file: str) -> Document:
     """Parse a mapping; BadInput for broken YAML, a duplicate key, an empty file, or another thing."""
+    lines: dict[Path, int] = {(): 1}
+    if doubtful := _DOUBTFUL.search(text):
+        found = f"the character {doubtful[0]!r}, which may be a line's end"
+        raise BadInput(f"{file}:{text.count(chr(10), 0, doubtful.start()) + 1}", found, "plain text")
     try:
-        loaded = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
+        root = yaml.compose(text, Loader=_Loader)
+        data = None if root is None else _plain(root, (), lines, file)
+    except yaml.MarkedYAMLError as error:
         raise _broken(error, file) from None
     except RecursionError:
-        raise _endless(file) from None
+        raise BadInput(f"{file}:1", "nested without end", "aliases of finished values only") from None
     except ReaderError as error:
-        where = f"{file}:{text.count(chr(10), 0, error.position) + 1}"
+        where = f"{file}:{text.encode().count(10, 0, error.position) + 1}"
         raise BadInput(where, f"a character that YAML does not allow: {error.reason}", "plain text") from None
-    except (YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise BadInput(f"{file}:1", f"not YAML: {' '.join(str(error).split())}", "valid YAML 1.2") from None
-    if loaded is None:
+    if data is None:
         raise BadInput(f"{file}:1", "the file is empty", "a mapping (key: value)")
-    if not isinstance(loaded, CommentedMap):
-        raise BadInput(f"{file}:1", f"the file holds {_kind(loaded)}", "a mapping (key: value)")
-    lines: dict[Path, int] = {(): 1}
-    try:
-        return Document(file, _plain(loaded, (), lines, file), lines)
-    except RecursionError:
-        raise _endless(file) from None
+    if not isinstance(data, dict):
+        raise BadInput(f"{file}:1", f"the file holds {_kind(data)}", "a mapping (key: value)")
+    return Document(file, data, lines)
 
 
 def validate(model: type[M], document: Document, data: dict[str, Any] | None = None) -> M:
@@ -96,55 +119,69 @@ def validate(model: type[M], document: Document, data: dict[str, Any] | None = N
         ) from None
 
 
-def _endless(file: str) -> BadInput:
-    return BadInput(f"{file}:1", "nested without end", "aliases of finished values only")
-
-
-def _broken(error: MarkedYAMLError, file: str) -> BadInput:
+def _broken(error: yaml.MarkedYAMLError, file: str) -> BadInput:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     problem = ", ".join(part.splitlines()[0] for part in (error.context, error.problem) if part)
-    if isinstance(error, DuplicateKeyError):
-        key = re.search(r'duplicate key "(.*?)"', problem)
-        name = key.group(1) if key else "?"
-        first = error.context_mark.line + 1 if error.context_mark is not None else 1
-        return BadInput(
-            f"{file}:{line}", f"duplicate key {name!r}", f"every key once in the mapping at line {first}"
-        )
     return BadInput(f"{file}:{line}", f"broken YAML at column {column}: {problem}", "valid YAML 1.2")
 
 
-def _plain(value: Any, path: Path, lines: dict[Path, int], file: str) -> Any:
-    if isinstance(value, CommentedMap):
-        return {
-            key: _plain(child, (*path, key), lines, file) for key, child in _placed(value, path, lines, file)
-        }
-    if isinstance(value, CommentedSeq):
-        for index in range(len(value)):
-            marks = (value.lc.data or {}).get(index)  # a sequence behind a tag has none
-            lines[(*path, index)] = int(marks[0]) + 1 if marks else lines[path]
-        return [_plain(v, (*path, i), lines, file) for i, v in enumerate(value)]
-    return _scalar(value, f"{file}:{lines[path]}")
+def _plain(node: Node, path: Path, lines: dict[Path, int], file: str) -> Any:
+    """The value of what stands at a path, whose line is known, after noting the lines of all below."""
+    if isinstance(node, ScalarNode):
+        return _scalar(node, f"{file}:{lines[path]}")
+    if isinstance(node, SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[(*path, index)] = item.start_mark.line + 1
+        return [_plain(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
+    items = _items(node, path, lines, file)
+    return {key: _plain(value, (*path, key), lines, file) for key, value in items.items()}
 
 
-def _placed(mapping: CommentedMap, path: Path, lines: dict[Path, int], file: str) -> list[tuple[str, Any]]:
+def _items(mapping: Node, path: Path, lines: dict[Path, int], file: str) -> dict[str, Node]:
     """The items of a mapping, after noting each key's line (a key merged by `<<` has its mapping's)."""
-    for key in mapping:
-        marks = (mapping.lc.data or {}).get(key)
-        lines[(*path, key)] = line = int(marks[0]) + 1 if marks else lines[path]
+    found: dict[str, Node] = {}
+    merged: list[Node] = []
+    for key_node, value in mapping.value:
+        line = key_node.start_mark.line + 1
+        if key_node.tag == _MERGE:
+            merged += value.value if isinstance(value, SequenceNode) else [value]
+            continue
+        key = _plain(key_node, path, lines, file)
         if not isinstance(key, str):
             raise BadInput(f"{file}:{line}", f"the key {key!r} is {_kind(key)}", "a text as key, in quotes")
-    return list(mapping.items())
+        if key in found:
+            first = mapping.start_mark.line + 1
+            right = f"every key once in the mapping at line {first}"
+            raise BadInput(f"{file}:{line}", f"duplicate key {key!r}", right)
+        found[key], lines[(*path, key)] = value, line
+    for one in merged:
+        if not isinstance(one, MappingNode):
+            raise ConstructorError(None, None, "only mappings can be merged by <<", one.start_mark)
+        for key, value in _items(one, path, {path: lines[path]}, file).items():
+            if key not in found:
+                found[key], lines[(*path, key)] = value, lines[path]
+    return found
 
 
-def _scalar(value: Any, where: str) -> Any:
-    if isinstance(value, ScalarBoolean):
-        return bool(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadInput(where, f"found {value}", "a finite number")
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise BadInput(where, f"found {_kind(value)}", "a text (in quotes), a number, a list or a mapping")
+def _scalar(node: ScalarNode, where: str) -> Any:
+    text, kind = node.value, node.tag.removeprefix(_TAG)
+    match kind:
+        case "str" | "merge":
+            return text
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            digits = text.replace("_", "")
+            return int(digits, 0 if digits.lstrip("+-")[1:2] in ("b", "o", "x") else 10)
+        case "float":
+            number = float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+            if math.isfinite(number):
+                return number
+            raise BadInput(where, f"found {number}", "a finite number")
+    raise BadInput(where, f"found a {kind}", "a text (in quotes), a number, a list or a mapping")
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel], document: Document) -> BadInput:
@@ -252,7 +289,7 @@ def _shown(value: Any) -> str:
 def _kind(value: Any) -> str:
     names: tuple[tuple[Any, str], ...] = (
         (type(None), "empty"),
-        (bool | ScalarBoolean, "true or false"),
+        (bool, "true or false"),
         (str, "a text"),
         (int | float, "a number"),
         (dict, "a mapping"),
