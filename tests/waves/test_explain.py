@@ -9,7 +9,7 @@ import pytest
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
 from cellwave.release import Release
-from cellwave.waves.explain import tally, to_dot, to_mermaid, to_rows, why
+from cellwave.waves.explain import summed, tally, to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 from cellwave.waves.parse import parse_strategy
 from cellwave.waves.planner import make_plan, make_rollback
@@ -51,6 +51,25 @@ def test_a_row_a_cell(plan: Plan) -> None:
         "why": "named by the wave; 5% of the traffic",
     }
     assert rows[-1].concurrency == "2 cells at once, after a person's approval"
+
+
+def test_of_a_large_wave_cells_that_are_alike_are_one_row(fleet: Fleet) -> None:
+    """A person reads thirty rows, and no thousand; whoever differs in what is done there has a row of its own."""
+    region = fleet.regions[0]
+    cells = tuple(region.cells[0].model_copy(update={"name": f"c{n}", "failover": None}) for n in range(31))
+    fleet = fleet.model_copy(update={"regions": (region.model_copy(update={"cells": cells}),)})
+    strategy = parse_strategy(f"waves: [{{name: all, regions: [{region.name}]}}]", fleet)
+    left = {"c7.query": "something was tried there"}
+    plan = make_plan(fleet, strategy, Release(version="v2", files={}, code={}), {}, unproven=left)
+    usual = "storage, then ingest and query"
+    rows = summed(to_rows(plan))
+    assert [(row.cell, row.services) for row in rows] == [
+        ("c0, c1, c10 and 27 more", usual),
+        ("c7", f"{usual}; no way back for query: something was tried there"),
+    ]
+    assert rows[0].why == f"selected by region {region.name}; each cell's own with --why CELL"
+    few = make_plan(fleet, strategy, Release(version="v2", files={}, code={}), {}, plan.cells[:30])
+    assert summed(to_rows(few)) == to_rows(few)
 
 
 def test_rows_of_the_way_back_name_what_is_left(back: Plan) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from cellwave.cli.here import here
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json
 from cellwave.usecases.plans import plan_for
-from cellwave.waves.explain import tally, to_dot, to_mermaid, to_rows, why
+from cellwave.waves.explain import summed, tally, to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
 
 Everything = Annotated[bool, typer.Option("--all", help="Run what would not change, too.")]
@@ -58,7 +58,7 @@ def table_of(made: Plan) -> Table:
     shown = table("wave", "cell", "services", "at once, and bake", "why", title=title, show_lines=True)
     shown.columns[2].max_width = 12  # so that in 80 columns a region's name has room in the others
     wave = ""
-    for first, cell, services, at_once, bake, why_there in to_rows(made):
+    for first, cell, services, at_once, bake, why_there in summed(to_rows(made)):
         row(shown, "" if first == wave else first, cell, services, f"{at_once}; {bake}", why_there)
         wave = first
     keep_whole(shown, 0, 1)

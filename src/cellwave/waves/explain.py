@@ -5,13 +5,18 @@ Pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from cellwave.errors import BadInput
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.text import visible
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
+
+MOST_ROWS = 30  # of a wave, that a person still reads one by one
+SHOWN = 3
 
 
 class Row(NamedTuple):
@@ -27,18 +32,39 @@ class Row(NamedTuple):
 
 def to_rows(plan: Plan) -> list[Row]:
     """A row a cell, in the plan's order."""
-    return [
-        Row(
-            wave=f"{wave.number} {wave.name}",
-            cell=cell,
-            services="; ".join((_services(_steps(wave, cell)), *_doors(wave))),
-            concurrency=_concurrency(wave) + (f" ({wave.note})" if wave.note else ""),
-            bake=_bake(wave.bake),
-            why=wave.reasons.get(cell, ""),
-        )
-        for wave in plan.waves
-        for cell in dict.fromkeys((*wave.cells, *wave.reasons))
-    ]
+    return [row for wave in plan.waves for row in _rows(wave)]
+
+
+def _rows(wave: PlannedWave) -> Iterator[Row]:
+    number, steps, doors = f"{wave.number} {wave.name}", _by_cell(wave), _one_way(wave)
+    concurrency = _concurrency(wave) + (f" ({wave.note})" if wave.note else "")
+    bake = _bake(wave.bake)
+    for cell in dict.fromkeys((*steps, *wave.reasons)):
+        own = steps.get(cell, [])
+        services = "; ".join((_services(own), *doors, *_no_way_back(own)))
+        yield Row(number, cell, services, concurrency, bake, wave.reasons.get(cell, ""))
+
+
+def summed(rows: Iterable[Row]) -> list[Row]:
+    """These rows; of a wave with many, a row for all cells that have the same services."""
+    found: list[Row] = []
+    for _, group in groupby(rows, attrgetter("wave")):
+        some = [*group]
+        alike: dict[str, list[Row]] = {}
+        for row in some:
+            alike.setdefault(row.services if len(some) > MOST_ROWS else row.cell, []).append(row)
+        found += [_one_row(same) for same in alike.values()]
+    return found
+
+
+def _one_row(rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    cells = ", ".join(row.cell for row in rows[:SHOWN])
+    more = f" and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
+    reasons = dict.fromkeys(row.why.split("; ")[0] for row in rows)
+    common = f"{next(iter(reasons))}; " if len(reasons) == 1 else ""
+    return rows[0]._replace(cell=cells + more, why=f"{common}each cell's own with --why CELL")
 
 
 def why(plan: Plan, cell: str) -> str:
@@ -87,7 +113,7 @@ def to_mermaid(plan: Plan) -> str:
 
 def _sentences(plan: Plan, cell: str) -> Iterator[str]:
     for place, wave in enumerate(plan.waves):
-        steps = _steps(wave, cell)
+        steps = [step for step in wave.steps if step.cell == cell]
         if not steps and cell not in wave.reasons:
             continue
         yield f"{cell} is in wave {wave.number} ({wave.name}): {wave.reasons.get(cell, 'no reason given')}."
@@ -112,9 +138,9 @@ def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:
     yield f"  subgraph w{index}[{_mermaid(_heading(wave))}]"
     if not wave.steps:
         yield f'    {_anchor(index, wave)}["nothing to change"]'
-    for cell in wave.cells:
+    for cell, steps in _by_cell(wave).items():
         yield f"    subgraph {_id(index, cell)}[{_mermaid(cell)}]"
-        for step in _steps(wave, cell):
+        for step in steps:
             yield f"      {_id(index, step.cell, step.service)}({_mermaid(_service(step))})"
         yield "    end"
     for before, step in _edges(wave):
@@ -130,10 +156,10 @@ def _dot_wave(index: int, wave: PlannedWave) -> Iterator[str]:
     yield f'    label={_dot(_heading(wave))}; style="rounded,filled"; color="#9db2cf"; fillcolor="#eef3fa";'
     if not wave.steps:
         yield f'    {_anchor(index, wave)} [label="nothing to change", style=dashed];'
-    for cell in wave.cells:
+    for cell, steps in _by_cell(wave).items():
         yield f"    subgraph cluster_{_id(index, cell)} {{"
         yield f'      label={_dot(cell)}; style="rounded,filled"; color="#c3cfde"; fillcolor=white;'
-        for step in _steps(wave, cell):
+        for step in steps:
             look = ', style="rounded,dashed"' if step.kept else ""
             yield f"      {_id(index, step.cell, step.service)} [label={_dot(_service(step))}{look}];"
         yield "    }"
@@ -162,8 +188,11 @@ def _edges(wave: PlannedWave) -> list[tuple[str, Step]]:
     return [(before, step) for step in wave.steps for before in step.after]
 
 
-def _steps(wave: PlannedWave, cell: str) -> list[Step]:
-    return [step for step in wave.steps if step.cell == cell]
+def _by_cell(wave: PlannedWave) -> dict[str, list[Step]]:
+    steps: dict[str, list[Step]] = {}
+    for step in wave.steps:
+        steps.setdefault(step.cell, []).append(step)
+    return steps
 
 
 def _services(steps: Sequence[Step]) -> str:
@@ -183,9 +212,17 @@ def _service(step: Step) -> str:
 
 
 def _doors(wave: PlannedWave) -> list[str]:
-    """What a way back will not bring again, and why that was declared."""
-    doors = [f"one-way door {service}: {why}" for service, why in wave.doors.items()]
-    return doors + [f"no way back for {s.deployment}: {s.unproven}" for s in wave.steps if s.unproven]
+    """What a way back will not bring again, and why that is."""
+    return [*_one_way(wave), *_no_way_back(wave.steps, whole=True)]
+
+
+def _one_way(wave: PlannedWave) -> list[str]:
+    return [f"one-way door {service}: {why}" for service, why in wave.doors.items()]
+
+
+def _no_way_back(steps: Iterable[Step], *, whole: bool = False) -> list[str]:
+    named = ((s.deployment if whole else s.service, s.unproven) for s in steps if s.unproven)
+    return [f"no way back for {name}: {unproven}" for name, unproven in named]
 
 
 def _title(plan: Plan) -> str:

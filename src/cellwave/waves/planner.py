@@ -8,12 +8,13 @@ more of the fleet's weight than the budget.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from cellwave.errors import BadInput
-from cellwave.fleet.model import Cell, Fleet
+from cellwave.fleet.model import Cell, Fleet, Service
 from cellwave.fleet.select import cells_named, select
 from cellwave.release import Release
 from cellwave.waves.graph import Graph
@@ -52,26 +53,16 @@ def make_plan(
     if problem := over_budget(fleet, strategy.budget):
         raise BadInput("waves.yaml: budget", *problem)
     wanted = {cell.name for cell in (fleet.cells if cells is None else cells_named(fleet, cells, "cells"))}
+    stacks = _Stacks(release.digest, running, unproven, inputs)
     waves = []
     for number, wave in enumerate(strategy.waves, 1):
         chosen = select(fleet, cells=wave.cells, regions=wave.regions, labels=wave.labels)
         if members := sorted((c for c in chosen if c.name in wanted), key=lambda c: (c.weight, c.name)):
-            planned = _plan_wave(
-                wave,
-                members,
-                fleet,
-                strategy,
-                number=number,
-                release=release,
-                running=running,
-                unproven=unproven,
-                inputs=inputs,
-            )
-            waves.append(planned)
+            waves.append(_plan_wave(wave, members, fleet, strategy, number=number, stacks=stacks))
     if not waves:
         raise BadInput("cells", "none is named", "one of the fleet's cells at least")
     return Plan(
-        release=release.digest,
+        release=stacks.release,
         version=release.version,
         tolerance=strategy.tolerance,
         retries=strategy.retries,
@@ -95,15 +86,14 @@ def plan_cell(
     control plane's cell is one too. `running`, `unproven` and `inputs` as in `make_plan`. StopIteration: an unknown
     cell."""
     services = {service.name: service for service in fleet.services_of(cell)}
-    edges = ((f"{cell}.{need}", f"{cell}.{s.name}") for s in services.values() for need in s.needs)
-    graph = Graph((f"{cell}.{name}" for name in services), edges)
-    order = graph.order([f"{cell}.{name}" for name in services].index)
+    stacks, graph = _Stacks(release.digest, running, unproven, inputs), _graph_of([*services.values()])
+    order = graph.order([*services].index)
     steps = tuple(
-        _step(fleet, stack, graph, release, running, unproven=unproven, inputs=inputs) for stack in order
+        stacks.step(cell, services[name], (f"{cell}.{need}" for need in graph.before(name))) for name in order
     )
     wave = PlannedWave(number=1, name=cell, steps=steps, concurrency=1, bake=Bake())
     return Plan(
-        release=release.digest,
+        release=stacks.release,
         version=release.version,
         by_hand=True,
         partners={c.name: c.failover for c in fleet.every_cell if c.failover and c.name == cell},
@@ -183,33 +173,41 @@ def data_at_risk(plan: Plan, touched: Collection[str]) -> list[str]:
     ]
 
 
+class _Stacks(NamedTuple):
+    """The digest of the release that they get, and what is known of each, as in `make_plan`."""
+
+    release: str
+    running: Mapping[str, str | None]
+    unproven: Mapping[str, str]
+    inputs: Mapping[str, Inputs]
+
+    def step(self, cell: str, service: Service, after: Iterable[str]) -> Step:
+        """The step that brings it to one of them."""
+        stack = f"{cell}.{service.name}"
+        made = self.inputs.get(stack, Inputs())
+        return Step(
+            cell=cell,
+            service=service.name,
+            after=tuple(sorted(after)),
+            release=self.release,
+            previous=None if stack in self.unproven else self.running.get(stack),
+            unproven=self.unproven.get(stack, ""),
+            stateful=service.stateful,
+            one_way=service.one_way or "",
+            inputs=made.now,
+            before=made.before,
+            kept=made.kept,
+        )
+
+
 def _plan_wave(
-    wave: Wave,
-    cells: Sequence[Cell],
-    fleet: Fleet,
-    strategy: Strategy,
-    *,
-    number: int,
-    release: Release,
-    running: Mapping[str, str | None],
-    unproven: Mapping[str, str],
-    inputs: Mapping[str, Inputs],
+    wave: Wave, cells: Sequence[Cell], fleet: Fleet, strategy: Strategy, *, number: int, stacks: _Stacks
 ) -> PlannedWave:
-    graph = _graph_of(cells, fleet)
-    place = {
-        f"{cell.name}.{service.name}": (at, index)
-        for at, cell in enumerate(cells)
-        for index, service in enumerate(fleet.services)
-    }
-    steps = (
-        _step(fleet, stack, graph, release, running, unproven=unproven, inputs=inputs)
-        for stack in graph.order(place.__getitem__)
-    )
     concurrency, note = _concurrency(wave, cells, fleet, strategy)
     return PlannedWave(
         number=number,
         name=wave.name,
-        steps=tuple(steps),
+        steps=tuple(_steps(cells, fleet, stacks)),
         concurrency=concurrency,
         bake=wave.bake or strategy.bake,
         approve=wave.approve,
@@ -218,52 +216,23 @@ def _plan_wave(
     )
 
 
-def _step(
-    fleet: Fleet,
-    stack: str,
-    graph: Graph,
-    release: Release,
-    running: Mapping[str, str | None],
-    *,
-    unproven: Mapping[str, str],
-    inputs: Mapping[str, Inputs],
-) -> Step:
-    cell, name = stack.split(".")
-    service = fleet.service(cell, name)
-    made = inputs.get(stack, Inputs())
-    return Step(
-        cell=cell,
-        service=name,
-        after=graph.before(stack),
-        release=release.digest,
-        previous=None if stack in unproven else running.get(stack),
-        unproven=unproven.get(stack, ""),
-        stateful=service.stateful,
-        one_way=service.one_way or "",
-        inputs=made.now,
-        before=made.before,
-        kept=made.kept,
-    )
-
-
-def _graph_of(cells: Sequence[Cell], fleet: Fleet) -> Graph:
-    """The wave's deployments: `needs` inside each cell, and one whole cell of a failover pair after the
-    other.
+def _steps(cells: Sequence[Cell], fleet: Fleet, stacks: _Stacks) -> Iterator[Step]:
+    """The wave's deployments, cell by cell: `needs` inside each cell, and one whole cell of a failover pair after the
+    other. No cell waits for one behind it, so this order respects `after`.
     """
-    services = Graph(
-        (s.name for s in fleet.services), ((need, s.name) for s in fleet.services for need in s.needs)
-    )
-    services.refuse_cycle()
-    names = [s.name for s in fleet.services]
-    first, last = services.firsts(names), services.lasts(names)
-    inside = ((f"{c.name}.{a}", f"{c.name}.{b}") for c in cells for a, b in services.edges)
-    between = (
-        (f"{partner}.{a}", f"{cell}.{b}")
-        for cell, partner in _partners_before(cells).items()
-        for a in last
-        for b in first
-    )
-    return Graph((f"{c.name}.{name}" for c in cells for name in names), (*inside, *between))
+    services, graph = {service.name: service for service in fleet.services}, _graph_of(fleet.services)
+    order, first, last = graph.order([*services].index), graph.firsts(services), graph.lasts(services)
+    partners = _partners_before(cells)
+    for cell in cells:
+        ends = [f"{partners[cell.name]}.{name}" for name in last] if cell.name in partners else []
+        for name in order:
+            needs = [f"{cell.name}.{need}" for need in graph.before(name)]
+            yield stacks.step(cell.name, services[name], needs + ends if name in first else needs)
+
+
+def _graph_of(services: Sequence[Service]) -> Graph:
+    """A cell's services, by what they need."""
+    return Graph((s.name for s in services), ((need, s.name) for s in services for need in s.needs))
 
 
 def _partners_before(cells: Sequence[Cell]) -> dict[str, str]:
@@ -275,14 +244,15 @@ def _partners_before(cells: Sequence[Cell]) -> dict[str, str]:
 def _concurrency(wave: Wave, cells: Sequence[Cell], fleet: Fleet, strategy: Strategy) -> tuple[int, str]:
     """How many cells may be in flight at once, and why it is fewer than asked for ("" when it is not)."""
     asked = min(wave.concurrency or strategy.concurrency, len(cells))
-    weights = sorted((cell.weight for cell in cells), reverse=True)
+    heaviest = sorted((cell.weight for cell in cells), reverse=True)
+    carried = list(accumulate(heaviest[:asked]))  # by the one heaviest cell, by two, …
     total = _weight(fleet.cells)
     fitting = asked
-    while sum(weights[:fitting]) / total > strategy.budget + _ROUNDING:
+    while carried[fitting - 1] / total > strategy.budget + _ROUNDING:
         fitting -= 1
     if fitting == asked:
         return asked, ""
-    share = sum(weights[:asked]) / total
+    share = carried[-1] / total
     return (
         fitting,
         f"{asked} could carry {share:.0%} of the traffic, over the budget of {strategy.budget:.0%}",
