@@ -62,3 +62,13 @@ def test_a_name_that_is_no_cells_is_refused(fleet: Fleet, name: str, found: str,
     assert caught.value.where == "--cells"
     assert found in caught.value.found
     assert expected in caught.value.expected
+
+
+def test_a_changed_fleet_knows_its_own_cells(fleet: Fleet) -> None:
+    """A copy with other regions looks cells up among these, whatever was looked up before."""
+    region = fleet.regions[0]
+    assert fleet.region_of(region.cells[0].name) == region
+    cell = region.cells[0].model_copy(update={"name": "new"})
+    other = fleet.model_copy(update={"regions": (region.model_copy(update={"cells": (cell,)}),)})
+    assert other.cell("new") == cell
+    assert other.region_of(region.cells[0].name) is None

@@ -12,6 +12,7 @@ from cellwave.cell.context import CellContext, context
 from cellwave.deploy.port import Job
 from cellwave.deploy.prepare import private
 from cellwave.errors import BadInput
+from cellwave.frozen import digest_of
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
@@ -157,6 +158,28 @@ def test_a_changed_fleet_is_another_input_of_those_whom_it_reaches(
     assert old in text
     every = {f"{cell}.all" for cell in EVERYWHERE}
     assert changed(project, lambda: write(project.root, {path: text.replace(old, new)})) == stacks | every
+
+
+def test_the_digests_of_many_cells_are_those_of_their_views(project: Project) -> None:
+    """A plan asks for all at once, and an attempt for one; the digest is that of what is digested, written as JSON."""
+    release = build_release(project, "v1")
+    sources = sources_of(open_store(project).path(release.digest))
+    views = {stack: sources.view(stack) for stack in STACKS}
+    assert sources.digests({"one", "two", "three", "control"}) == {
+        s: view.digest for s, view in views.items()
+    }
+    assert sources.digests({"two"}).keys() == {"two.base", "two.app", "two.all"}
+    app = views["one.app"]
+    files = {path: [release.files[path], False] for path in app.files}
+    inputs = {
+        "stack": "one.app",
+        "files": digest_of(files),
+        "settings": {},
+        "fleet": app.fleet.model_dump(mode="json"),
+        "needs": {"one.base": views["one.base"].digest},
+        "runtime": sources.beside["app"].runtime,
+    }
+    assert app.digest == f"i1:{digest_of(inputs)}"
 
 
 def test_a_program_that_does_not_see_itself_is_refused(project: Project) -> None:

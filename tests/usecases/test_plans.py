@@ -9,7 +9,6 @@ import pytest
 
 from cellwave.deploy.backend import BackendStack, Update
 from cellwave.errors import Unavailable
-from cellwave.fleet.part import cells_with_regions
 from cellwave.project import Project
 from cellwave.release import Release
 from cellwave.releases.build import build_release
@@ -71,10 +70,9 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     monkeypatch.setattr(Surroundings, "backend", backend)
     v1 = build_release(around.project, "v1", around.store)
     sources = sources_of(around.store.path(v1.digest))
-    for cell, region in cells_with_regions(sources.fleet):
-        for stack, view in sources.views(cell, region).items():
-            around.records.set_stack(StackRow(stack, around.target, v1.digest, {}, AT, inputs=view.digest))
-            backend.there[stack] = ran(stack, v1.digest)
+    for stack, digest in sources.digests({cell.name for cell in sources.fleet.every_cell}).items():
+        around.records.set_stack(StackRow(stack, around.target, v1.digest, {}, AT, inputs=digest))
+        backend.there[stack] = ran(stack, v1.digest)
     return Fleet(around, backend, v1)
 
 

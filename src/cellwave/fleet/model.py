@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -229,13 +231,25 @@ class Fleet(Frozen):
         """The control plane's cell, if there is one, and then the regions' cells."""
         return (*((self.control,) if self.control else ()), *self.cells)
 
+    @cached_property
+    def _placed(self) -> dict[str, tuple[Cell, Region | None]]:
+        """Every cell by name, and its region: a fleet of thousands is asked for each of them."""
+        found = {cell.name: (cell, region) for region in self.regions for cell in region.cells}
+        return found | ({self.control.name: (self.control, None)} if self.control else {})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Fleet:
+        """See BaseModel; the copy's cells are looked up among its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_placed", None)
+        return copied
+
     def cell(self, name: str) -> Cell:
         """The cell of that name, the control plane's included; KeyError when there is none."""
-        return {cell.name: cell for cell in self.every_cell}[name]
+        return self._placed[name][0]
 
     def region_of(self, cell: str) -> Region | None:
         """The product region that holds the cell; None for the control plane's."""
-        return next((r for r in self.regions if any(c.name == cell for c in r.cells)), None)
+        return self._placed[cell][1] if cell in self._placed else None
 
     def services_of(self, cell: str) -> tuple[Service, ...]:
         """The services that the cell carries."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from cellwave.fleet.files import FOLDER
 from cellwave.fleet.model import Cell, Fleet, Region, Service
@@ -23,13 +23,6 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
         return True
     parts = path.split("/")
     return any("/".join(parts[:length]) in names for length in range(1, len(parts) + 1))
-
-
-def cells_with_regions(fleet: Fleet) -> Iterator[tuple[Cell, Region | None]]:
-    """Every cell, the control plane's first, which is in no product region."""
-    if fleet.control:
-        yield fleet.control, None
-    yield from ((cell, region) for region in fleet.regions for cell in region.cells)
 
 
 def part_of(fleet: Fleet, cell: Cell, region: Region | None, service: Service) -> Fleet:

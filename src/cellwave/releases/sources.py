@@ -25,11 +25,17 @@ BLOCKS = ("cell", "fleet", "errors.py", "frozen.py")  # what programs may import
 
 
 @lru_cache(maxsize=16)
+def fleet_in(folder: Path) -> Fleet:
+    """The fleet as the release in this folder froze it, which never changes."""
+    return parse_fleet(Project(folder).config_files())
+
+
+@lru_cache(maxsize=16)
 def sources_of(folder: Path) -> Sources:
     """What views of the release in this folder are made of, as the store made it. ValueError where a program's
     Pulumi.yaml is none."""
     release = Release.model_validate_json((folder / MANIFEST).read_bytes())
-    fleet = parse_fleet(Project(folder).config_files())
+    fleet = fleet_in(folder)
     return Sources(release, fleet, read_beside(folder, fleet))
 
 

@@ -6,14 +6,16 @@ what there is to see (decisions 0057 and 0058).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import TopologicalSorter
+from hashlib import sha256
 
 from cellwave.fleet.files import FOLDER
 from cellwave.fleet.model import Cell, Fleet, Region, Service
 from cellwave.fleet.part import is_below, part_of
-from cellwave.frozen import Frozen, digest_of
+from cellwave.frozen import Frozen, canonical, digest_of
 from cellwave.release import RelativePath, Release
 
 SCHEME = "i1"  # how inputs are digested: another way is another scheme, so that nothing equals what was digested before
@@ -84,24 +86,61 @@ class Sources:
 
     def _view(self, cell: Cell, region: Region | None, service: Service, needs: list[View]) -> View:
         stack, beside = f"{cell.name}.{service.name}", self.beside[service.program]
-        files, common = self._common[service.name]
+        files, _ = self._common[service.name]
         own = [path for path in (beside.settings_of(stack),) if path in self.release.files]
         part = part_of(self.fleet, cell, region, service)
-        inputs = {
-            "stack": stack,
-            "files": common,
-            "settings": self._contents(own),
-            "fleet": part.model_dump(mode="json"),
-            "needs": {need.stack: need.digest for need in needs},
-            "runtime": beside.runtime,
-        }
-        return View.model_construct(  # of values that were validated: a plan makes thousands
+        digests = {need.stack: need.digest for need in needs}
+        return View(
             stack=stack,
-            digest=f"{SCHEME}:{digest_of(inputs)}",
+            digest=self._digest(stack, service, _text(part), digests),
             needs=tuple(dict.fromkeys(name for need in needs for name in (need.stack, *need.needs))),
             files=(*files, *own),
             fleet=part,
         )
+
+    def digests(self, cells: Collection[str]) -> dict[str, str]:
+        """The digests of the views of all these cells' deployments, by stack: what the cells of a region have in
+        common is put into words once."""
+        found: dict[str, str] = {}
+        if (control := self.fleet.control) and control.name in cells:
+            found = {stack: view.digest for stack, view in self.views(control, None).items()}
+        for region in self.fleet.regions:
+            found |= self._digests(region, [cell for cell in region.cells if cell.name in cells])
+        return found
+
+    def _digests(self, region: Region, cells: Iterable[Cell]) -> dict[str, str]:
+        services = {service.name: service for service in self.fleet.services}
+        order = [*TopologicalSorter({s.name: s.needs for s in services.values()}).static_order()]
+        some = region.cells[0]
+        around = {
+            name: _text(part_of(self.fleet, some, region, service)).split(_text(some))
+            for name, service in services.items()
+        }
+        found: dict[str, str] = {}
+        for cell in cells:
+            own = _text(cell)
+            for name in order:
+                needs = {(stack := f"{cell.name}.{need}"): found[stack] for need in services[name].needs}
+                stack = f"{cell.name}.{name}"
+                found[stack] = self._digest(stack, services[name], own.join(around[name]), needs)
+        return found
+
+    def _digest(self, stack: str, service: Service, part: str, needs: Mapping[str, str]) -> str:
+        """The digest of all inputs; `part` is the canonical text of its part of the fleet."""
+        beside, (_, files) = self.beside[service.program], self._common[service.name]
+        settings = beside.settings_of(stack)
+        texts = {
+            "files": canonical(files),
+            "fleet": part,
+            "needs": canonical(needs),
+            "runtime": canonical(beside.runtime),
+            "settings": canonical(self._contents([settings]) if settings in self.release.files else {}),
+            "stack": canonical(stack),
+        }
+        inputs = ",".join(
+            f'"{key}":{text}' for key, text in texts.items()
+        )  # the text of it all, in canonical order
+        return f"{SCHEME}:{sha256(f'{{{inputs}}}'.encode()).hexdigest()}"
 
     @cached_property
     def _common(self) -> dict[str, tuple[tuple[str, ...], str]]:
@@ -113,6 +152,10 @@ class Sources:
     def _contents(self, paths: Iterable[str]) -> dict[str, list[object]]:
         executable = set(self.release.executable)
         return {path: [self.release.files[path], path in executable] for path in paths}
+
+
+def _text(value: Frozen) -> str:
+    return canonical(value.model_dump(mode="json"))
 
 
 def declared(release: Release, service: Service, beside: Beside) -> tuple[str, ...]:

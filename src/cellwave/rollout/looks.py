@@ -6,16 +6,15 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 from cellwave.errors import CellwaveError, Unavailable
 from cellwave.fleet.model import AlarmSignal, Fleet
-from cellwave.fleet.parse import parse_fleet
 from cellwave.health.model import GateResult
 from cellwave.health.ports import Scope, SignalSource
 from cellwave.health.read import Watched, counting, open_alarms, read_gates
-from cellwave.project import Project
+from cellwave.releases.sources import fleet_in
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.backward import restored
 from cellwave.rollout.model import Leg, State
@@ -26,15 +25,9 @@ from cellwave.waves.model import Step
 Seen = tuple[tuple[str, ...], tuple[GateResult, ...]]  # problems in words, and gates
 
 
-@lru_cache(maxsize=16)
-def _fleet(release: Path) -> Fleet:
-    # A release never changes, and is asked for at every step.
-    return parse_fleet(Project(release).config_files())
-
-
 def fleet_of(store: ReleaseStore, release: str) -> Fleet:
     """The fleet as a release froze it."""
-    return _fleet(store.path(release))
+    return fleet_in(store.path(release))
 
 
 def scope_of(store: ReleaseStore, step: Step, outputs: Mapping[str, str]) -> Scope:

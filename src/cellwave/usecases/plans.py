@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from cellwave.errors import Unavailable
-from cellwave.fleet.part import cells_with_regions
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
 from cellwave.releases.sources import sources_of
@@ -79,7 +78,9 @@ def _inputs(
     """What each stack of these cells is to be made of, and was made of, and why it is kept. Kept is what is known to
     run and is in `sure`, when it was made of the same and nobody has put anything else there since."""
     before = {name: row.inputs for name, row in stacks.items()}
-    now = _digests(around, release, cells) if release and release.views else {}
+    now: dict[str, str] = {}
+    if release and release.views:
+        now = sources_of(around.store.path(release.digest)).digests({*cells})
     same = {
         name: row
         for name, row in stacks.items()
@@ -89,17 +90,6 @@ def _inputs(
     return {
         name: Inputs(now.get(name, ""), before.get(name, ""), kept.get(name, ""))
         for name in (*now, *(before.keys() - now))
-    }
-
-
-def _digests(around: Surroundings, release: Release, cells: Collection[str]) -> dict[str, str]:
-    """The digest of what each stack of these cells is to be made of."""
-    sources, wanted = sources_of(around.store.path(release.digest)), set(cells)
-    return {
-        stack: view.digest
-        for cell, region in cells_with_regions(sources.fleet)
-        if cell.name in wanted
-        for stack, view in sources.views(cell, region).items()
     }
 
 

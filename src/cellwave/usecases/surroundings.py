@@ -17,6 +17,7 @@ from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from cellwave.releases.open import open_store
+from cellwave.releases.sources import fleet_in
 from cellwave.releases.store import ReleaseStore
 from cellwave.rollout.identity import remember, require_known, require_same
 from cellwave.rollout.model import Note
@@ -100,8 +101,11 @@ class Surroundings:
         """Fleet and strategy: as a release (its digest) froze them, or of the working tree."""
         from cellwave.waves.parse import parse_strategy
 
-        source = Project(self.store.path(release)) if release else self.project
-        fleet = parse_fleet(source.config_files())
+        if release is None:
+            source, fleet = self.project, parse_fleet(self.project.config_files())
+        else:
+            folder = self.store.path(release)
+            source, fleet = Project(folder), fleet_in(folder)
         return fleet, parse_strategy(source.waves_file(), fleet)
 
     def stacks(self) -> dict[str, StackRow]:
