@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+# "release": what it asks for is refused, or its program fails. The next ones are its surroundings': "credential" (of
+# AWS, of the state backend, of a package index, a passphrase, a right that a role lacks), "throttle", "quota" (of an
+# account), "disk" (full, or read-only), "lock" (another is at it), "network" (nobody there, no answer, or one that says
+# that they are in trouble themselves), "host" (this machine: memory, files, clock, a tool). "unknown": nobody can tell.
+Fault = Literal["release", "credential", "throttle", "quota", "disk", "lock", "network", "host", "unknown"]
+
 
 class CellwaveError(Exception):
     """Something a person must know of; its text says what happened and what would help.
@@ -31,9 +39,15 @@ class BadInput(CellwaveError):
 
 
 class Unavailable(CellwaveError):
-    """Something needed is not there (no engine, an unreachable state backend, a full disk): nothing was changed."""
+    """Something needed is not there (no engine, an unreachable state backend, a full disk): nothing was changed.
+
+    `fault` is the kind of that, where it is known; else what it was caused by may tell (faults.of_error)."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", fault: Fault = "unknown") -> None:
+        super().__init__(message, hint=hint)
+        self.fault = fault
 
 
 class Leased(CellwaveError):

@@ -183,7 +183,9 @@ class FakeDeployer:
                 stack.recorded[kind] = stack.pending.pop(kind)
             if kind == "bucket":
                 if watcher.settings["broken"]:
-                    return Result(outcome="failed", changes={"create": 1}, reason="broken on purpose")
+                    return Result(
+                        outcome="failed", changes={"create": 1}, reason="broken on purpose", fault="release"
+                    )
                 _pause(watcher.settings["pause"], watcher.aborted)
         stack.is_made = job.operation != "destroy"
         stack.outputs = {"bucket": wanted["bucket"], "version": watcher.settings["version"]} if wanted else {}

@@ -151,7 +151,7 @@ def test_a_broken_program_fails_with_its_reason(
 ) -> None:
     """A program's error is the reason, is not worth a retry by itself, and the next attempt finds no lock."""
     result = run(deployer, job(attempt(), stack, release(tmp_path / "bad", broken=True)))
-    assert (result.outcome, result.transient) == ("failed", False)
+    assert (result.outcome, result.fault) == ("failed", "release")
     assert "broken on purpose" in result.reason
     assert not world.is_locked(stack)
     assert run(deployer, job(attempt(), stack, v1)).outcome == "succeeded"

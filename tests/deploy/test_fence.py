@@ -44,7 +44,7 @@ def test_an_engine_ends_when_its_time_here_is_over(
     thread = when_half_done(engine_world, wanted, lambda: write_deadline(until, since_boot()))
     result = run(engine_world.deployer(), wanted, [])
     thread.join()
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert "lost touch" in result.reason
     assert drivers(wanted.attempt) == []
     quick = release(tmp_path / "quick")
@@ -58,7 +58,7 @@ def test_no_engine_begins_after_its_time(
     """A worker that wakes from a long sleep starts nothing."""
     write_deadline(until, since_boot() - 1)
     result = run(engine_world.deployer(), wanted, [])
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert not engine_world.is_made(stack)
 
 
@@ -86,6 +86,6 @@ def test_an_engine_ends_in_time_whatever_becomes_of_the_process_that_runs_it(
     result = run(engine_world.deployer(), wanted, [])
     thread.join()
     assert ended == [True]
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert "lost touch" in result.reason
     assert drivers(wanted.attempt) == []

@@ -169,9 +169,9 @@ def test_a_part_that_is_killed_in_mid_deployment_condemns_nothing(
     thread = when_half_done(ground.world, wanted, lambda: ground.send(part, signal.SIGKILL))
     result = run(ground.world.deployer(), wanted)
     thread.join()
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     away = run(ground.world.deployer(), wanted.model_copy(update={"attempt": f"{wanted.attempt}:away"}))
-    assert (away.outcome, away.transient) == ("failed", True), away.reason
+    assert (away.outcome, away.fault) == ("failed", "network"), away.reason
     ground.mend()
     back = run(ground.world.restarted(), next_try(wanted))
     assert back.outcome == "succeeded", back.reason
@@ -207,7 +207,7 @@ def test_what_was_made_though_nobody_heard_of_it_is_no_orphan(
     variables = s3_state() if state == "s3" else {}
     wanted = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
     result = run(engine_world.restarted(**lossy("CreateQueue").variables, **variables), wanted)
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert "the connection was lost in the middle" in result.reason
     assert "can't say so" not in result.reason
     assert "queue" in engine_world.there(wanted.stack)
@@ -255,7 +255,7 @@ def test_an_update_that_nobody_heard_of_does_not_survive_a_way_back(
     assert run(engine_world.deployer(), v1).outcome == "succeeded"
     v2 = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v2", version="v2"))
     result = run(engine_world.restarted(**lossy("PutParameter").variables), v2)
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert engine_world.there(stack)["parameter"] == "v2"
     back = run(engine_world.deployer(), next_try(v1))
     assert back.outcome == "succeeded", back.reason

@@ -227,7 +227,7 @@ def test_what_the_host_lacks_is_not_the_program_s_fault(
     secret = QUEUE + 'pulumi.export("hush", pulumi.Output.secret("quiet"))\n'
     stack, _ = up(engine_world.deployer(), tmp_path, EAST, secret)
     result = deploy(engine_world.restarted(**variables), tmp_path, stack, EAST)
-    assert (result.outcome, result.transient) == ("failed", True), result.reason
+    assert (result.outcome, result.fault) == ("failed", "credential"), result.reason
     assert why in result.reason
 
 

@@ -96,7 +96,7 @@ def test_what_such_a_program_does_wrong_is_told(
     result = deploy(deployer, tmp_path / "app", f"own-{uuid.uuid4().hex[:8]}.app", EAST)
     assert result.outcome == "failed"
     assert reason in result.reason
-    assert not result.transient
+    assert result.fault == "release"
 
 
 DYNAMIC = """
@@ -151,7 +151,7 @@ def test_a_lock_that_can_not_be_installed_is_not_the_release_s_fault(
         "no-cache = true\n[pip]\nindex-url = 'http://127.0.0.1:9/simple'\n"
     )
     result = deploy(deployer, tmp_path / "app", f"own-{uuid.uuid4().hex[:8]}.app", EAST)
-    assert (result.outcome, result.transient) == ("failed", True)
+    assert (result.outcome, result.fault) == ("failed", "network")
     assert "requirements.txt can't be had" in result.reason
 
 

@@ -203,7 +203,7 @@ def test_a_wrong_passphrase_says_nothing_of_a_release(
     again = first.model_copy(update={"attempt": f"rollout:{uuid.uuid4()}:forward:1"})
     other = engine_world.restarted(PULUMI_CONFIG_PASSPHRASE="another", PULUMI_CONFIG_PASSPHRASE_FILE="")
     result = other.run(again, progress=lambda _: None, aborted=lambda: False)
-    assert (result.outcome, result.transient) == ("failed", True), result
+    assert (result.outcome, result.fault) == ("failed", "credential"), result
     assert "passphrase" in result.reason
 
 

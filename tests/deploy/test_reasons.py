@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cellwave.deploy.events import Diagnostic
-from cellwave.deploy.reasons import fault_of, is_lost, is_transient, reason_of
+from cellwave.deploy.reasons import fault_of, reason_of
+from cellwave.errors import Fault
 from cellwave.text import redact
+from cellwave.words import is_lost
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
@@ -82,43 +84,6 @@ def test_secrets_are_not_told(text: str) -> None:
     assert "hunter2" not in redact(text)
 
 
-@pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        ("ThrottlingException: Rate exceeded", True),
-        ("ExpiredToken: the security token is expired", True),
-        ("LimitExceeded: too many roles", True),
-        ("dial tcp: connection refused", True),
-        ("property timeout value has a problem: unknown input", False),
-        ("AccessDenied: not allowed", False),
-    ],
-)
-def test_what_one_more_try_may_help(reason: str, expected: bool) -> None:
-    """Throttling, credentials that ran out, quotas and broken connections are worth one more try."""
-    assert is_transient(reason) is expected
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "could not create stack: user: Current requires cgo or $USER set in environment",
-        "passphrase must be set with PULUMI_CONFIG_PASSPHRASE",
-        "getting secrets manager: incorrect passphrase",
-        "write x: no space left on device",
-        "snapshot integrity failure; it was already written",
-        "unable to open bucket s3://x: denied",
-        "could not list bucket: AccessDenied",
-        "failed to load checkpoint: x",
-        "PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
-    ],
-)
-def test_what_the_environment_lacks_condemns_no_release(said: str) -> None:
-    """The engine's own trouble may pass; the same words of a program are the release's fault."""
-    assert fault_of([], f"error: {said}") == "surroundings"
-    if "no space" not in said:
-        assert fault_of([Diagnostic(STACK, f"{TRACE}Error: {said}")], f"error: {said}") == "release"
-
-
 TRACE = (
     'Traceback (most recent call last):\n  File "timed out.py", line 1\n    raise E("timed out")\n    ^^^^\n'
 )
@@ -126,28 +91,29 @@ FILLER = "https response error, " * 100
 
 
 @pytest.mark.parametrize(
-    ("errors", "log"),
+    ("errors", "log", "fault"),
     [
-        ([f"creating: {FILLER} ThrottlingException: Rate exceeded {FILLER}"], ""),
-        (["cause 1", "cause 2", "cause 3", "cause 4", "ExpiredToken: the token is expired"], ""),
+        ([f"creating: {FILLER} ThrottlingException: Rate exceeded {FILLER}"], "", "throttle"),
         (
-            [f"{TRACE}Error: {FILLER}\nSlowDown"],
+            ["cause 1", "cause 2", "cause 3", "cause 4", "ExpiredToken: the token is expired"],
             "",
+            "credential",
         ),
-        ([], f"error: {FILLER} connection reset by peer {FILLER}"),
-        ([], f"error: could not list bucket: it failed\n  {FILLER} SlowDown"),
-        (["write x: no space left on device"], ""),
+        ([f"{TRACE}OSError: [Errno 28] {FILLER}\n{FILLER}"], "", "disk"),
+        ([], f"error: {FILLER} connection reset by peer {FILLER}", "network"),
+        ([], f"error: could not list bucket: it failed\n  {FILLER} api error SlowDown: x", "throttle"),
+        (["write x: no space left on device"], "", "disk"),
     ],
 )
-def test_all_that_was_said_decides_whether_one_more_try_may_help(errors: list[str], log: str) -> None:
+def test_all_that_was_said_decides_whose_it_is(errors: list[str], log: str, fault: Fault) -> None:
     """Not what is left of it in the reason, where only so many causes and characters have room."""
-    assert fault_of([Diagnostic("", text) for text in errors], log) == "surroundings"
+    assert fault_of([Diagnostic("", text) for text in errors], log) == fault
 
 
 @pytest.mark.parametrize(
     ("errors", "log"),
     [
-        (["AccessDenied: not allowed"], "warning: a look at the newest version timed out"),
+        (["NoSuchEntity: not there"], "warning: a look at the newest version timed out"),
         (
             [f"{TRACE}E: no such cell"],
             "",
@@ -181,7 +147,6 @@ GONE = {
         "RequestError: send request failed caused by: read: connection reset by peer",
         "grpc._channel._InactiveRpcError: <_InactiveRpcError of RPC that terminated with: "
         'status = StatusCode.UNAVAILABLE details = "Socket closed">',
-        "/venv/bin/python ended with -9; its output says why",
         "this connection was never configured (was the sandbox's provider restarted meanwhile?)",
         "context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
     ],
@@ -204,7 +169,7 @@ GONE = {
 def test_what_went_away_says_nothing_of_a_release(what: str, text: str) -> None:
     """A provider, an emulator or an endpoint that is gone, as Pulumi, gRPC, botocore, Go and AWS's plugin put it."""
     errors = [Diagnostic(URN, text), Diagnostic(STACK, "update failed")]
-    assert fault_of(errors, "") == "surroundings"
+    assert fault_of(errors, "") == "network"
     assert reason_of(errors, "").startswith(f"{what}: ")
     assert is_lost(text) == (what == "the connection was lost in the middle")
 

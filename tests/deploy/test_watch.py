@@ -20,6 +20,6 @@ def test_an_attempt_that_was_ended_keeps_its_result_though_its_lock_is_let_go_a_
     held = attempt.try_lock()
     assert held is not None
     threading.Timer(0.3, os.close, [held]).start()
-    hung = Result(outcome="failed", reason="it hangs", transient=True)
+    hung = Result(outcome="failed", reason="it hangs", fault="host")
     assert end(attempt, hung) == attempt.result() == hung
     assert not attempt.runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, TypeVar
 
+from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import decide
@@ -96,7 +97,7 @@ class World:
         deploy: Deploy,
         *,
         ok: bool = True,
-        transient: bool = False,
+        fault: Fault = "release",
         refused: bool = False,
         changed: bool = True,
         why: str = "AccessDenied: no",
@@ -104,7 +105,7 @@ class World:
         """Let a deployment end; one that went well is proved at once."""
         result: Applied | Failure = Applied(outputs={"url": "there"}, changes={"update": 2}, seconds=3.0)
         if not ok:
-            result = Failure(reason=why, transient=transient, refused=refused, changed=changed)
+            result = Failure(reason=why, fault=fault, refused=refused, changed=changed)
         self.deployed(deploy, result)
         for proof in self.take(Prove):
             self.proved(proof)

@@ -39,8 +39,8 @@ ACTIONS: tuple[Action, ...] = ("approve", "pause", "resume", "rollback")
 FAILURES = (
     Failure(reason="no"),
     Failure(reason="no", changed=False),
-    Failure(reason="slow down", transient=True),
-    Failure(reason="slow down", transient=True, changed=False),
+    Failure(reason="slow down", fault="throttle"),
+    Failure(reason="slow down", fault="throttle", changed=False),
     Failure(reason="no", refused=True, changed=False),
 )
 Key = Hashable

@@ -84,7 +84,7 @@ class FakeEngines:
                 subprocess.run([*argv, *more], check=True, start_new_session=True, pass_fds=[lock.fileno()])
         if attempt.exists() and attempt.read_text() == "done":
             return Result(outcome="succeeded", changes={"update": 1}, seconds=TAKES)
-        return Result(outcome="failed", reason="its time here was over", transient=True)
+        return Result(outcome="failed", reason="its time here was over", fault="network")
 
 
 def down(folder: Path, home: Path) -> None:

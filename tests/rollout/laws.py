@@ -34,7 +34,7 @@ def check_deploy(world: Outside, effect: Deploy | Prove) -> None:
     assert effect.attempt == world.attempts.get((effect.back, name), 0) + 1, "numbers are unique"
     world.attempts[effect.back, name] = effect.attempt
     if isinstance(effect, Deploy):
-        assert effect.delay == 3.0 * (effect.attempt - 1)
+        assert effect.delay / ((effect.attempt - 1) or 1) in ({3.0, 15.0} if effect.attempt > 1 else {0.0})
     assert isinstance(effect, Prove) == is_kept(effect.step, effect.attempt), (
         "what is kept runs no engine at first"
     )

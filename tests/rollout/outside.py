@@ -59,10 +59,10 @@ End = Literal["applied", "failed", "transient", "refused", "untouched", "untouch
 ENDS: dict[End, Failure | None] = {
     "applied": None,
     "failed": Failure(reason="AccessDenied: no"),
-    "transient": Failure(reason="Throttling: slow down", transient=True),
+    "transient": Failure(reason="Throttling: slow down", fault="throttle"),
     "refused": Failure(reason="it would delete data", refused=True, changed=False),
     "untouched": Failure(reason="called off", changed=False),
-    "untouched_transient": Failure(reason="no endpoint answered", transient=True, changed=False),
+    "untouched_transient": Failure(reason="no endpoint answered", fault="network", changed=False),
 }
 PASS, FAIL, SAME, THIN, CRITICAL = "pass", "fail", "same", "thin", "critical"
 

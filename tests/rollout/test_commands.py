@@ -97,7 +97,7 @@ def test_failures_that_a_person_is_asked_about_are_one_question() -> None:
     world = World(plan([["a", "b"]], retries=0))
     world.passed_check()
     for deploy in world.deploys():
-        world.end(deploy, ok=False, transient=True)
+        world.end(deploy, ok=False, fault="network")
     assert "a.storage failed 1 times" in world.asked
     assert "b.storage failed 1 times" in world.asked
     world.order("resume", question=waiting(world).question)
@@ -110,7 +110,7 @@ def test_approve_is_no_answer_to_a_failure_and_resume_none_to_an_approval() -> N
     assert world.order("resume") == "refused"
     world.order("approve")
     world.passed_check()
-    world.end(world.deploys()[0], ok=False, transient=True)
+    world.end(world.deploys()[0], ok=False, fault="network")
     assert world.order("approve", question=waiting(world).question) == "refused"
     assert world.state.status == "waiting"
     assert world.order("rollback") == "taken"

@@ -141,19 +141,19 @@ def test_approval_names_the_one_way_doors() -> None:
 
 
 def test_a_transient_error_is_tried_again_then_waits_for_a_person() -> None:
-    """Throttling says nothing about the release: one retry, then a person decides; resume tries again."""
+    """A lost connection says nothing about the release: one retry, then a person decides; resume tries again."""
     world = World(plan([["a"]], retries=1))
     world.passed_check()
-    world.end(world.deploys()[0], ok=False, transient=True)
+    world.end(world.deploys()[0], ok=False, fault="network")
     [again] = world.deploys()
     assert (again.attempt, again.delay) == (2, 3.0)
-    world.end(again, ok=False, transient=True)
+    world.end(again, ok=False, fault="network")
     assert world.state.status == "waiting"
     world.order("approve")
     assert world.state.status == "waiting"
     world.order("resume")
     [third] = world.deploys()
-    assert (third.attempt, third.delay) == (3, 6.0), "what throttles is given time"
+    assert (third.attempt, third.delay) == (3, 6.0), "what is in trouble is given time"
 
 
 def test_a_wave_that_wants_approval_waits_for_it() -> None:
@@ -338,7 +338,7 @@ def test_late_words_of_an_earlier_attempt_are_ignored() -> None:
     world = World(plan([["a"]]))
     world.passed_check()
     [storage] = world.deploys()
-    world.end(storage, ok=False, transient=True)
+    world.end(storage, ok=False, fault="network")
     before = world.state.forward
     world.end(storage)
     assert world.state.forward == before
@@ -356,7 +356,7 @@ def test_what_is_told_of_a_stranger_changes_nothing(name: str, back: bool) -> No
     assert (world.state.forward, world.state.back, world.state.status) == (before, None, "running")
 
 
-@pytest.mark.parametrize("late", [Applied(), Failure(reason="no", transient=True), Failure(reason="no")])
+@pytest.mark.parametrize("late", [Applied(), Failure(reason="no", fault="network"), Failure(reason="no")])
 def test_what_is_told_twice_of_an_attempt_is_heard_once(late: Applied | Failure) -> None:
     """Whatever the second time says: while it is proved, and when it has converged."""
     world = World(plan([["a"]]))

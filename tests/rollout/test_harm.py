@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cellwave.errors import Fault
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.model import Check, Deploy
 from cellwave.waves.model import Bake
@@ -235,9 +236,10 @@ def test_resume_after_a_transient_failure_keeps_the_concurrency() -> None:
     alone is tried again, and never two cells at once."""
     world = World(plan([["d", "e"]], concurrency=1, tolerance=1, retries=0, services=APART))
     world.passed_check()
-    for transient in (False, True):
+    faults: tuple[Fault, ...] = ("release", "network")
+    for fault in faults:
         for deploy in world.deploys():
-            world.end(deploy, ok=deploy.step.service == "t", transient=transient)
+            world.end(deploy, ok=deploy.step.service == "t", fault=fault)
     assert world.state.head.waiting
     assert world.state.head.waiting.kind == "failed"
     world.order("resume")
@@ -251,7 +253,7 @@ def test_cells_that_failed_transiently_are_resumed_as_many_at_once_as_may_be() -
     deploys = world.deploys()
     for deploy in deploys:
         one, s = deploy.step.cell == "a", deploy.step.service == "s"
-        world.end(deploy, ok=not s, transient=not one)
+        world.end(deploy, ok=not s, fault="release" if one else "network")
     world.order("resume")
     again = world.deploys()
     assert [d.step.deployment for d in again] == ["b.s", "c.s"]

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from cellwave.deploy.port import Deployer
+from cellwave.errors import Fault
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import SignalSource
 from cellwave.release import Release
@@ -25,7 +26,7 @@ from tests.rollout.stores import OneRelease
 WANTED, OTHER = "w" * 64, "o" * 64
 WRONG = Unreadable(reason="http://x answers 503")
 SILENT = Unreadable(reason="http://x did not answer: Connection refused", cause="silence")
-NO_WAY = Unreadable(reason="http://x did not answer: Name or service not known", cause="way")
+NO_WAY = Unreadable(reason="no valid credentials: Name or service not known", cause="way", fault="credential")
 Seen = str | Unreadable
 
 
@@ -78,7 +79,7 @@ def test_quick_looks_are_given_up_after_the_seconds() -> None:
     missing = world.prove()
     assert missing is not None
     assert f"expected {WANTED[:12]}, it runs {OTHER[:12]}" in missing.reason
-    assert not missing.transient
+    assert missing.fault == "release"
     assert SECONDS < world.waited < SECONDS + 1
     assert world.looks > LOOKS
 
@@ -116,7 +117,7 @@ def test_a_release_that_does_not_listen_fails_and_the_doubt_is_told() -> None:
     """It condemns, as silence is what a broken release gives; whoever reads the hold's reason learns what was seen."""
     missing = World(repeat(SILENT)).prove()
     assert missing is not None
-    assert not missing.transient
+    assert missing.fault == "release"
     assert "Connection refused" in missing.reason
     assert "nothing ever answered" in missing.reason
 
@@ -126,7 +127,7 @@ def test_a_release_that_answered_once_is_not_said_to_be_out_of_reach() -> None:
     seen: list[Seen] = [WRONG, *repeat(SILENT, 999)]
     missing = World(iter(seen)).prove()
     assert missing is not None
-    assert not missing.transient
+    assert missing.fault == "release"
     assert "nothing ever answered" not in missing.reason
 
 
@@ -135,7 +136,7 @@ def test_a_machine_that_cannot_even_ask_blames_no_release(seen: Iterator[Seen]) 
     """No name, no network, no credential: worth another try, then a person's look, and no hold."""
     missing = World(seen).prove()
     assert missing is not None
-    assert missing.transient
+    assert missing.fault == "credential"
     assert "Name or service not known" in missing.reason
 
 
@@ -143,7 +144,7 @@ def test_a_name_that_resolves_again_is_judged_by_what_answers() -> None:
     """A hiccup of the resolver excuses no broken release."""
     missing = World(chain(repeat(NO_WAY, 20), repeat(WRONG))).prove()
     assert missing is not None
-    assert not missing.transient
+    assert missing.fault == "release"
 
 
 FLEET = 'services: {app: {program: app, code: [app], proof: {http: "{outputs[url]}"}}}\n'
@@ -158,12 +159,12 @@ PROVE = Prove(step=STEP, attempt=1, back=False)
 
 
 @pytest.mark.parametrize(
-    ("seen", "converged", "transient", "said"),
+    ("seen", "converged", "fault", "said"),
     [
-        (WANTED, True, False, ""),
-        (OTHER, False, False, f"it runs {OTHER[:12]}"),
-        (SILENT, False, False, "nothing ever answered"),
-        (NO_WAY, False, True, "says nothing of the release"),
+        (WANTED, True, None, ""),
+        (OTHER, False, "release", f"it runs {OTHER[:12]}"),
+        (SILENT, False, "release", "nothing ever answered"),
+        (NO_WAY, False, "credential", "says nothing of the release"),
     ],
 )
 def test_a_rollout_hears_what_the_proof_came_to(
@@ -172,7 +173,7 @@ def test_a_rollout_hears_what_the_proof_came_to(
     *,
     seen: Seen,
     converged: bool,
-    transient: bool,
+    fault: Fault | None,
     said: str,
 ) -> None:
     """What a deployment ended with decides whether it is tried again, waits for a person, or goes back."""
@@ -193,5 +194,5 @@ def test_a_rollout_hears_what_the_proof_came_to(
     event = Effects(tmp_path, "t", records, OneRelease(tmp_path), *ports).prove(asked, PROVE)
     assert (event.failure is None) == converged
     if event.failure:
-        assert event.failure.transient == transient
+        assert event.failure.fault == fault
         assert said in event.failure.reason

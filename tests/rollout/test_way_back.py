@@ -188,7 +188,7 @@ def test_an_attempt_that_changed_nothing_makes_nothing_known_that_another_left_h
     """Neither a second try nor a way back that is refused says what such a stack runs."""
     world = World(plan([["a"]], previous=None, services={"app": ()}))
     world.passed_check()
-    world.end(world.deploys()[0], ok=False, transient=True)
+    world.end(world.deploys()[0], ok=False, fault="network")
     world.end(world.deploys()[0], ok=False, changed=False)
     assert world.unknown == {"a.app"}
     world.end(world.deploys()[0], ok=False, refused=True, changed=False)
@@ -202,7 +202,7 @@ def test_what_one_attempt_left_half_changed_stays_unknown_where_the_failure_is_t
     world.passed_check()
     one, two = world.deploys()
     world.end(two)
-    world.end(one, ok=False, transient=True)
+    world.end(one, ok=False, fault="network")
     world.end(world.deploys()[0], ok=False, changed=False)
     assert world.state.outcome == "done"
     assert world.unknown == {"a.app"}
@@ -214,7 +214,7 @@ def test_what_fails_on_a_condemned_rollout_is_not_tried_again() -> None:
     world.passed_check()
     one, two = world.deploys()
     world.end(one, ok=False)
-    world.end(two, ok=False, transient=True)
+    world.end(two, ok=False, fault="network")
     assert set(cells(world.deploys())) == {"a", "b"}
 
 
@@ -396,7 +396,7 @@ def test_a_stuck_cell_holds_up_no_other_not_even_its_partner() -> None:
     outcome, why = world.outcome
     assert outcome == "failed"
     assert why.endswith(
-        "could not roll back b.query (it would take data), b.ingest (it would take data), b.storage"
+        "could not roll back b.query (release: it would take data), b.ingest (release: it would take data), b.storage"
     )
     assert {name for name, release in world.ran.items() if release == OLD} == {
         f"{cell}.{service}" for cell in "ac" for service in ("storage", "ingest", "query")

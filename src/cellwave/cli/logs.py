@@ -9,6 +9,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json, when
+from cellwave.faults import ADVICE
 from cellwave.usecases.logs import log_of
 
 
@@ -26,11 +27,15 @@ def logs(
     if as_json:
         tell_json(left.model_dump())
         return
-    ended = f"{left.outcome}: {left.reason}" if left.outcome else "it has not ended, or was killed"
+    kind = f" ({left.fault})" if left.fault else ""
+    ended = f"{left.outcome}{kind}: {left.reason}" if left.outcome else "it has not ended, or was killed"
     tell(f"{left.stack}  {left.operation} of {left.release[:12] or 'the working tree'}, {when(left.at)}")
     tell(f"attempt {left.attempt}  {ended}")
     said = "\n".join(f"{line.resource}\n{line.message}".strip() for line in left.diagnostics)
-    for title, text in (("program", left.program), ("engine", left.engine), ("errors", said)):
+    if left.fault:
+        tell(f"what mends it: {ADVICE[left.fault]}")
+    parts = {"program": left.program, "engine": left.engine, "errors": said, "traceback": left.traceback}
+    for title, text in parts.items():
         if text.strip():
             # Indented, so that no line of it looks like one of this command's.
             tell(f"\n{title}:\n{indent(text.strip().expandtabs(4), '  ')}", lines=True)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 
 from cellwave.deploy.port import Job, Result
 from cellwave.processes import end_holders
+from cellwave.text import redact
 
 CALLED_OFF_SECONDS = 45.0  # an interrupted engine finishes what it has begun
 POLL_SECONDS = 0.1
@@ -54,6 +56,19 @@ class Attempt:
     def program_log(self) -> Path:
         """What the program printed."""
         return self.folder / "program.log"
+
+    @property
+    def traceback(self) -> Path:
+        """Where in cellwave's own code an exception came from that nobody expected."""
+        return self.folder / "traceback.log"
+
+    def keep_traceback(self, error: BaseException) -> None:
+        """Write an unexpected exception down, whole but for secrets, after what is there."""
+        with contextlib.suppress(OSError):  # a full disk
+            text = redact("".join(traceback.format_exception(error)))
+            descriptor = os.open(self.traceback, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
+                file.write(text)
 
     @property
     def lock_file(self) -> Path:
@@ -126,7 +141,7 @@ class Attempt:
         """Make the folder ready for a run of the job; what an earlier, killed run left goes."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        for leftover in (self.events, self.log, self.program_log, self.folder / "abort"):
+        for leftover in (self.events, self.log, self.program_log, self.traceback, self.folder / "abort"):
             leftover.unlink(missing_ok=True)
         (self.folder / "number").write_text(str(_count(self.folder.parent.with_name("deploy.count"))))
         self._job.write_text(job.model_dump_json())
@@ -154,7 +169,7 @@ class Attempt:
     def tidy(self) -> None:
         """Drop what nobody needs after a success; after a failure a person may want to read it."""
         shutil.rmtree(self.work, ignore_errors=True)
-        for spent in (self.events, self.log, self.program_log):
+        for spent in (self.events, self.log, self.program_log, self.traceback):
             spent.unlink(missing_ok=True)
 
     @property

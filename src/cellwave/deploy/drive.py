@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,17 +30,20 @@ from cellwave.deploy.checkpoint import (
 )
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
+from cellwave.deploy.disk import unwritable
 from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
 from cellwave.deploy.placed import foreign
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.prepare import prepare_work, private
-from cellwave.deploy.reasons import clean, fault_of, is_lost, is_transient, reason_of, trouble_of
+from cellwave.deploy.prepare import Damaged, prepare_work, private
+from cellwave.deploy.reasons import clean, fault_of, reason_of
 from cellwave.deploy.repair import Refused, Step, doubt, mend
-from cellwave.errors import Unavailable
+from cellwave.errors import CellwaveError, Fault
+from cellwave.faults import of_error
 from cellwave.releases.views import View
 from cellwave.text import redact
+from cellwave.words import is_lost
 
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
 
@@ -82,6 +86,12 @@ class Drive:
     files: StackFiles | None
     left: Sequence[Step] = ()  # by a run of this attempt whose driver was killed: they may have been done
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the attempt, its program and its state are written."""
+        scratch = Path(self.launch.environment.get("TMPDIR") or tempfile.gettempdir())
+        return (self.launch.attempt.folder, scratch, *([self.files.root] if self.files else []))
+
     def log(self) -> str:
         """What the engine's last command printed."""
         return clean(self.launch.attempt.log.read_text(errors="replace"))
@@ -92,14 +102,31 @@ def drive(task: Task) -> Result:
     begun = time.monotonic()
     try:
         result = _run(_prepare(task))
-    except OSError as error:
-        result = Result(outcome="failed", reason=trouble_of(error), transient=True)
-    except (Unavailable, Refused, RuntimeError) as error:
-        result = Result(outcome="failed", reason=redact(str(error)), transient=True)
-    except (YAMLError, ValueError) as error:
-        said = str(error)
-        result = Result(outcome="failed", reason=redact(said), transient=is_transient(said))
+    except _Wrong as wrong:
+        result = Result(outcome="failed", reason=redact(str(wrong)), fault="release")
+    except Exception as error:  # noqa: BLE001 - its traceback is kept
+        result = broken(task.attempt, error)
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
+
+
+def broken(attempt: Attempt | None, error: Exception) -> Result:
+    """The result of an attempt that an exception ended. One that nobody expected is kept in its folder, with all that
+    says where it came from."""
+    fault = of_error(error)
+    if isinstance(error, CellwaveError | Refused | Damaged):
+        return Result(outcome="failed", reason=redact(str(error)), fault=fault)
+    if fault == "unknown" and attempt is not None:
+        attempt.keep_traceback(error)
+    said = f"{type(error).__name__}: {error}"
+    words = {
+        "disk": f"the disk is full: {error}",
+        "unknown": f"cellwave itself failed: {said}; see `cellwave logs`",
+    }
+    return Result(outcome="failed", reason=redact(words.get(fault, said)), fault=fault)
+
+
+class _Wrong(Exception):
+    """The release's own files can't be used; the text says why."""
 
 
 def _prepare(task: Task) -> Drive:
@@ -107,7 +134,10 @@ def _prepare(task: Task) -> Drive:
     task.attempt.begin(task.job)
     job = private(task.job, task.attempt.work)
     task.attempt.give_sign(PACKAGES)
-    project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
+    try:
+        project, program, virtualenv = prepare_work(job, task.attempt.work, task.home)
+    except (YAMLError, ValueError) as error:
+        raise _Wrong(str(error)) from error
     task.attempt.give_sign(PREPARING)
     # A program through `cellwave.cell` asks whose its cell is when nobody of cellwave's runs it.
     environment = {**task.environment, **ENGINE_ENVIRONMENT, "CELLWAVE_ATTEMPT": task.job.attempt}
@@ -150,7 +180,7 @@ def _run(at: Drive) -> Result:
             return stopped.result
         except _Again as again:
             locks = again.locks or (at.files.locks() if at.files else ())
-    return Result(outcome="failed", reason=f"the engine was killed {TRIES} times", transient=True)
+    return Result(outcome="failed", reason=f"the engine was killed {TRIES} times", fault="host")
 
 
 def _once(at: Drive) -> Result:
@@ -169,8 +199,11 @@ def _once(at: Drive) -> Result:
         _operate(at, *ARGUMENTS[at.job.operation], *_message(at))
     story = read_story(at.launch.attempt.events)
     if not story.finished:
-        reason = "the engine succeeded, but its event log is not whole: is the disk full?"
-        return Result(outcome="failed", changes=story.changes, reason=reason, transient=True)
+        full = unwritable(at.folders)
+        reason = f"the engine succeeded, but its event log is not whole{f': {full}' if full else ''}"
+        return Result(
+            outcome="failed", changes=story.changes, reason=reason, fault="disk" if full else "unknown"
+        )
     result = Result(
         outcome="succeeded",
         changes=story.changes,
@@ -180,7 +213,8 @@ def _once(at: Drive) -> Result:
     if (at.job.place or at.job.view) and at.job.operation == "up":
         resources = (_export(at).get("deployment") or {}).get("resources", [])
         if at.job.place and (elsewhere := foreign(resources, at.job.place)):
-            return result.model_copy(update={"outcome": "failed", "reason": "; ".join(elsewhere)})
+            why = {"outcome": "failed", "reason": "; ".join(elsewhere), "fault": "release"}
+            return result.model_copy(update=why)
         if at.job.view:
             return result.model_copy(update={"beyond": read_beyond(resources, at.job.view)})
     return result
@@ -304,7 +338,7 @@ def _check(at: Drive, ended: Ended) -> None:
         return
     if ended.fenced:
         reason = "this host had lost touch with the database, and ended its engine"
-        raise _Stopped(Result(outcome="failed", reason=reason, transient=True))
+        raise _Stopped(Result(outcome="failed", reason=reason, fault="network"))
     if ended.killed:
         raise _Again
     log = at.log()
@@ -313,15 +347,25 @@ def _check(at: Drive, ended: Ended) -> None:
     story = read_story(at.launch.attempt.events)
     if ended.aborted:
         raise _Stopped(_ended("aborted", story, reason="interrupted on request"))
-    reason = reason_of(story.errors, log) + _doubt(at, unanswered(story))
     fault = fault_of(story.errors, log)
-    raise _Stopped(
-        _ended("failed", story, reason=reason).model_copy(update={"transient": fault != "release"})
-    )
+    reason = reason_of(story.errors, log) + _whereabouts(at.job, fault, told=bool(story.errors))
+    if full := unwritable(at.folders):
+        # Whatever was told: a program, or a tool, may say anything of what a full disk did to it.
+        fault, reason = "disk", f"{full}; {reason}"
+    reason += _doubt(at, unanswered(story))
+    raise _Stopped(_ended("failed", story, reason=reason, fault=fault))
 
 
-def _ended(outcome: Outcome, story: Story, reason: str) -> Result:
-    return Result(outcome=outcome, changes=story.changes, outputs=story.outputs, reason=reason)
+def _ended(outcome: Outcome, story: Story, reason: str, fault: Fault | None = None) -> Result:
+    return Result(outcome=outcome, changes=story.changes, outputs=story.outputs, reason=reason, fault=fault)
+
+
+def _whereabouts(job: Job, fault: Fault, *, told: bool) -> str:
+    """Where a person looks who mends what an account, or its role, would not do."""
+    if job.place is None or not told or fault not in ("credential", "quota", "throttle"):
+        return ""
+    who = f"role {job.place.role}" if job.place.role else "the credentials of this host"
+    return f" (account {job.place.account}, {job.place.aws_region}; {who})"
 
 
 def unanswered(story: Story) -> list[Step]:

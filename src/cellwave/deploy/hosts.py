@@ -15,9 +15,12 @@ import grpc
 from google.protobuf.empty_pb2 import Empty  # type: ignore[import-untyped]
 from pulumi.runtime.proto import events_pb2, events_pb2_grpc, language_pb2, language_pb2_grpc
 
+from cellwave.deploy.attempt import Attempt
 from cellwave.deploy.events import Story, read_story
 from cellwave.deploy.given import installed
 from cellwave.deploy.port import Result
+from cellwave.errors import Unavailable
+from cellwave.faults import FAULTS, of_error
 from cellwave.toolchain.language_host import MESSAGE_SIZES, ProgramServer, serve
 
 Refuse = Callable[[Story], Result | None]
@@ -107,7 +110,7 @@ def hosting(program: Program, look: Look | None, gone: int, alive: int) -> Itera
 
 
 def _fork(make: Callable[[], ProgramServer], program: Program, gone: int, alive: int) -> tuple[int, str]:
-    """Fork a process that serves; returns its pid and its address."""
+    """Fork a process that serves; returns its pid and its address. Unavailable, with its kind, when it does not."""
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -116,15 +119,22 @@ def _fork(make: Callable[[], ProgramServer], program: Program, gone: int, alive:
             for descriptor in (told, alive):
                 os.close(descriptor)
             _be_host(make, program, gone, tell)
+        except Exception as error:  # noqa: BLE001 - its traceback is kept
+            Attempt(program.log.parent).keep_traceback(error)
+            os.write(tell, f"{of_error(error)} {type(error).__name__}: {error}".encode(errors="replace"))
         finally:
             os._exit(1)
     os.close(tell)
     with os.fdopen(told) as answer:
-        port = answer.read()
-    if not port:
+        said = answer.read()
+    if not said.isdecimal():
         _end(pid)
-        raise RuntimeError("the program's host did not start")
-    return pid, f"127.0.0.1:{port}"
+        fault, _, why = said.partition(" ")
+        raise Unavailable(
+            f"the program's host did not start: {why or 'it was killed'}",
+            fault=next((known for known in FAULTS if known == fault), "host"),
+        )
+    return pid, f"127.0.0.1:{said}"
 
 
 def _be_host(make: Callable[[], ProgramServer], program: Program, gone: int, tell: int) -> None:

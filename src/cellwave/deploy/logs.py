@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from cellwave.deploy.attempt import Attempt, attempts_in
 from cellwave.deploy.events import name_of, read_story
 from cellwave.deploy.reasons import clean
-from cellwave.errors import BadInput
+from cellwave.errors import BadInput, Fault
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
 from cellwave.text import redact
@@ -22,7 +22,8 @@ class Said(Frozen):
 
 
 class AttemptLog(Frozen):
-    """What an attempt left. `at` (epoch seconds) is when it began; `outcome` is "" while it has none."""
+    """What an attempt left. `at` (epoch seconds) is when it began; `outcome` is "" while it has none, and `fault` whose
+    a failure is (None: of none). `traceback` is of an exception of cellwave's own that nobody expected."""
 
     attempt: str
     stack: str
@@ -30,10 +31,12 @@ class AttemptLog(Frozen):
     release: str
     at: float
     outcome: str
+    fault: Fault | None = None
     reason: str
     engine: str
     program: str
     diagnostics: tuple[Said, ...]
+    traceback: str = ""
 
 
 def newest_log(home: Path, stack: str) -> AttemptLog:
@@ -50,7 +53,11 @@ def newest_log(home: Path, stack: str) -> AttemptLog:
 
 def _has_left(attempt: Attempt) -> bool:
     result = attempt.result()
-    return attempt.log.exists() or (result is not None and result.outcome != "succeeded")
+    return (
+        attempt.log.exists()
+        or attempt.traceback.exists()
+        or (result is not None and result.outcome != "succeeded")
+    )
 
 
 def _read(attempt: Attempt) -> AttemptLog:
@@ -63,6 +70,7 @@ def _read(attempt: Attempt) -> AttemptLog:
         release=job.release,
         at=attempt.begun_at,
         outcome=result.outcome if result else "",
+        fault=result.fault if result else None,
         reason=result.reason if result else "",
         engine=_text(attempt.log),
         program=_text(attempt.program_log),
@@ -70,6 +78,7 @@ def _read(attempt: Attempt) -> AttemptLog:
             Said(resource=name_of(error.urn), message=redact(clean(error.message)).strip())
             for error in read_story(attempt.events).errors
         ),
+        traceback=_text(attempt.traceback),
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from pydantic import model_validator
+
+from cellwave.errors import Fault
 from cellwave.fleet.model import Place
 from cellwave.frozen import Frozen
 from cellwave.releases.views import View
@@ -52,9 +55,9 @@ class Result(Frozen):
     """What came of a job. `changes` counts resources by operation (create, update, same, delete, replace), and
     `changed_outputs` the stack outputs that are new, gone or others than before.
 
-    `reason` is in words when the outcome is not "succeeded"; `transient` marks a failure that is not known to be the
-    release's: worth one more try, then a person. `owner` names who holds the lock when the outcome is "locked",
-    and `elsewhere` says that they are on another host: whether they live can't be seen from here.
+    `reason` is in words when the outcome is not "succeeded", and `fault` whose that is (None: it succeeded; "unknown":
+    nobody said). `owner` names who holds the lock when the outcome is "locked", and `elsewhere` says that they are on
+    another host: whether they live can't be seen from here.
     `beyond` are the stacks whose outputs the program has read though its inputs don't tell: what it made may be another
     thing the next time. `began` is false when it was called off before an engine was started. `seconds` is wall time.
     """
@@ -65,11 +68,30 @@ class Result(Frozen):
     changed_outputs: int = 0
     beyond: tuple[str, ...] = ()
     reason: str = ""
-    transient: bool = False
+    fault: Fault | None = None
     owner: str = ""
     elsewhere: bool = False
     began: bool = True
     seconds: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind(cls, told: Any) -> Any:
+        """No failure is without a kind: what a rule refused is the release's, and what nobody told of is unknown. An
+        earlier version told of two kinds, by `transient`."""
+        if not isinstance(told, dict):
+            return told
+        fields = {key: value for key, value in told.items() if key != "transient"}
+        match told.get("outcome"), told.get("transient"):
+            case ("succeeded", _):
+                return fields
+            case ("refused", _) | ("failed", False):
+                kind = "release"
+            case ("locked", _):
+                kind = "lock"
+            case _:
+                kind = "unknown"
+        return fields | {"fault": told.get("fault") or kind}
 
 
 class Progress(Frozen):

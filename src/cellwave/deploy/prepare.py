@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from cellwave.deploy.placed import configuration
 from cellwave.deploy.port import Job
-from cellwave.errors import Unavailable
+from cellwave.errors import Fault, Unavailable
 from cellwave.fleet.part import VIEW
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
@@ -25,10 +26,16 @@ from cellwave.releases.views import View
 from cellwave.toolchain.hosts import PYTHON
 
 
+class Damaged(ValueError):
+    """This host's copy of a release is not what was built."""
+
+    fault: Fault = "host"
+
+
 def private(job: Job, work: Path) -> Job:
     """The job on a copy of what its program may see of its release: what it writes beside itself changes no release.
 
-    A destroy runs no program. ValueError when the release's folder is not what was built.
+    A destroy runs no program. Damaged when the release's folder is not what was built.
     """
     source = Path(job.source)
     if not job.release or job.operation == "destroy" or not (source / MANIFEST).is_file():
@@ -38,7 +45,7 @@ def private(job: Job, work: Path) -> Job:
         make_view(source, job.release, job.view, copy)
     else:
         if damage := verify_release(source):
-            raise ValueError(f"the folder of release {job.release[:12]} was changed: {damage}")
+            raise Damaged(f"the folder of release {job.release[:12]} was changed: {damage}")
         shutil.copytree(source, copy)
     program = copy / Path(job.program).relative_to(source)
     return job.model_copy(update={"source": str(copy), "program": str(program)})
@@ -46,8 +53,11 @@ def private(job: Job, work: Path) -> Job:
 
 def make_view(source: Path, digest: str, view: View, folder: Path) -> None:
     """Put what a program sees into a new folder: files of the release in `source`, each checked against its manifest,
-    and beside them what there is to know of its cell. ValueError when one of them is not what was built."""
-    release = Release.model_validate_json((source / MANIFEST).read_bytes())
+    and beside them what there is to know of its cell. Damaged when one of them is not what was built."""
+    try:
+        release = Release.model_validate_json((source / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise Damaged(f"the folder of release {digest[:12]} was changed: {MANIFEST}: {error}") from error
     damage = "" if release.digest == digest else f"changed: {MANIFEST}"
     for path in view.files:
         try:
@@ -62,7 +72,7 @@ def make_view(source: Path, digest: str, view: View, folder: Path) -> None:
         target.write_bytes(data)
         target.chmod(0o755 if path in release.executable else 0o644)
     if damage:
-        raise ValueError(f"the folder of release {digest[:12]} was changed: {damage}")
+        raise Damaged(f"the folder of release {digest[:12]} was changed: {damage}")
     known = folder / VIEW
     known.parent.mkdir(parents=True, exist_ok=True)
     known.write_text(view.model_dump_json(include={"stack", "digest", "fleet"}))

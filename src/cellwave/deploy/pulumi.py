@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 
 from cellwave.deploy.attempt import Attempt, open_attempt
 from cellwave.deploy.deadlines import Deadlines
+from cellwave.deploy.drive import broken
 from cellwave.deploy.port import Job, Progress, Result
-from cellwave.deploy.reasons import trouble_of
 from cellwave.deploy.warm import WarmProcess
 from cellwave.deploy.watch import Hung, Watch, end
 from cellwave.environment import with_account
+from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.toolchain.engine import require_engine
 
@@ -38,6 +39,7 @@ class PulumiDeployer:
         Raises Unavailable when there is no engine.
         """
         engine = str(require_engine(self._project).path)
+        attempt = None
         try:
             attempt = open_attempt(self._project.home, job.attempt)
             watch = Watch(attempt, job, self._deadlines, progress, aborted)
@@ -45,8 +47,8 @@ class PulumiDeployer:
                 return self._run(job, engine, attempt, watch, aborted)
             except Hung as hung:
                 return end(attempt, hung.result)
-        except OSError as error:
-            return Result(outcome="failed", reason=trouble_of(error), transient=True)
+        except (OSError, Unavailable) as error:
+            return broken(attempt, error)
 
     def close(self) -> None:
         """Let the warm process go; running engines go on."""
@@ -72,4 +74,4 @@ class PulumiDeployer:
                     attempt.tidy()
                 return found
         reason = "the process that runs the deployment was killed again and again"
-        return Result(outcome="failed", reason=reason, transient=True)
+        return Result(outcome="failed", reason=reason, fault="host")

@@ -1,134 +1,161 @@
-"""Condense what the engine says into a reason that a person can act on."""
+"""Condense what the engine says into a reason that a person can act on, and tell whose it is.
+
+Who speaks decides what words are worth. A provider and the engine tell of what they met; a program tells what its
+author wrote. So nothing of its words excuses a release: only the type and the errno of an exception that it raised do.
+"""
 
 from __future__ import annotations
 
-import errno
+import builtins
 import re
 from collections.abc import Sequence
 from itertools import dropwhile
-from typing import Literal
 
 from cellwave.deploy.events import Diagnostic, name_of
+from cellwave.errors import Fault
+from cellwave.faults import ERRNOS, EXCEPTIONS, gravest
 from cellwave.text import redact
+from cellwave.words import FULL, WORDS, answer_of, of_tool, words, words_of
 
 LONGEST = 600  # characters of one cause
 
-Fault = Literal["release", "surroundings", "unknown"]
-
-FULL_DISK = "no space left on device"
-# Of an error of the surroundings: what it is in words ("" where it says so itself), and how Pulumi, gRPC, botocore, the
-# AWS plugin and Go tell of it. Such an error says nothing of the release, whatever resource it was about.
-LOST, UNREACHABLE = "the connection was lost in the middle", "nobody answers there"
-SURROUNDINGS = {
-    "the disk is full": FULL_DISK,
-    UNREACHABLE: (
-        r"Could not connect to the endpoint|Connect timeout on|Failed to connect to proxy|EndpointConnectionError"
-        r"|connection refused|ConnectionRefusedError|failed to establish a (?:new )?connection|no such host"
-        r"|(?:Name or service not known|name resolution|nodename nor servname)|network is unreachable|no route to host"
-        r"|Error while dialing|dial (?:tcp|udp|unix)|failed to connect to all addresses|TLS handshake"
-        r"|did not begin responding to RPC|could not connect to (?:resource|language|policy)"
-        r"|SSL validation failed|x509: "
+BACKEND = "the state backend can't be used"
+# What the engine alone says of its surroundings; what keeps it from a backend is in the error beside it.
+ENGINE = (
+    words("host", "the account has no name", "Current requires cgo"),
+    words("credential", "the stack's passphrase is missing or wrong", "passphrase must be set|incorrect passphrase"),
+    words("disk", FULL, WORDS[0].pattern.pattern),
+    words("unknown", "the stack's state is damaged", "snapshot integrity failure"),
+    words("credential", BACKEND, "PULUMI_ACCESS_TOKEN|problem logging in"),
+    words(
+        "host", BACKEND,
+        "unable to open (?:bucket|state directory)|could not (?:open|list) bucket|blob \\(key ",
+        "failed to (?:load|read) checkpoint|could not create stack: ",
     ),
-    # A request may have taken effect: only its answer is missing.
-    LOST: (
-        r"error reading from server|transport is closing|connection is (?:being )?clos(?:ing|ed)"
-        r"|code = (?:Unavailable|DeadlineExceeded|Canceled)|StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED)"
-        r"|(?:^|: |\* )(?:unexpected )?EOF\s*$|context deadline exceeded|RST_STREAM|Socket closed"
-        r"|keepalive (?:ping|watchdog)|broken pipe|connection (?:was )?(?:reset|aborted|forcibly closed)"
-        r"|closed network connection|requests? send failed|send request failed"
-        r"|Connection(?:Reset|Aborted|Closed)Error|BrokenPipeError|RemoteDisconnected|IncompleteRead"
-        r"|Connection was closed before|Read timeout on|reading from response stream|Client\.Timeout exceeded"
-        r"|timed out|i/o timeout|TimeoutError|RequestTimeout|exited prematurely|signal: (?:killed|terminated|aborted)"
-        r"|ended with -[0-9]+;|was never configured"
-    ),
-    "": (
-        r"\bThrottl(?:ed|ing)(?:Exception)?\b|TooManyRequests|RequestLimitExceeded|SlowDown"
-        r"|ProvisionedThroughputExceeded|Rate exceeded"
-        r"|ExpiredToken|RequestExpired|InvalidClientTokenId|UnrecognizedClient|\bAssumeRole\b"
-        r"|(?:expired|invalid|no valid|unable to locate|no EC2 IMDS role|failed to refresh cached) credentials"
-        r"|LimitExceeded|QuotaExceeded|ServiceUnavailable|Service Unavailable|InternalFailure|InternalError"
-        r"|InternalServerError|Internal Server Error|Bad Gateway|Gateway Time-?out"
-        r"|temporarily unavailable|cannot allocate memory|too many open files|MemoryError"
-    ),
-}
-_PATTERNS = {
-    said: re.compile(pattern, re.IGNORECASE | re.MULTILINE) for said, pattern in SURROUNDINGS.items()
-}
-# What the engine alone says of its surroundings: it waits for a person when tries do not help.
-ENGINE_TROUBLE = (
-    (r"Current requires cgo", "the account has no name"),
-    (r"passphrase must be set|incorrect passphrase", "the stack's passphrase is missing or wrong"),
-    (FULL_DISK, "the disk is full"),
-    (r"snapshot integrity failure", "the stack's state is damaged"),
-    (
-        r"unable to open (?:bucket|state directory)|could not (?:open|list) bucket"
-        r"|failed to (?:load|read) checkpoint|PULUMI_ACCESS_TOKEN|could not create stack: |problem logging in",
-        "the state backend can't be used",
-    ),
-)
+)  # fmt: skip
 # What the engine alone says of a release's own files: no diagnostic comes with these.
 OWN_FAULT = re.compile(
     r"missing (?:required )?configuration|validating .*config|Pulumi[.\w-]*\.yaml|GetRequiredP|violates plan"
     r"|(?:load|parse|read|unmarshal|decod)\w* .*(?:project|program|configuration)|unsupported|unknown runtime",
     re.IGNORECASE,
 )
-FRAME = re.compile(
-    r'^ +File "[^\n]*(?:\n +[^\n]*)*', re.MULTILINE
-)  # of a Python traceback, with its line of code
+FRAMES = re.compile(
+    r'^ +File "[^\n]*(?:\n +[^\n]*)*\n(?P<name>[A-Za-z_][\w.]*)(?:: (?P<said>.*))?$', re.MULTILINE
+)
+TRACEBACK = "Traceback (most recent call last)"
+# A provider's or the engine's words in an exception of the SDK's, in any language.
+INVOKED = re.compile(
+    r"^(?:\w*Error: |\w*Exception: )?(?:invocation|invoke|call) of \S+ (?:returned an error|failed): "
+)
+NODE = re.compile(r"^(?:Uncaught )?Error: (ENOSPC|EDQUOT|EROFS|ENOMEM|EMFILE|ENFILE): ", re.MULTILINE)
+GRPC_LOST = re.compile(r"StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED)")
+# Providers that do no more than run what the release wrote; and how its words come out of them.
+RUNS_PROGRAMS = re.compile(r"(?:\$|::)(?:pulumi-\w+:dynamic|command:)")
+PROGRAM_SAID = re.compile(r"Exception calling application: |exit status \d+")
+# Modules whose exceptions are not a release's own.
+KNOWN_MODULES = (
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "requests",
+    "urllib3",
+    "httpx",
+    "httpcore",
+    "botocore",
+    "concurrent",
+)
 # The engine repeats these for every failed run; they say nothing of the cause.
-NOISE = re.compile(r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$")
+NOISE = re.compile(
+    r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$"
+    r"|^Resource monitor has terminated, shutting down$"
+)
 # The engine's own; it runs without ANSI colours, so such a code is a program's, and is spelt out where it is shown.
 COLOUR = re.compile(r"<\{%[a-z]+%\}>")
 
 
 def reason_of(errors: Sequence[Diagnostic], log: str) -> str:
     """The first causes in words, from the engine's diagnostics, else from what it printed."""
-    texts = list(dict.fromkeys(text for error in errors if (text := _sentence(error))))
-    for said, pattern in _PATTERNS.items():
-        if said and (known := next((text for text in texts if pattern.search(text)), "")):
-            texts = [f"{said}: {known}", *(text for text in texts if not pattern.search(text))]
-            break
+    known = {text: _judged(error)[1] for error in errors if (text := _sentence(error))}
+    texts = list(known)
+    if said := next((known[text] for text in texts if known[text]), ""):
+        first = next(text for text in texts if known[text] == said)
+        texts = [f"{said}: {first}", *(text for text in texts if known[text] != said)]
     if not texts:
         texts = [_engine_trouble(clean(log))]
     more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
     return redact("; ".join(texts[:3])) + more
 
 
-def trouble_of(error: OSError) -> str:
-    """A trouble of this machine's in words."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return f"the disk is full: {error}" if full else f"{type(error).__name__}: {error}"
-
-
-def is_transient(text: str) -> bool:
-    """Whether an error is its surroundings' own, so that one more try may help."""
-    return any(pattern.search(text) for pattern in _PATTERNS.values())
-
-
-def is_lost(text: str) -> bool:
-    """Whether an error tells of a request whose answer never came: it may have taken effect."""
-    return bool(_PATTERNS[LOST].search(text)) and not _PATTERNS[UNREACHABLE].search(text)
-
-
 def fault_of(errors: Sequence[Diagnostic], log: str) -> Fault:
-    """Whose fault a failed run is: judged by all that it told, not by what is left of it in a reason.
+    """Whose a failed run is: judged by all that it told, not by what is left of it in a reason.
 
-    What a program raises or prints, and what a provider refuses, comes with diagnostics and is the release's unless it
-    tells of the surroundings (the lines of code that a traceback quotes do not). Without any, the engine alone has
-    spoken: of its surroundings, of the release's files, or of something that nobody can judge.
+    What a program raises or prints, and what a provider refuses, comes with diagnostics; without any, the engine alone
+    has spoken. Where several tell of different things, the surroundings' is met first: the release's shows again.
     """
-    said = [text for error in errors if (text := _message(error))]
-    if said:
-        return "surroundings" if any(is_transient(FRAME.sub("", text)) for text in said) else "release"
-    lines = [line for line in clean(log).splitlines() if line.startswith("error: ")]
-    if is_transient(clean(log)) or any(re.search(p, line) for line in lines for p, _ in ENGINE_TROUBLE):
-        return "surroundings"
-    return "release" if any(OWN_FAULT.search(line) for line in lines) else "unknown"
+    told = [error for error in errors if _message(error)]
+    return gravest(_judged(error)[0] for error in told) if told else _of_engine(clean(log))
 
 
 def clean(text: str) -> str:
     """The text without the engine's marks of colours."""
     return COLOUR.sub("", text)
+
+
+def _judged(error: Diagnostic) -> tuple[Fault, str]:
+    """Whose an error is, and what that is in words ("": it says so itself)."""
+    text = _message(error)
+    resource = bool(error.urn) and "pulumi:pulumi:Stack" not in error.urn
+    if TRACEBACK in text or (error.urn and not resource):
+        return _of_program(text), ""
+    if RUNS_PROGRAMS.search(error.urn) and PROGRAM_SAID.search(text):
+        return "release", ""
+    return of_tool(text)
+
+
+def _of_program(text: str) -> Fault:
+    """Of what a program raised or printed: its exceptions' types tell, its words don't."""
+    raised = [(found["name"], found["said"] or "") for found in FRAMES.finditer(text)]
+    if not raised:
+        if node := NODE.search(text):
+            return "host" if node[1] in ("ENOMEM", "EMFILE", "ENFILE") else "disk"
+        raised = [("Exception", text)]
+    return gravest(_of_raised(name, said) for name, said in raised)
+
+
+def _of_raised(name: str, said: str) -> Fault:
+    """Of one exception, by its full name and its first line."""
+    module, _, kind = name.rpartition(".")
+    if INVOKED.search(said):
+        return of_tool(INVOKED.sub("", said))[0]
+    known = getattr(builtins, kind, None) if not module else None
+    if (
+        isinstance(known, type)
+        and issubclass(known, OSError)
+        and (number := re.match(r"\[Errno (\d+)\]", said))
+    ):
+        return ERRNOS.get(int(number[1]), "release")
+    if module.startswith("botocore") and (answer := answer_of(said)):
+        return answer
+    if module.startswith("grpc"):
+        return "network" if GRPC_LOST.search(said) else "release"
+    if (module, kind) == ("sqlite3", "OperationalError"):
+        return "disk" if said == "database or disk is full" else "release"
+    if known is not None or module.partition(".")[0] in KNOWN_MODULES:
+        return EXCEPTIONS.get(kind, "release")
+    return "release"
+
+
+def _of_engine(log: str) -> Fault:
+    """Of a run of which the engine alone has spoken: of its surroundings, of the release's files, or of neither."""
+    begins = re.search(r"^error: ", log, re.MULTILINE)
+    said = log[begins.start() :] if begins else log
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    answer, found = answer_of(said), words_of(said)
+    fault = answer if answer not in (None, "release") else found.fault if found else None
+    for known in (known for line in errors for known in ENGINE if known.pattern.search(line)):
+        return fault or known.fault if known.said == BACKEND else known.fault
+    return fault or ("release" if any(map(OWN_FAULT.search, errors)) else "unknown")
 
 
 def _message(error: Diagnostic) -> str:
@@ -172,10 +199,10 @@ def _last_of_traceback(message: str) -> str:
 
 def _engine_trouble(log: str) -> str:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for pattern, text in ENGINE_TROUBLE:
+    for known in ENGINE:
         for line in lines:
-            if re.search(pattern, line):
-                return f"{text}: {_short(redact(line.removeprefix('error: ')))}"
+            if known.pattern.search(line):
+                return f"{known.said}: {_short(redact(line.removeprefix('error: ')))}"
     said = next(
         (line for line in lines if line.startswith("error:")), lines[-1] if lines else "it said nothing"
     )

@@ -24,9 +24,10 @@ from pathlib import Path
 
 from cellwave.deploy.attempt import STARTING, Attempt
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.drive import Task, drive
-from cellwave.deploy.port import Job
+from cellwave.deploy.drive import Task, broken, drive
+from cellwave.deploy.port import Job, Result
 from cellwave.deploy.watch import Watch
+from cellwave.errors import Unavailable
 from cellwave.processes import end_holders
 
 # Imported before the first fork: what AWS programs use, and what takes long to import.
@@ -88,7 +89,7 @@ class WarmProcess:
         finally:
             self._mutex.release()
         mine.close()
-        raise OSError("the process that runs deployments did not start")
+        raise Unavailable("the process that runs deployments did not start", fault="host")
 
     def close(self) -> None:
         """Let the process go; running jobs go on."""
@@ -172,19 +173,27 @@ def _be_driver(order: dict[str, object], control: socket.socket, connection: int
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         attempt = Attempt(Path(str(order["folder"])))
-        job = Job.model_validate(order["job"])
-        environment = dict(order["environment"])  # type: ignore[call-overload]
-        os.environ.clear()
-        os.environ.update(environment)
-        deadlines = Deadlines.model_validate(order["deadlines"])
-        task = Task(job, str(order["engine"]), environment, attempt, lock, Path(sys.argv[1]), deadlines)
-        result = drive(task)
+        result = _driven(order, attempt, lock)
         with contextlib.suppress(OSError):  # a full disk: the result still reaches whoever waits
             attempt.finish(result)
         with contextlib.suppress(OSError):
             os.write(connection, result.model_dump_json().encode())
     finally:
         os._exit(0)
+
+
+def _driven(order: dict[str, object], attempt: Attempt, lock: int) -> Result:
+    try:
+        job = Job.model_validate(order["job"])
+        environment = dict(order["environment"])  # type: ignore[call-overload]
+        os.environ.clear()
+        os.environ.update(environment)
+        deadlines = Deadlines.model_validate(order["deadlines"])
+        return drive(
+            Task(job, str(order["engine"]), environment, attempt, lock, Path(sys.argv[1]), deadlines)
+        )
+    except Exception as error:  # noqa: BLE001 - its traceback is kept
+        return broken(attempt, error)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from cellwave.deploy.attempt import ENGINE, PACKAGES, STARTING, Attempt
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.events import Tail
 from cellwave.deploy.port import Job, Progress, Result
+from cellwave.errors import Fault
 from cellwave.processes import end_holders, holders
 
 POLL = 0.1  # seconds between two looks
@@ -100,11 +101,11 @@ class Watch:
             return
         for silence in silences:
             if silence.seconds > silence.limit:
-                raise Hung(
-                    _late(f"{self._words(silence.part)} showed no sign of life for {_time(silence.seconds)}")
-                )
+                why = f"{self._words(silence.part)} showed no sign of life for {_time(silence.seconds)}"
+                # A program that waits for ever looks like a provider, or an engine, that does.
+                raise Hung(_late(why, "host" if silence.part == "driver" else "unknown"))
         if self._clock > (whole := self._deadlines.whole[self._job.operation]):
-            raise Hung(_late(f"it took longer than {_time(whole)}"))
+            raise Hung(_late(f"it took longer than {_time(whole)}", "unknown"))
         self._name(silences)
 
     def look_before(self) -> None:
@@ -197,8 +198,8 @@ def _interrupt(attempt: Attempt) -> None:
                 os.killpg(process.pid, signal.SIGINT)
 
 
-def _late(reason: str) -> Result:
-    return Result(outcome="failed", reason=f"{reason}, and was ended", transient=True)
+def _late(reason: str, fault: Fault) -> Result:
+    return Result(outcome="failed", reason=f"{reason}, and was ended", fault=fault)
 
 
 def _time(seconds: float) -> str:

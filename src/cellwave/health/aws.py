@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session, get_session
 from botocore.utils import parse_timestamp
 
+from cellwave.faults import of_error
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import Scope
 
@@ -107,7 +108,9 @@ def unreadable(error: Exception, what: str) -> Unreadable:
     if is_our_fault(error):
         return Unreadable(reason=f"{what}: {error}")
     silent = isinstance(error, HTTPClientError | ConnectionClosedError | ResponseParserError)
-    return Unreadable(reason=f"{what}: {error}", cause="silence" if silent else "way")
+    if silent:
+        return Unreadable(reason=f"{what}: {error}", cause="silence")
+    return Unreadable(reason=f"{what}: {error}", cause="way", fault=of_error(error))
 
 
 def _quick(session: Session) -> Session:

@@ -13,10 +13,10 @@ from time import monotonic
 from typing import Any, Literal, assert_never
 
 import httpx
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ParamValidationError
 
-from cellwave.deploy.reasons import is_transient
 from cellwave.errors import BadInput
+from cellwave.faults import of_error
 from cellwave.fleet.model import (
     HttpProof,
     ParameterProof,
@@ -132,7 +132,7 @@ class Observer:
                 self._client.get(url)
             except httpx.HTTPError as error:
                 told = f"{seen.reason}; {url}, which all of it goes through, gives no answer at all: {error}"
-                return Unreadable(reason=told, cause="way")
+                return Unreadable(reason=told, cause="way", fault="network")
         return seen
 
 
@@ -150,8 +150,8 @@ def _from_http(proof: HttpProof, client: httpx.Client) -> str | Unreadable:
     try:
         answer = get_within(client, proof.http, WITHIN)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        told = f"{proof.http} did not answer: {error or type(error).__name__}"
-        return Unreadable(reason=told, cause=_cause(error))
+        told, cause = f"{proof.http} did not answer: {error or type(error).__name__}", _cause(error)
+        return Unreadable(reason=told, cause=cause, fault=of_error(error) if cause == "way" else None)
     if answer.status_code != 200:
         return Unreadable(reason=f"{proof.http} answers {answer.status_code}")
     try:
@@ -179,6 +179,7 @@ def _from_parameter(proof: ParameterProof, scope: Scope, clients: Clients) -> st
     try:
         return clients.ssm(scope).get_parameter(Name=proof.parameter)["Parameter"]["Value"]
     except AWS_ERRORS as error:
-        ours = not isinstance(error, (ClientError, ParamValidationError)) or is_transient(str(error))
         told = f"parameter {proof.parameter} of {scope.cell}: {error}"
-        return Unreadable(reason=told, cause="way" if ours else "signal")
+        if isinstance(error, ParamValidationError) or (fault := of_error(error)) == "release":
+            return Unreadable(reason=told)
+        return Unreadable(reason=told, cause="way", fault=fault)

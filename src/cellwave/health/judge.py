@@ -223,7 +223,8 @@ def _passed(results: Sequence[GateResult], rest: Sequence[GateResult], elapsed: 
 
 def _find(signal: Signal, reading: Reading, evidence: Evidence, terms: Terms) -> Finding:
     if isinstance(reading, Unreadable):
-        return Finding(Verdict.ERROR, f"unreadable: {reading.reason}")
+        kind = f" ({reading.fault})" if reading.fault else ""
+        return Finding(Verdict.ERROR, f"unreadable{kind}: {reading.reason}")
     match signal, reading:
         case AlarmSignal(), AlarmReading():
             return _alarm(signal, reading, evidence, terms)

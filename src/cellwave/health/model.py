@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 
 
@@ -130,10 +131,11 @@ class ProbeReading(Frozen):
 
 class Unreadable(Frozen):
     """The signal could not be read: what was read is none ("signal"), whoever was asked gave no answer ("silence"), or
-    they could not even be asked, for want of a name, a way or a credential ("way")."""
+    they could not even be asked, for want of a name, a way or a credential ("way"): `fault` is the kind of that."""
 
     reason: str
     cause: Literal["signal", "silence", "way"] = "signal"
+    fault: Fault | None = None
 
 
 Reading = AlarmReading | SeriesReading | ProbeReading | Unreadable

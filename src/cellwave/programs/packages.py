@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from cellwave.errors import Unavailable
+from cellwave.errors import Fault, Unavailable
 from cellwave.programs.settings import runtime_of
 from cellwave.text import redact
+from cellwave.words import of_installer
 
 Kind = Literal["pip", "uv", "poetry", "npm"]
 LOCK = "cellwave.lock"
@@ -303,8 +304,12 @@ def run(command: list[str], packages: Packages, held: IO[str] | None = None, **v
             stdin=subprocess.DEVNULL, timeout=TIMEOUT, pass_fds=[held.fileno()] if held else (),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"the packages of {packages.source} can't be had: {error}") from error
+        slow: Fault = "network" if isinstance(error, subprocess.TimeoutExpired) else "unknown"
+        raise Unavailable(f"the packages of {packages.source} can't be had: {error}", fault=slow) from error
     if done.returncode != 0:
-        said = redact((done.stderr or done.stdout).strip())
-        raise Unavailable(f"the packages of {packages.source} can't be had:\n{said[:2000]}")
+        said = (done.stderr or done.stdout).strip()
+        raise Unavailable(
+            f"the packages of {packages.source} can't be had:\n{redact(said)[:2000]}",
+            fault=of_installer(done.returncode, said),
+        )
     return done.stdout

@@ -89,10 +89,8 @@ def end(draft: Draft, at: float) -> None:
     """What would not go back is named, and a person is wanted."""
     forward, back, why = draft.forward, draft.back, draft.head.condemned
     if back is not None and (stuck := stuck_in(back)):
-        named = (
-            s.deployment + (f" ({reason})" if (reason := back.track(s.deployment).reason) else "")
-            for s in stuck
-        )
+        tracks = ((s.deployment, back.track(s.deployment)) for s in stuck)
+        named = (f"{name} ({track.fault}: {track.reason})" if track.fault else name for name, track in tracks)
         draft.finish(at, "failed", f"{why}; could not roll back {', '.join(named)}")
         return
     changed = forward.steps(forward.index.changed)

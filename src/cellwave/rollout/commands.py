@@ -99,7 +99,7 @@ def resume(draft: Draft, event: Commanded) -> Answer:
     match waiting.kind:
         case "failed":
             for name, _ in unfinished(draft.forward):
-                draft.put(False, name, event.at, phase="pending", transient=False, reason="")
+                draft.put(False, name, event.at, phase="pending", fault=None, reason="")
         case "blocked":
             draft.move(stage="entering")
         case _:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cellwave.faults import ADVICE
 from cellwave.health.judge import BakeVerdict, Decision, few, judge_bake, tell
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.backward import go_back, goes_back, spare
@@ -167,8 +168,10 @@ def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> 
         draft.ran.append(Ran(deployment=name, kind="unchanged"))
     allowed = BACK_ATTEMPTS - 1 if back else leg.plan.retries if failure.transient else 0
     if tries <= allowed and not failure.refused and (back or not condemned):
-        draft.put(back, name, event.at, phase="pending", reason=failure.reason, changed=changed)
-        draft.note("retrying", failure.reason, subject=name)
+        draft.put(
+            back, name, event.at, phase="pending", reason=failure.reason, changed=changed, fault=failure.fault
+        )
+        draft.note("retrying", f"{failure.fault}: {failure.reason}", subject=name)
         return
     draft.put(
         back,
@@ -177,9 +180,9 @@ def absorb_failure(draft: Draft, event: Deployed | Proved, failure: Failure) -> 
         phase="failed",
         reason=failure.reason,
         changed=changed,
-        transient=failure.transient,
+        fault=failure.fault,
     )
-    draft.note("failed", failure.reason, subject=name)
+    draft.note("failed", f"{failure.fault}: {failure.reason}", subject=name)
     if back:
         return
     if condemned:
@@ -202,9 +205,13 @@ def absorb_unseen(draft: Draft, event: Deployed | Proved, failure: Failure) -> N
 
 
 def failures_in_words(leg: Leg) -> str:
-    """What failed for reasons that say nothing about the release."""
+    """What failed for reasons that say nothing about the release, and what mends each kind of them."""
     known = unfinished(leg)
-    return few([f"{name} failed {track.attempt} times: {track.reason}" for name, track in known])
+    told = few(
+        [f"{name} failed {track.attempt} times ({track.fault}): {track.reason}" for name, track in known]
+    )
+    kinds = dict.fromkeys(track.fault for _, track in known if track.fault)
+    return "; ".join([told, *(f"{kind}: {ADVICE[kind]}" for kind in kinds)])
 
 
 def changes_in_words(changes: Mapping[str, int], changed_outputs: int) -> str:

@@ -17,8 +17,10 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from cellwave.deploy.attempt import open_attempt
 from cellwave.deploy.port import Deployer, Job, Progress, Result
-from cellwave.errors import CellwaveError
+from cellwave.errors import CellwaveError, Fault
+from cellwave.faults import of_error
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import SignalSource
@@ -90,7 +92,9 @@ class Effects:
         except Exception as error:
             # What goes wrong in an effect is an event too: the rollout decides what follows from it.
             log.exception("an effect failed", effect=key)
-            event = _broken(asked.effect, redact(f"{type(error).__name__}: {error}"))
+            if isinstance(asked.effect, Deploy | Prove):
+                open_attempt(self.home, asked.key.removesuffix(":prove")).keep_traceback(error)
+            event = _broken(asked.effect, redact(f"{type(error).__name__}: {error}"), of_error(error))
         self.records.finish(asked, event, self.worker)
 
     def _perform(self, asked: Asked) -> Event | None:
@@ -215,7 +219,7 @@ class Effects:
             note = Note(kind="held", text=f"{effect.release}{_named(self.store, effect.release)}")
         except (CellwaveError, OSError) as error:
             log.exception("a release could not be held", release=effect.release)
-            note = Note(kind="not_held", text=f"{effect.release}: {error}")
+            note = Note(kind="not_held", text=redact(f"{effect.release}: {of_error(error)}: {error}"))
         self.records.note(f"{rollout}/hold", note, rollout=rollout)
 
     def notify(self, asked: Asked, effect: Notify) -> None:
@@ -256,7 +260,7 @@ def _deployed(effect: Deploy, result: Result) -> Deployed:
     if result.outcome != "succeeded":
         ended = Failure(
             reason=result.reason or result.outcome,
-            transient=result.transient or result.outcome == "locked",
+            fault=result.fault or "unknown",
             refused=result.outcome == "refused",
             changed=result.began and result.outcome not in ("locked", "refused"),
         )
@@ -273,12 +277,12 @@ def _proved(effect: Prove, failure: Failure | None) -> Proved:
     )
 
 
-def _broken(effect: Effect, why: str) -> Event | None:
-    """What a rollout is told of an effect that broke off, for a reason that is not the release's."""
-    now, failure = CLOCK.now(), Failure(reason=why, transient=True)
+def _broken(effect: Effect, why: str, fault: Fault) -> Event | None:
+    """What a rollout is told of an effect that broke off."""
+    now, failure = CLOCK.now(), Failure(reason=why, fault=fault)
     match effect:
         case Deploy():
-            return _deployed(effect, Result(outcome="failed", transient=True, reason=why))
+            return _deployed(effect, Result(outcome="failed", fault=fault, reason=why))
         case Prove():
             return _proved(effect, failure)
         case Check():

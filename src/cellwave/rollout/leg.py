@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Self
 
 from rpds import HashTrieMap
 
+from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.waves.model import Plan, PlannedWave, Step
@@ -38,8 +39,8 @@ class Applied(Frozen):
 class Track(Frozen):
     """How far one step has come. `at` (epoch seconds) is when it reached the phase; `applied` is what its engine did.
 
-    `changed` says whether any attempt that is over may have changed the stack; `transient` that it failed for a reason
-    that says nothing about the release, so that a person is asked.
+    `changed` says whether any attempt that is over may have changed the stack; `fault` is whose the failure of the last
+    one is (None: it did not fail, or another has begun).
     """
 
     phase: Phase = "pending"
@@ -48,7 +49,12 @@ class Track(Frozen):
     reason: str = ""
     applied: Applied | None = None
     changed: bool = False
-    transient: bool = False
+    fault: Fault | None = None
+
+    @property
+    def transient(self) -> bool:
+        """Whether it failed for a reason that says nothing about the release, so that a person is asked."""
+        return self.phase == "failed" and self.fault not in (None, "release")
 
     @property
     def active(self) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout.leg import Applied, Leg, Position, Track
@@ -195,15 +196,29 @@ def remains(ended: State, running: Mapping[str, str | None], unknown: Collection
 
 
 class Failure(Frozen):
-    """Why an attempt, or its proof, failed. `transient`: the reason says nothing about the release. `refused`: by a
-    rule (data, what was there before, another place) that another try meets too. Not `changed`: the stack is surely as
-    it was, for instance because the engine was called off before it began."""
+    """Why an attempt, or its proof, failed, and whose `fault` that is: only the release's is held against the release.
+    `refused`: by a rule (data, what was there before, another place) that another try meets too. Not `changed`: the
+    stack is surely as it was, for instance because the engine was called off before it began."""
 
     kind: Literal["failure"] = "failure"
     reason: str
-    transient: bool = False
+    fault: Fault = "release"
     refused: bool = False
     changed: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, told: Any) -> Any:
+        """An earlier version told of two kinds, by `transient`."""
+        if not isinstance(told, dict) or "transient" not in told:
+            return told
+        kind = "unknown" if told["transient"] else "release"
+        return {"fault": kind} | {key: value for key, value in told.items() if key != "transient"}
+
+    @property
+    def transient(self) -> bool:
+        """Whether it says nothing about the release."""
+        return self.fault != "release"
 
 
 class Started(Frozen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import Unreadable
 
@@ -14,10 +15,10 @@ PAUSE_SECONDS = 0.1
 
 
 class Unproven(Frozen):
-    """Why there is no proof; `transient` when that says nothing of the release."""
+    """Why there is no proof, and whose fault that is."""
 
     reason: str
-    transient: bool
+    fault: Fault
 
 
 def prove(
@@ -48,10 +49,10 @@ def prove(
 def _unproven(expected: str, seen: str | Unreadable, waited: float, silent: bool) -> Unproven:
     if isinstance(seen, Unreadable) and seen.cause == "way":
         why = f"what it runs could not be asked for in {waited:.0f} s, which says nothing of the release: {seen.reason}"
-        return Unproven(reason=why, transient=True)
+        return Unproven(reason=why, fault=seen.fault or "network")
     saw = seen.reason if isinstance(seen, Unreadable) else f"it runs {seen[:12]}"
     doubt = (
         "; nothing ever answered: it does not listen, or can't be reached from this machine" if silent else ""
     )
     reason = f"did not converge in {waited:.0f} s: expected {expected[:12]}, {saw}{doubt}"
-    return Unproven(reason=reason, transient=False)
+    return Unproven(reason=reason, fault="release")

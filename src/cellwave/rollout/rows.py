@@ -323,7 +323,7 @@ def _leg(db: sa.Connection, rollout: str, leg: str, plan: Plan, position: str) -
             at=row.at,
             reason=row.reason,
             changed=row.changed,
-            transient=row.transient,
+            fault=row.fault,
             applied=Applied.model_validate_json(row.applied) if row.applied else None,
         )
         for row in db.execute(query)

@@ -6,7 +6,8 @@ from cellwave.rollout.draft import Draft
 from cellwave.rollout.leg import is_kept, places_of
 from cellwave.rollout.model import Deploy, Prove, Ran
 
-RETRY_SECONDS = 3.0  # throttling and a held lock pass with time
+RETRY_SECONDS = 3.0  # most troubles pass with time
+THROTTLED_SECONDS = 15.0  # who asks too much, and asks again at once, asks for more of it
 
 
 def start_ready(draft: Draft, at: float, *, back: bool = False) -> None:
@@ -54,13 +55,14 @@ def _start(draft: Draft, site: int, at: float, *, back: bool) -> None:
         if not leg.index.ready >> place & 1:
             continue
         step = leg.shape.steps[place]
-        name, attempt = step.deployment, leg.track(step.deployment).attempt + 1
+        name, last = step.deployment, leg.track(step.deployment)
+        attempt = last.attempt + 1
         phase = "proving" if is_kept(step, attempt) else "running"
-        draft.put(back, name, at, phase=phase, attempt=attempt, reason="", transient=False, applied=None)
+        draft.put(back, name, at, phase=phase, attempt=attempt, reason="", fault=None, applied=None)
         if is_kept(step, attempt):
             draft.effects.append(Prove(step=step, attempt=attempt, back=back))
             continue
-        delay = RETRY_SECONDS * (attempt - 1)
+        delay = (THROTTLED_SECONDS if last.fault == "throttle" else RETRY_SECONDS) * (attempt - 1)
         draft.effects.append(Deploy(step=step, attempt=attempt, back=back, delay=delay))
         draft.ran.append(Ran(deployment=name, kind="unknown", release=step.release))
         what = "taking it away" if step.removes else f"release {step.release[:12]}"

@@ -55,7 +55,7 @@ TRACKS = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("changed", sa.Boolean, nullable=False),
-    sa.Column("transient", sa.Boolean, nullable=False),
+    sa.Column("fault", sa.String),
     sa.Column("applied", sa.Text),
 )
 # The gates as last read, a row a cell.
