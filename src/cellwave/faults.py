@@ -131,8 +131,8 @@ CODES: dict[str, Fault] = {
 }  # fmt: skip
 # By the beginning of a name, the first that fits.
 SQLITE: dict[str, Fault] = {
-    "SQLITE_FULL": "disk", "SQLITE_READONLY": "disk", "SQLITE_IOERR_WRITE": "disk", "SQLITE_CANTOPEN": "disk",
-    "SQLITE_BUSY": "lock", "SQLITE_IOERR": "host", "SQLITE_NOMEM": "host",
+    "SQLITE_FULL": "disk", "SQLITE_READONLY": "disk", "SQLITE_CANTOPEN": "disk",
+    "SQLITE_IOERR": "disk", "SQLITE_BUSY": "lock", "SQLITE_NOMEM": "host",
 }  # fmt: skip
 SQLSTATES: dict[str, Fault] = {
     "53100": "disk", "53": "host", "28": "credential", "08": "network", "57": "network", "55P03": "lock", "40": "lock",

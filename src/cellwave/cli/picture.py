@@ -13,7 +13,7 @@ from rich.text import Text
 from cellwave.cli.show import text
 from cellwave.health.model import GateResult, Verdict
 from cellwave.text import visible
-from cellwave.usecases.views import RolloutView, WaveView
+from cellwave.usecases.views import FailureView, RolloutView, WaveView
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -60,6 +60,8 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     parts.append(Columns([_wave(wave) for wave in rollout.waves], padding=(0, 1)))
     if rollout.reason:
         parts.append(text(rollout.reason, STATUS_STYLES[rollout.status]))
+    if rollout.failures:
+        parts.append(_failures(rollout.failures))
     if rollout.running:
         parts.append(_engines(rollout.running, progress))
     if others := [gate for gate in gates if gate.verdict != Verdict.FAIL]:
@@ -78,6 +80,18 @@ def _wave(wave: WaveView) -> Panel:
     style = STAGE_STYLES.get(wave.stage, "yellow")
     title = text(f"wave {wave.number} {wave.name}")
     return Panel(table, title=title, subtitle=wave.stage, border_style=style)
+
+
+def _failures(failures: Sequence[FailureView]) -> Table:
+    """Each with its kind, and what mends that, once a kind."""
+    table = Table.grid(padding=(0, 2))
+    told: set[str] = set()
+    for failure in failures:
+        where = f"{failure.deployment}{' (back)' if failure.back else ''}"
+        advice = "" if failure.fault in told else failure.advice
+        told.add(failure.fault)
+        table.add_row(text(failure.fault, "bold red"), text(where), text(advice, "dim"))
+    return table
 
 
 def _engines(running: Sequence[str], progress: Mapping[str, tuple[str, int]]) -> Table:

@@ -74,7 +74,8 @@ def status(name: Name = None, as_json: Json = False) -> None:
     around = here()
     found = rollouts.find(around, name)
     if as_json:
-        tell_json(summary(found) | {"gates": [g.model_dump(mode="json") for g in found.gates]})
+        parts = {"gates": found.gates, "failures": found.failures}
+        tell_json(summary(found) | {k: [one.model_dump(mode="json") for one in v] for k, v in parts.items()})
     else:
         console().print(picture(found, around.records.progress(), time.time()))
         tell_what_next(found)

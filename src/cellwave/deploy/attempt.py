@@ -69,6 +69,8 @@ class Attempt:
             descriptor = os.open(self.traceback, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
                 file.write(text)
+            if not self.number:  # it came before the engine's
+                self._take_number()
 
     @property
     def lock_file(self) -> Path:
@@ -143,8 +145,11 @@ class Attempt:
         self.work.mkdir(parents=True)
         for leftover in (self.events, self.log, self.program_log, self.traceback, self.folder / "abort"):
             leftover.unlink(missing_ok=True)
-        (self.folder / "number").write_text(str(_count(self.folder.parent.with_name("deploy.count"))))
+        self._take_number()
         self._job.write_text(job.model_dump_json())
+
+    def _take_number(self) -> None:
+        (self.folder / "number").write_text(str(_count(self.folder.parent.with_name("deploy.count"))))
 
     def job(self) -> Job | None:
         """What was, or is, run; None before that."""

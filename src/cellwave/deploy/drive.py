@@ -117,6 +117,8 @@ def broken(attempt: Attempt | None, error: Exception) -> Result:
         return Result(outcome="failed", reason=redact(str(error)), fault=fault)
     if fault == "unknown" and attempt is not None:
         attempt.keep_traceback(error)
+        # What copies whole folders tells of a full disk in words.
+        fault = "disk" if unwritable([attempt.folder]) else fault
     said = f"{type(error).__name__}: {error}"
     words = {
         "disk": f"the disk is full: {error}",

@@ -42,13 +42,19 @@ class AttemptLog(Frozen):
 def newest_log(home: Path, stack: str) -> AttemptLog:
     """The newest attempt at a stack that left anything (one that succeeded leaves nothing); BadInput without one."""
     kept: dict[str, list[Attempt]] = {}
-    for _, attempt in attempts_in(home):
-        if (job := attempt.job()) and _has_left(attempt):
-            kept.setdefault(job.stack, []).append(attempt)
+    for name, attempt in attempts_in(home):
+        if _has_left(attempt):
+            kept.setdefault(_stack(name, attempt), []).append(attempt)
     if stack not in kept:
         found = f"no attempt at {stack!r} left a log; one that succeeds leaves none"
         raise BadInput("logs", found, did_you_mean(stack, kept, "stacks with logs"))
     return _read(max(kept[stack], key=lambda attempt: (attempt.number, attempt.begun_at)))
+
+
+def _stack(name: str, attempt: Attempt) -> str:
+    """The stack of an attempt; by its name (rollout, stack, way, number) where nothing of it was begun."""
+    job = attempt.job()
+    return job.stack if job else next(iter(name.split(":")[1:]), "")
 
 
 def _has_left(attempt: Attempt) -> bool:
@@ -61,14 +67,13 @@ def _has_left(attempt: Attempt) -> bool:
 
 
 def _read(attempt: Attempt) -> AttemptLog:
-    job, result = attempt.job(), attempt.result()
-    assert job is not None
+    job, result, name = attempt.job(), attempt.result(), unquote(attempt.folder.name)
     return AttemptLog(
-        attempt=unquote(attempt.folder.name),
-        stack=job.stack,
-        operation=job.operation,
-        release=job.release,
-        at=attempt.begun_at,
+        attempt=name,
+        stack=_stack(name, attempt),
+        operation=job.operation if job else "",
+        release=job.release if job else "",
+        at=attempt.begun_at or attempt.touched_at,
         outcome=result.outcome if result else "",
         fault=result.fault if result else None,
         reason=result.reason if result else "",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from cellwave.errors import Fault
+from cellwave.faults import ADVICE
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout.model import Outcome, State, Waiting
@@ -51,6 +55,17 @@ class WaveView(Frozen):
     cells: tuple[CellView, ...]
 
 
+class FailureView(Frozen):
+    """A deployment whose last attempt failed, or is tried again: on which way, whose fault that is, why, and what would
+    mend it."""
+
+    deployment: str
+    back: bool
+    fault: Fault
+    reason: str
+    advice: str
+
+
 class RolloutView(RolloutSummary):
     """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now.
 
@@ -61,6 +76,7 @@ class RolloutView(RolloutSummary):
     waves: tuple[WaveView, ...]
     running: tuple[str, ...]
     gates: tuple[GateResult, ...]
+    failures: tuple[FailureView, ...]
     attempts: int
     first_change_at: float
     condemned_at: float
@@ -83,6 +99,7 @@ def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> Rol
             "waves": tuple(_wave(state, number) for number in range(len(state.forward.plan.waves))),
             "running": tuple(step.deployment for step in state.leg.running),
             "gates": gates,
+            "failures": tuple(_failures(state)),
             "attempts": sum(track.attempt for track in (*tracks, *back)),
             "first_change_at": min((t.at for t in tracks if t.attempt), default=state.head.condemned_at),
             "condemned_at": state.head.condemned_at,
@@ -110,6 +127,20 @@ def _summary(row: RolloutRow, state: State) -> dict[str, object]:
         "touched": state.touched,
         "wave": state.forward.current.name,
     }
+
+
+def _failures(state: State) -> Iterator[FailureView]:
+    legs = [(False, state.forward), *([(True, state.back)] if state.back else [])]
+    for back, leg in legs:
+        for step in leg.plan.steps:
+            if (track := leg.track(step.deployment)).fault:
+                yield FailureView(
+                    deployment=step.deployment,
+                    back=back,
+                    fault=track.fault,
+                    reason=track.reason,
+                    advice=ADVICE[track.fault],
+                )
 
 
 def _wave(state: State, number: int) -> WaveView:
