@@ -45,6 +45,11 @@ def test_a_hold_of_one_version_names_it(tmp_path: Path) -> None:
     assert held(tmp_path, "v2")[1] == f"{RELEASE.digest}: v2"
 
 
+def test_a_hold_that_is_put_twice_is_told_once(tmp_path: Path) -> None:
+    """A worker that is killed before it could tell of its end leaves it to the next."""
+    assert held(tmp_path, "v2")[1] == held(tmp_path, "v2")[1]
+
+
 def test_a_hold_that_is_put_stands_also_when_the_versions_can_not_be_read(tmp_path: Path) -> None:
     """Naming them is a courtesy."""
     store, text = held(tmp_path)
