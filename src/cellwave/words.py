@@ -46,6 +46,7 @@ WORDS = (
         "(?:expired|invalid|no valid|unable to locate|no EC2 IMDS role|failed to refresh cached) credentials",
         r"no valid credential|IAM Role \([^)]*\) cannot be assumed",
         r"account(?: ID)? \S*\s?(?:is )?not allowed(?: here|:)",
+        "shared config profile",
         r"failed to retrieve credentials|SSO session .*(?:expired|invalid)|\b(?:401 Unauthorized|403 Forbidden)\b",
         r"npm (?:error|ERR!) code E40[13]|HTTP status client error \(40[13]",
     ),

@@ -30,6 +30,7 @@ from cellwave.words import is_lost, of_installer
 ROLE = "urn:pulumi:a.b::shop::aws:iam/role:Role::role"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
 DYNAMIC = "urn:pulumi:a.b::shop::pulumi-python:dynamic:Resource::thing"
+DEFAULT = "urn:pulumi:a.b::shop::pulumi:providers:aws::default"
 COMMAND = "urn:pulumi:a.b::shop::command:local:Command::build"
 
 
@@ -98,6 +99,7 @@ PROVIDER: dict[Fault, list[str]] = {
         "configuring AWS provider: AWS account ID not allowed: 200000000009",
         "aws: AWS account 200000000009 is not allowed here (allowed: 200000000001)",
         "ExpiredToken: the security token is expired",
+        "configuring AWS provider: loading configuration: failed to get shared config profile, ops",
     ],
     "throttle": [
         old("Throttling: Rate exceeded"),
@@ -228,6 +230,7 @@ PROGRAM: dict[Fault, list[str]] = {
         raised("RuntimeError: ThrottlingException: Rate exceeded"),
         raised("shop.errors.Broken: ExpiredToken: the token is expired\nconnection refused"),
         raised("shop.errors.TimeoutError: timed out"),
+        raised("shop.Broken: invocation of aws:x/y:y returned an error: ThrottlingException: Rate exceeded"),
         raised("OSError: no space left on device"),
         raised("FileNotFoundError: [Errno 2] No such file or directory: 'no space left on device'"),
         raised("PermissionError: [Errno 13] Permission denied: '/etc/x'"),
@@ -301,12 +304,20 @@ def test_a_program_is_judged_by_the_types_of_its_exceptions(fault: Fault, text: 
         (DYNAMIC, "Exception calling application: no space left on device", "release"),
         (COMMAND, "exit status 1: running 'make': write x: no space left on device", "release"),
         (DYNAMIC, "error reading from server: EOF", "network"),
+        (
+            ROLE,
+            "aws:iam/role:Role resource 'role' has a problem: 'no space left on device' is no path",
+            "release",
+        ),
+        (
+            DEFAULT,
+            "pulumi:providers:aws resource 'default' has a problem: unable to validate AWS credentials. Details: No valid credential sources found.",
+            "credential",
+        ),
     ],
 )
-def test_a_provider_that_runs_what_the_release_wrote_is_the_release(
-    urn: str, text: str, fault: Fault
-) -> None:
-    """A dynamic provider's exception, a command's output; not the end of its process."""
+def test_what_a_provider_repeats_of_the_release_is_the_release_s(urn: str, text: str, fault: Fault) -> None:
+    """A dynamic provider's exception, a command's output, a value; not the end of a process, nor its own settings."""
     assert fault_of([Diagnostic(urn, text)], "") == fault
 
 

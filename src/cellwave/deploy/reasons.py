@@ -51,20 +51,13 @@ NODE = re.compile(r"^(?:Uncaught )?Error: (ENOSPC|EDQUOT|EROFS|ENOMEM|EMFILE|ENF
 GRPC_LOST = re.compile(r"StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED)")
 # Providers that do no more than run what the release wrote; and how its words come out of them.
 RUNS_PROGRAMS = re.compile(r"(?:\$|::)(?:pulumi-\w+:dynamic|command:)")
+# What a provider finds wrong in a resource's inputs it quotes; in its own, it may be a credential.
+INPUTS = re.compile(r"\bhas a problem: ")
 PROGRAM_SAID = re.compile(r"Exception calling application: |exit status \d+")
 # Modules whose exceptions are not a release's own.
 KNOWN_MODULES = (
-    "socket",
-    "ssl",
-    "http",
-    "urllib",
-    "requests",
-    "urllib3",
-    "httpx",
-    "httpcore",
-    "botocore",
-    "concurrent",
-)
+    "socket", "ssl", "http", "urllib", "requests", "urllib3", "httpx", "httpcore", "botocore", "concurrent",
+)  # fmt: skip
 # The engine repeats these for every failed run; they say nothing of the cause.
 NOISE = re.compile(
     r"^(update|preview|destroy|refresh) failed$|^resource(?: .*)? (?:registration )?failed$"
@@ -108,7 +101,8 @@ def _judged(error: Diagnostic) -> tuple[Fault, str]:
     resource = bool(error.urn) and "pulumi:pulumi:Stack" not in error.urn
     if TRACEBACK in text or (error.urn and not resource):
         return _of_program(text), ""
-    if RUNS_PROGRAMS.search(error.urn) and PROGRAM_SAID.search(text):
+    program = RUNS_PROGRAMS.search(error.urn) and PROGRAM_SAID.search(text)
+    if program or (resource and ":pulumi:providers:" not in error.urn and INPUTS.search(text)):
         return "release", ""
     return of_tool(text)
 
@@ -126,7 +120,7 @@ def _of_program(text: str) -> Fault:
 def _of_raised(name: str, said: str) -> Fault:
     """Of one exception, by its full name and its first line."""
     module, _, kind = name.rpartition(".")
-    if INVOKED.search(said):
+    if name == "Exception" and INVOKED.search(said):  # the SDK's own
         return of_tool(INVOKED.sub("", said))[0]
     known = getattr(builtins, kind, None) if not module else None
     if (

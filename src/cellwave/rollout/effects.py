@@ -286,8 +286,10 @@ def _broken(effect: Effect, why: str, fault: Fault) -> Event | None:
         case Prove():
             return _proved(effect, failure)
         case Check():
-            return Checked(at=now, look=effect.look, problems=(why,))  # it is no permission
+            return Checked(at=now, look=effect.look, problems=(f"{fault}: {why}",))  # it is no permission
         case Observe():
-            error = GateResult(cell="", service="", gate="observation", verdict=Verdict.ERROR, reason=why)
+            error = GateResult(
+                cell="", service="", gate="observation", verdict=Verdict.ERROR, reason=f"{fault}: {why}"
+            )
             return Observed(at=now, look=effect.look, gates=(error,))
     return None

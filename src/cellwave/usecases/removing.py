@@ -138,7 +138,8 @@ def _take_in(around: Surroundings, me: Worker, job: Job, result: Result, why: st
     around.note("down", done, job.stack)
     if result.outcome != "succeeded":
         raise CellwaveError(
-            f"{job.stack}: {result.outcome}: {result.reason}", hint=f"all of it: cellwave logs {job.stack}"
+            f"{job.stack}: {result.outcome} ({result.fault}): {result.reason}",
+            hint=f"all of it: cellwave logs {job.stack}",
         )
     if not around.records.forget_stack(job.stack, around.target, me.id):
         raise CellwaveError(
