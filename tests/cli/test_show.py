@@ -17,6 +17,7 @@ from rich.console import Console
 
 from cellwave.cli.picture import picture
 from cellwave.cli.show import when
+from cellwave.faults import ADVICE
 from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
@@ -237,6 +238,39 @@ def test_every_phase_of_a_deployment_can_be_drawn(phase: Phase, back: bool) -> N
         way = make_rollback(made, [step.deployment for step in made.steps])
         state = replace(converged("v1-1", made), back=Leg.of(way, tracks=tracks))
     assert any("eu-west-1" in line and "storage" in line for line in drawn(state))
+
+
+def failed(name: str) -> State:
+    """A rollout two of whose deployments failed for the same."""
+    made = plan([["eu-west-1", "eu-west-2"]])
+    track = Track(phase="failed", attempt=2, reason="LimitExceeded: password=[secret]", fault="quota")
+    tracks = {"eu-west-1.storage": track, "eu-west-2.storage": track}
+    state = with_head(first_state(name, made), outcome="failed", turn=1)
+    return replace(state, forward=Leg.of(made, tracks=tracks))
+
+
+def test_the_kind_of_a_failure_is_seen_and_what_mends_it_once() -> None:
+    """By who looks on."""
+    lines = drawn(failed("v1-1"))
+    assert [line.split()[:2] for line in lines if "quota" in line and ".storage" in line] == [
+        ["quota", "eu-west-1.storage"],
+        ["quota", "eu-west-2.storage"],
+    ]
+    assert " ".join("".join(lines).split()).count("ask AWS for a higher quota") == 1
+
+
+def test_the_kind_of_a_failure_is_in_the_json(project: Path, run: Run) -> None:
+    """For scripts: which deployment, on which way, whose fault, why, and what mends it."""
+    Project(project).make_home()
+    record(Records(Project(project).database_url), failed("v1-1"), os.environ["PULUMI_BACKEND_URL"])
+    first, _ = json.loads(run("rollout", "status", "v1-1", "--json").out)["failures"]
+    assert first == {
+        "deployment": "eu-west-1.storage",
+        "back": False,
+        "fault": "quota",
+        "reason": "LimitExceeded: password=[secret]",
+        "advice": ADVICE["quota"],
+    }
 
 
 def test_why_a_rollout_cant_go_on_is_seen_by_who_follows_it() -> None:

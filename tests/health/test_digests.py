@@ -16,6 +16,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
+from cellwave.errors import Fault
 from cellwave.fleet.model import AlarmSignal, HttpProof, ParameterProof, ProbeSignal, Signal
 from cellwave.health.aws import Clients
 from cellwave.health.http import GROUND, HttpSource, Observer
@@ -149,23 +150,24 @@ def refusing(error: Exception) -> Clients:
 
 
 @pytest.mark.parametrize(
-    ("error", "cause"),
+    ("error", "fault"),
     [
-        (ClientError({"Error": {"Code": "ParameterNotFound"}}, "GetParameter"), "signal"),
-        (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "GetParameter"), "way"),
-        (ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameter"), "way"),
-        (NoCredentialsError(), "way"),
-        (EndpointConnectionError(endpoint_url="https://ssm"), "way"),
-        (ParamValidationError(report="Name"), "signal"),
+        (ClientError({"Error": {"Code": "ParameterNotFound"}}, "GetParameter"), None),
+        (ClientError({"Error": {"Code": "ExpiredTokenException"}}, "GetParameter"), "credential"),
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParameter"), "credential"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParameter"), "throttle"),
+        (NoCredentialsError(), "credential"),
+        (EndpointConnectionError(endpoint_url="https://ssm"), "network"),
+        (ParamValidationError(report="Name"), None),
     ],
 )
 def test_a_parameter_that_is_not_there_is_told_from_one_that_can_not_be_asked_for(
-    error: Exception, cause: str
+    error: Exception, fault: Fault | None
 ) -> None:
     """Credentials, throttling and connections are not the release's."""
     seen = Observer(clients=refusing(error)).digest(ParameterProof(parameter="/x"), SCOPE)
     assert isinstance(seen, Unreadable)
-    assert seen.cause == cause
+    assert (seen.cause, seen.fault) == ("way" if fault else "signal", fault)
 
 
 def test_a_deployment_that_does_not_answer_proves_nothing() -> None:

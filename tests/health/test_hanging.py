@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 from tests.health.fake import FakeSource
 
+from cellwave.errors import Fault
 from cellwave.fleet.model import AlarmSignal, HttpProof, ProbeSignal, RatioSignal, Signal
 from cellwave.health.asking import AT_ONCE, Asking
 from cellwave.health.aws import Clients
@@ -247,15 +248,18 @@ def test_what_is_wrong_in_asking_is_raised() -> None:
         Asking[str, str]().ask({"a": broken})
 
 
-@pytest.mark.parametrize("code", ["Throttling", "ThrottlingException", "InternalServiceFault"])
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [("Throttling", "throttle"), ("ThrottlingException", "throttle"), ("InternalServiceFault", "network")],
+)
 def test_throttling_is_tried_again_a_few_times_and_is_an_error(
-    serve: Callable[[Answer], Server], aws: Callable[[str], CloudWatchSource], code: str
+    serve: Callable[[Answer], Server], aws: Callable[[str], CloudWatchSource], code: str, fault: Fault
 ) -> None:
-    """It says nothing about a release."""
+    """It says nothing about a release, and is of a kind."""
     server = serve(say((500 if code == "InternalServiceFault" else 400, code, "")))
     (reading,) = aws(server.url).read([want(ERRORS)])
     assert isinstance(reading, Unreadable)
-    assert (reading.cause, verdict(ERRORS, reading)) == ("way", Verdict.ERROR)
+    assert (reading.cause, reading.fault, verdict(ERRORS, reading)) == ("way", fault, Verdict.ERROR)
     assert code in reading.reason
     assert server.asked == 3
 
@@ -288,7 +292,7 @@ def test_a_credential_that_will_not_do_is_an_error_and_not_tried_again(
     """Nor is each signal asked for by itself: it would be refused as well."""
     server = serve(say((403, code, "")))
     readings = aws(server.url).read([want(ERRORS), want(ERRORS.model_copy(update={"bad": "other"}))])
-    assert [r.cause for r in readings if isinstance(r, Unreadable)] == ["way", "way"]
+    assert [(r.cause, r.fault) for r in readings if isinstance(r, Unreadable)] == [("way", "credential")] * 2
     assert {verdict(ERRORS, reading) for reading in readings} == {Verdict.ERROR}
     assert server.asked == 1
 
@@ -303,4 +307,4 @@ def test_without_credentials_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     scope = SCOPE.model_copy(update={"role": "arn:aws:iam::300000000600:role/r"})
     (reading,) = CloudWatchSource(Clients()).read([want(ALARM, scope)])
     assert isinstance(reading, Unreadable)
-    assert reading.cause == "way"
+    assert (reading.cause, reading.fault) == ("way", "credential")
