@@ -308,3 +308,10 @@ def test_without_credentials_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     (reading,) = CloudWatchSource(Clients()).read([want(ALARM, scope)])
     assert isinstance(reading, Unreadable)
     assert (reading.cause, reading.fault) == ("way", "credential")
+
+
+def test_a_gate_that_is_an_error_says_of_which_kind() -> None:
+    """A person reads what to mend; a signal that nobody could ask for condemns nothing."""
+    reading = Unreadable(reason="the token is expired", cause="way", fault="credential")
+    found = judge_gate(ERRORS, reading, min_samples=1, gates=1, cell="c", service="s", gate="g", at=1.0)
+    assert (found.verdict, found.reason) == (Verdict.ERROR, "unreadable (credential): the token is expired")
