@@ -23,3 +23,10 @@ def test_an_attempt_that_was_ended_keeps_its_result_though_its_lock_is_let_go_a_
     hung = Result(outcome="failed", reason="it hangs", fault="host")
     assert end(attempt, hung) == attempt.result() == hung
     assert not attempt.runs
+
+
+def test_an_attempt_that_ended_at_the_last_moment_keeps_its_own_result(tmp_path: Path) -> None:
+    """What it did counts, not that it was thought to hang."""
+    attempt, done = open_attempt(tmp_path, "rollout:a.app:forward:1"), Result(outcome="succeeded")
+    attempt.finish(done)
+    assert end(attempt, Result(outcome="failed", reason="it hangs")) == attempt.result() == done

@@ -96,6 +96,17 @@ def test_an_effect_is_one_living_workers(
     assert records.begin(wanted.key, ann.id) is None, "it is done"
 
 
+def test_who_is_late_counts_no_round_back(records: Records, wanted: Asked) -> None:
+    """Two hosts see that a queue was given an effect in vain: a workflow's name is used once."""
+    records.placed_again(wanted)
+    [again] = records.unplaced(TARGET)
+    records.placed_again(again)
+    records.placed_again(wanted)
+    [now] = records.unplaced(TARGET)
+    assert (again.round, now.round) == (1, 2)
+    assert len({asked.workflow for asked in (wanted, again, now)}) == 3
+
+
 def test_who_was_taken_for_dead_begins_and_tells_nothing_any_more(
     records: Records, wanted: Asked, pair: tuple[Worker, Worker]
 ) -> None:

@@ -170,6 +170,15 @@ def test_a_rollout_is_ready_when_its_time_has_come(
     assert list(ready(records, "elsewhere", 100.0)) == []
 
 
+def test_what_is_told_after_the_end_is_taken_too(records: Records) -> None:
+    """Nobody waits for an answer that does not come."""
+    with records.transaction() as db:
+        db.execute(sa.update(ROLLOUTS).values(ended=True, due=50.0))
+    assert list(ready(records, "t", 100.0)) == []
+    records.command("p", "v2-1", Commanded(at=2.0, action="pause", actor="ann"))
+    assert list(ready(records, "t", 100.0)) == ["v2-1"]
+
+
 def test_a_turn_that_is_not_kept_was_not_taken(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong while it is written takes all of it back; it is taken anew from the same event."""
     tell_checked(records)
