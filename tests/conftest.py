@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
@@ -15,8 +15,8 @@ from cellwave.sandbox import server
 from cellwave.toolchain.install import ensure_yaml_host
 from tests.postgres import server as postgres_server
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("no deadline", deadline=None)
+# How long an example, or the making of one, takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no deadline")
 
 

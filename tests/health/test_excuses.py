@@ -64,10 +64,10 @@ def series(*stretches: tuple[float, float, float]) -> SeriesReading:
     )
 
 
-def second_by_second(periods: Iterable[Period]) -> SeriesReading:
+def second_by_second(periods: Iterable[Period], first: int = 0) -> SeriesReading:
     """What was counted in each second from the first on."""
     return SeriesReading(
-        periods=tuple(p.model_copy(update={"at": float(at)}) for at, p in enumerate(periods))
+        periods=tuple(p.model_copy(update={"at": float(at)}) for at, p in enumerate(periods, first))
     )
 
 
@@ -161,6 +161,53 @@ def test_looking_again_and_again_finds_the_worse_alone_worse_than_a_platform_in_
             for end in range(60, 301, 30)
         )
     assert all(least <= count <= most for count in condemned.values()), condemned
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05])
+def test_mild_trouble_of_a_platform_that_is_called_less_often_is_not_held_against_a_release(
+    share: float,
+) -> None:
+    """Of 30 good releases, called ten times as often as the reference, nearly none; of as many that fail five times as
+    often all are. The trouble shows in hardly any half minute of the few calls."""
+    chance, found = np.random.default_rng(2), {"as often": 0, "more often": 0}
+    for _ in range(30):
+        others = chance.binomial(2, share, 330)
+        for name, failed in (
+            ("as often", chance.binomial(20, share, 300)),
+            ("more often", chance.binomial(20, 5 * share, 300)),
+        ):
+            found[name] += any(
+                judge(
+                    ERRORS,
+                    second_by_second(Period(at=0, bad=bad, total=20) for bad in failed[:end]),
+                    Evidence(
+                        reference=Yardstick(
+                            name="it",
+                            reading=second_by_second(
+                                (Period(at=0, bad=bad, total=2) for bad in others[: 30 + end]), first=-30
+                            ),
+                            limit=Limit(share=0.01),
+                        )
+                    ),
+                    50,
+                    at=end,
+                ).verdict
+                is Verdict.FAIL
+                for end in range(60, 301, 60)
+            )
+    assert found["as often"] <= 2, found
+    assert found["more often"] >= 28, found
+
+
+def test_what_fails_between_a_platforms_troubles_is_the_releases() -> None:
+    """A twentieth of its calls fail in calm minutes too; the platform's troubles, alike for both, don't hide it."""
+    minutes = [bool(at % 80 < 20) for at in range(400)]
+    theirs = second_by_second(Period(at=0, bad=4 * trouble, total=8) for trouble in minutes)
+    reference = Yardstick(name="it", reading=theirs, limit=Limit(share=0.01))
+    for every, verdict in ((5, Verdict.FAIL), (1000, Verdict.PASS)):
+        failed = [4 * trouble or 2 * (at % every == 4) for at, trouble in enumerate(minutes)]
+        own = second_by_second(Period(at=0, bad=bad, total=8) for bad in failed)
+        assert judge(ERRORS, own, Evidence(reference=reference), 50, at=400).verdict is verdict, every
 
 
 def test_better_minutes_decide() -> None:
@@ -296,17 +343,12 @@ def test_each_red_of_an_alarm_is_judged_by_what_it_had_seen() -> None:
 
 
 def test_what_an_alarm_saw_beside_the_platforms_trouble_wants_the_same_evidence_as_a_gate() -> None:
-    """Four of twelve in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
-    own = SeriesReading(periods=(*counts(4, 12, NOW - 100).periods, *counts(40, 60).periods))
-    slow = failures(0, 0).model_copy(
-        update={
-            "reading": SeriesReading(
-                periods=tuple(Period(at=NOW - n, bad=1, total=1) for n in range(40, 0, -1))
-            )
-        }
-    )
+    """Eight of 24 in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
+    own = SeriesReading(periods=(*counts(8, 24, NOW - 100).periods, *counts(40, 60).periods))
+    theirs = (Period(at=at, bad=4 * (at >= NOW - 40), total=4) for at in range(int(NOW) - 130, int(NOW)))
+    failing = failures(0, 0).model_copy(update={"reading": SeriesReading(periods=tuple(theirs))})
     alarm = red(FAILING.model_copy(update={"window": 200.0}))
-    evidence = Evidence(parts=(PartEvidence(own=own, reference=slow),))
+    evidence = Evidence(parts=(PartEvidence(own=own, reference=failing),))
     few, many = (judge(AlarmSignal(name="a"), alarm, evidence, gates=gates) for gates in (GATES, 10_000))
     assert (few.verdict, many.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
 

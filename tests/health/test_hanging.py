@@ -26,6 +26,7 @@ from cellwave.health.read import LiveSource
 SCOPE = Scope(cell="c", service="s", account="300000000600", aws_region="eu-west-1")
 ERRORS = RatioSignal(namespace="N", bad="bad", total="all", dimensions={}, at_most=0.01)
 ALARM = AlarmSignal(name="a")
+PATIENCE = 60  # seconds
 Answer = Callable[[socket.socket, Event], None]
 
 
@@ -55,7 +56,17 @@ class Server:
     def close(self) -> None:
         """Let go of every connection."""
         self.over.set()
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listening.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    """Who still asks when a test is over is waited for: its retries draw random numbers beside other tests."""
+    before = {*threading.enumerate()}
+    yield
+    for thread in {*threading.enumerate()} - before:
+        thread.join(PATIENCE)
 
 
 def hang(connection: socket.socket, _over: Event) -> None:

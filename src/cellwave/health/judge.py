@@ -20,9 +20,9 @@ What excuses a gate
     limits are what people agreed on, cells differ in customers and distance, and no cell was assigned at random, so a
     mere difference proves nothing. A healthy yardstick leaves a FAIL as it is: "no significant difference" is not "the
     same".
-    Series   slices of time in which the yardstick itself broke its limit do not count, unless the release was worse
-             in them (yardstick.py). What is left decides: it may FAIL, where the release was worse there too; it can
-             PASS only with enough data points that are newer than all trouble.
+    Series   while the yardstick has, or may have, the same trouble a FAIL wants proof that the release did worse in
+             the same slices of time (yardstick.py), in which it broke its limit too. It can PASS only with enough data
+             points that are newer than all trouble.
     Alarms   each red metric alarm (of a composite: each of its red parts) must be excused: by more than half of at
              least CONTROL_TWINS twins in the control group whose alarm on the same metric is red too (the median
              twin is red, so one cell's own trouble excuses nobody: Rousseeuw and Leroy, Robust Regression, 1987, 1.2),
@@ -53,7 +53,7 @@ from cellwave.health.model import (
     Verdict,
 )
 from cellwave.health.series import outside_of, pool, quiet, settled
-from cellwave.health.threshold import condemns, threshold
+from cellwave.health.threshold import threshold
 from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
 from cellwave.waves.model import Bake
 
@@ -300,11 +300,8 @@ def _excused_part(
         return "", False
     own = SeriesReading(periods=tuple(p for p in seen.own.periods if p.at >= begin))
     at = min(terms.at, alarm.until)
-    spans = [span for span in seen.reference.excuses(own, limit, at, terms.gates) if span[1] > begin]
-    if not spans or (
-        condemns(*limit.count(outside_of(own, spans).periods), limit.share, terms.gates)
-        and seen.reference.outdone(own, limit, [(-math.inf, begin), *spans], terms.gates)
-    ):
+    spans = [span for span in seen.reference.troubled(own, limit, at) if span[1] > begin]
+    if not spans or seen.reference.outdone(own, limit, at, terms.gates):
         return "", False
     return f"{seen.reference.name} has the same trouble", True
 
@@ -387,14 +384,10 @@ def _weigh(
     for yardstick in (control, evidence.reference):
         if not isinstance(yardstick, Yardstick):
             continue
-        spans = yardstick.excuses(reading, limit, terms.at, terms.gates)
-        past = [(-math.inf, end) for _, end in spans[:1]]
-        if not spans or any(
-            plain(outside_of(reading, left_out)).verdict is Verdict.FAIL
-            and yardstick.outdone(reading, limit, left_out, terms.gates)
-            for left_out in (past, spans)
-        ):
+        spans = yardstick.troubled(reading, limit, terms.at)
+        if not spans or yardstick.outdone(reading, limit, terms.at, terms.gates):
             continue
+        past = [(-math.inf, spans[0][1])]
         newer = plain(outside_of(reading, past))
         if newer.verdict is Verdict.PASS:
             return newer._replace(reason=f"{newer.reason}, since {yardstick.name} had trouble too")

@@ -41,15 +41,15 @@ def log_wealth(bad: int, total: int, limit: float) -> float:
     return won - bad * math.log(limit) - (total - bad) * math.log1p(-limit)
 
 
-def proves(bad: int, total: int, limit: float, gates: int) -> bool:
-    """Whether that many bad data points show that the limit is broken, in a rollout of so many `gates` that count data
-    points."""
-    return log_wealth(bad, total, limit) >= math.log(max(1, gates) / FALSE_ROLLBACKS)
+def evidence_wanted(gates: int, ways: int = 1) -> float:
+    """The natural logarithm of what 1 must have become to prove a thing of one of the `gates` of a rollout that count
+    data points, when it may be proven in so many `ways`."""
+    return math.log(max(1, gates) * ways / FALSE_ROLLBACKS)
 
 
 def condemns(bad: int, total: int, limit: float, gates: int) -> bool:
-    """Whether they condemn: that is proven, and they are no single mishap."""
-    return bad >= CONDEMNING and proves(bad, total, limit, gates)
+    """Whether that many bad data points show that the limit is broken, and are no single mishap."""
+    return bad >= CONDEMNING and log_wealth(bad, total, limit) >= evidence_wanted(gates)
 
 
 def threshold(
