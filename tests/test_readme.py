@@ -10,7 +10,7 @@ import pytest
 from typer._click.core import Context
 from typer.main import get_command
 
-from cellwave.cli.main import app
+from cellwave.cli.main import app, load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,8 +20,8 @@ COMMANDS = re.findall(r"^\$ (.+?)(?:\s+# .*)?$", README, re.MULTILINE)
 @pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("cellwave ")])
 def test_a_cellwave_command_of_the_readme_parses(line: str) -> None:
     """Its sub-command is there, its options and arguments are accepted."""
-    command, context = get_command(app), Context(get_command(app))
     words = shlex.split(line)[1:]
+    command, context = load(words.pop(0)), Context(get_command(app))
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     command.make_context(command.name, words, parent=context)

@@ -9,6 +9,8 @@ from pydantic import AfterValidator
 
 from cellwave.frozen import Frozen, digest_of
 
+MANIFEST = "release.json"  # beside a release's files
+
 
 def _inside(path: str) -> str:
     """A store may be shared: whoever can write a manifest must not be able to write anywhere else."""

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from cellwave.cli.main import app
+from cellwave.cli.main import COMMANDS, load
 from cellwave.project import Project
 from cellwave.rollout.model import first_state
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
@@ -224,7 +223,7 @@ def test_every_command_has_help_with_an_example(run: Run) -> None:
             return [found for name, sub in command.commands.items() for found in commands(sub, (*path, name))]
         return [path]
 
-    paths = commands(get_command(app), ())
+    paths = [path for name in COMMANDS for path in commands(load(name), (name,))]
     assert len(paths) > 15
     for path in paths:
         assert "Example" in run(*path, "--help").out, path

@@ -13,8 +13,7 @@ from cellwave.deploy.port import Deployer
 from cellwave.errors import Fault
 from cellwave.health.model import Unreadable
 from cellwave.health.ports import SignalSource
-from cellwave.release import Release
-from cellwave.releases.files import MANIFEST
+from cellwave.release import MANIFEST, Release
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Prove, first_state
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove

@@ -5,63 +5,80 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from importlib import import_module
+from traceback import walk_tb
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
-from cellwave import __version__
-from cellwave.cli import (
-    cells,
-    config,
-    demo,
-    down,
-    fleet,
-    gc,
-    journal,
-    lease,
-    logs,
-    plan,
-    release,
-    rollout,
-    up,
-    worker,
-)
+import cellwave
 from cellwave.cli.interrupted import interrupted
-from cellwave.cli.sandbox import app as sandbox
 from cellwave.cli.show import fail, let_go, say, show_anything
 from cellwave.errors import BadInput, CellwaveError, Detached
-from cellwave.project import find_project
-from cellwave.rollout.database import unwritable
 from cellwave.text import redact
 
+# A command's module has its name, and the first line of its help. It is imported when it is asked for: what one of them
+# needs (the database, AWS, the engine) takes others a second to import.
+COMMANDS = {
+    "plan": "Show which cells change in which wave, in what order, and why.",
+    "cells": "List the cells, the release that each of their services runs, and where something else is there than "
+    "should be.",
+    "lease": "Say who is changing a cell, if anybody is: it is left alone until they are done.",
+    "up": "Roll a release out to one whole cell, at your word, and follow it. Ctrl-C detaches; the rollout goes on.",
+    "down": "Take a cell's stacks away, or one of them: the last of its services' needs first.",
+    "logs": "Show all that the newest attempt at a stack left: what the engine and the program said.",
+    "gc": "Remove what ended rollouts leave behind: folders of attempts with their logs, and rows of the database; and "
+    "environments of programs that no deployment has used for 30 days.",
+    "worker": "Run rollouts in the foreground. Commands start one in the background when none runs on any host.",
+    "demo": "Six cells, a good release, a bad one that undoes itself, a fixed one; customers' events flow meanwhile.",
+    "rollout": "Start, watch and steer rollouts.",
+    "fleet": "See what the whole fleet runs.",
+    "release": "Build, list and verify releases.",
+    "journal": "Read and prove the journal.",
+    "config": "Put a cell's account, region and role into Pulumi's own settings.",
+    "sandbox": "The emulated AWS on this machine: MiniStack, the edge, the provider.",
+}
+
+
+class Commands(TyperGroup):
+    """All commands, each of which is loaded when a command line is resolved to it."""
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.commands.update((name, TyperCommand(name, help=line)) for name, line in COMMANDS.items())
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """See click: what the first word names, and the words behind it."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and stub else stub, rest
+
+
+def load(name: str) -> Any:
+    """The command of that name, with all that it needs."""
+    module = import_module(f"cellwave.cli.{name}")
+    one = typer.Typer(rich_markup_mode="rich")
+    if group := getattr(module, "app", None):
+        one.add_typer(group, name=name)
+    else:
+        one.command(name)(getattr(module, name))
+    return get_group(one).commands[name]
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Roll releases out over isolated AWS cells, wave by wave; a failing wave rolls itself back.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(fleet.app, name="fleet")
-app.add_typer(release.app, name="release")
-app.add_typer(journal.app, name="journal")
-app.add_typer(config.app, name="config")
-app.add_typer(sandbox, name="sandbox")
-app.command("plan")(plan.plan)
-app.command("cells")(cells.cells)
-app.command("lease")(lease.lease)
-app.command("up")(up.up)
-app.command("down")(down.down)
-app.command("logs")(logs.logs)
-app.command("gc")(gc.gc)
-app.command("worker")(worker.worker)
-app.command("demo")(demo.demo)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"cellwave {__version__}")
+        print(f"cellwave {cellwave.__version__}")
         raise typer.Exit
 
 
@@ -109,13 +126,10 @@ def _run() -> int:
         return 1
     except BrokenPipeError:
         return 1
-    except (OSError, SQLAlchemyError) as error:
-        if refusal := unwritable(find_project().database_url, error):
-            return failed(refusal)
-        # This machine's troubles: a full disk, a database that is gone; without the statement that was under way.
-        said = " ".join(str(getattr(error, "orig", None) or error).split())
-        fail(redact(f"{type(error).__name__}: {said}"), "")
-        return 1
+    except Exception as error:
+        if (said := troubled(error)) is None:
+            raise
+        return said
     # What typer makes of Ctrl-C.
     return interrupted(sys.argv[1:]) if code == Detached.exit_code else code or 0
 
@@ -126,6 +140,35 @@ def failed(error: CellwaveError) -> int:
         error.message, error.hint and f"right would be: {error.hint}" if error.exit_code == 2 else error.hint
     )
     return error.exit_code
+
+
+def not_loaded(error: Exception, path: str | None) -> BadInput | None:
+    """What to say of an error of a module that was being imported, when a PYTHONPATH may have put it there."""
+    importing = any(frame.f_code.co_name == "<module>" for frame, _ in walk_tb(error.__traceback__))
+    if not path or not importing:
+        return None
+    found = f"with {path!r} cellwave can't be loaded: {error!r}"
+    return BadInput("PYTHONPATH", found, "without modules of these names, or not set")
+
+
+def troubled(error: Exception) -> int | None:
+    """Say what this machine's trouble is: a full disk, a database that is gone, modules that are hidden; the exit code.
+    None for a fault of cellwave's own."""
+    if hidden := not_loaded(error, os.environ.get("PYTHONPATH")):
+        return failed(hidden)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cellwave.project import find_project
+    from cellwave.rollout.database import unwritable
+
+    if not isinstance(error, OSError | SQLAlchemyError):
+        return None
+    if refusal := unwritable(find_project().database_url, error):
+        return failed(refusal)
+    # Without the statement that was under way.
+    said = " ".join(str(getattr(error, "orig", None) or error).split())
+    fail(redact(f"{type(error).__name__}: {said}"), "")
+    return 1
 
 
 def usage(misuse: typer.TyperException) -> None:

@@ -19,8 +19,7 @@ from cellwave.fleet.part import VIEW
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
 from cellwave.programs.settings import configured, project_of, runtime_of, settings_file
-from cellwave.release import Release
-from cellwave.releases.files import MANIFEST
+from cellwave.release import MANIFEST, Release
 from cellwave.releases.verify import verify_release
 from cellwave.releases.views import View
 from cellwave.toolchain.hosts import PYTHON

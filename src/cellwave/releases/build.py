@@ -16,9 +16,9 @@ from cellwave.fleet.yamlfile import read
 from cellwave.programs.check import check_programs_here
 from cellwave.programs.settings import configured, project_file, settings_file
 from cellwave.project import Project
-from cellwave.release import Release
+from cellwave.release import MANIFEST, Release
 from cellwave.releases.code import code_digest, code_files
-from cellwave.releases.files import MANIFEST, Selection
+from cellwave.releases.files import Selection
 from cellwave.releases.locks import lock_packages
 from cellwave.releases.open import open_store
 from cellwave.releases.sources import read_beside

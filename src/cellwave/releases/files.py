@@ -17,7 +17,6 @@ from pathspec import GitIgnoreSpec
 
 from cellwave.errors import BadInput
 
-MANIFEST = "release.json"
 BYTE_CODE = "byte code"
 _EDITOR = "of an editor or the system"
 _NEVER = {

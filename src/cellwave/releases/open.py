@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from cellwave.project import Project
-from cellwave.releases.s3 import S3Store
 from cellwave.releases.store import DirectoryStore, ReleaseStore
 
 
@@ -15,4 +14,6 @@ def open_store(project: Project) -> ReleaseStore:
     url = os.environ.get("CELLWAVE_RELEASES")
     if not url:
         return DirectoryStore(local)
+    from cellwave.releases.s3 import S3Store
+
     return S3Store.at(url, cache=local)

@@ -16,8 +16,7 @@ from cellwave.frozen import digest_of
 from cellwave.programs.packages import find_packages
 from cellwave.programs.settings import project_file, project_of, runtime_of, settings_place
 from cellwave.project import Project
-from cellwave.release import Release
-from cellwave.releases.files import MANIFEST
+from cellwave.release import MANIFEST, Release
 from cellwave.releases.views import Beside, Sources
 from cellwave.toolchain.hosts import PYTHON
 

@@ -14,8 +14,7 @@ from typing import Protocol
 from cellwave.errors import BadInput, Unavailable
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
-from cellwave.release import Release
-from cellwave.releases.files import MANIFEST
+from cellwave.release import MANIFEST, Release
 
 _BLOCK = 4096
 _SPARE = 1 << 20

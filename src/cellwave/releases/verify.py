@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cellwave.frozen import Frozen
-from cellwave.release import Release
-from cellwave.releases.files import BYTE_CODE, MANIFEST, never
+from cellwave.release import MANIFEST, Release
+from cellwave.releases.files import BYTE_CODE, never
 
 
 class Damage(Frozen):

@@ -24,9 +24,8 @@ from cellwave.faults import of_error
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import SignalSource
-from cellwave.release import Release
+from cellwave.release import MANIFEST, Release
 from cellwave.releases.code import expected_digest
-from cellwave.releases.files import MANIFEST
 from cellwave.releases.sources import sources_of
 from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.beats import dead_hosts

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from cellwave.errors import Unavailable
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
 from cellwave.releases.sources import sources_of
 from cellwave.releases.store import versions_of
-from cellwave.rollout.records import StackRow
-from cellwave.usecases.drift import Standing, drift, observe
-from cellwave.usecases.fleet_status import projects_of
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.waves.model import Plan
-from cellwave.waves.planner import Inputs
+from cellwave.waves.planner import Inputs, make_plan, plan_cell
+
+if TYPE_CHECKING:
+    from cellwave.rollout.records import StackRow
 
 
 def plan_for(
@@ -26,8 +27,6 @@ def plan_for(
 ) -> Plan:
     """The plan of a release, or of the working tree as if it were one, for all cells or these. What would not change is
     kept, unless `everything` is to run."""
-    from cellwave.waves.planner import make_plan
-
     fleet, strategy = around.configuration(release.digest if release else None)
     source = around.store.path(release.digest) if release else around.project.root
     check_programs_here(around.project, source, (*fleet.control_services, *fleet.services))
@@ -43,8 +42,6 @@ def plan_for(
 def plan_up(around: Surroundings, release: Release, cell: str, *, everything: bool = False) -> Plan:
     """The plan that brings a release to one whole cell, which its fleet has, at a person's word; `everything` as for
     `plan_for`. BadInput when one of the cell's programs can't be run here."""
-    from cellwave.waves.planner import plan_cell
-
     fleet, _ = around.configuration(release.digest)
     check_programs_here(around.project, around.store.path(release.digest), fleet.services_of(cell))
     stacks = around.stacks()
@@ -95,6 +92,9 @@ def _inputs(
 
 def _still_there(around: Surroundings, release: Release, rows: Mapping[str, StackRow]) -> dict[str, str]:
     """Why each of these stacks is kept, without those of which the state backend says anything but what was proven."""
+    from cellwave.usecases.drift import Standing, drift, observe
+    from cellwave.usecases.fleet_status import projects_of
+
     try:
         stacks = around.backend.stacks()
     except Unavailable as missing:

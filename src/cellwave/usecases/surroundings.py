@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from cellwave.deploy.backend import StateBackend, open_backend
 from cellwave.environment import host_name, portable, with_account
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
@@ -19,13 +19,13 @@ from cellwave.project import Project
 from cellwave.releases.open import open_store
 from cellwave.releases.sources import fleet_in
 from cellwave.releases.store import ReleaseStore
-from cellwave.rollout.identity import remember, require_known, require_same
-from cellwave.rollout.model import Note
-from cellwave.rollout.records import Records, StackRow
-from cellwave.rollout.space import require_space
 from cellwave.target import backend_folder, canonical_target, makes_folder
-from cellwave.toolchain.engine import require_engine
 from cellwave.waves.model import Strategy
+from cellwave.waves.parse import parse_strategy
+
+if TYPE_CHECKING:
+    from cellwave.deploy.backend import StateBackend
+    from cellwave.rollout.records import Records, StackRow
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ class Surroundings:
 
     def ready(self) -> None:
         """Unavailable when a deployment could not work: no engine, no state backend, a full disk."""
+        from cellwave.rollout.space import require_space
+        from cellwave.toolchain.engine import require_engine
+
         require_engine(self.project)
         require_space(self.project.home)
         _ = self.environment
@@ -79,6 +82,9 @@ class Surroundings:
     @cached_property
     def records(self) -> Records:
         """The database of rollouts. Unavailable when it is not the one that this project has worked with."""
+        from cellwave.rollout.identity import remember, require_known, require_same
+        from cellwave.rollout.records import Records
+
         self.project.make_home()
         require_known(self.project.home, self.project.database_url)
         records = Records(self.project.database_url)
@@ -94,13 +100,14 @@ class Surroundings:
     @cached_property
     def backend(self) -> StateBackend:
         """The state backend, to be asked what is there. Unavailable as `environment`, or without an engine."""
+        from cellwave.deploy.backend import open_backend
+        from cellwave.toolchain.engine import require_engine
+
         environment = with_account(self.environment, self.project.home)
         return open_backend(require_engine(self.project).path, environment)
 
     def configuration(self, release: str | None = None) -> tuple[Fleet, Strategy]:
         """Fleet and strategy: as a release (its digest) froze them, or of the working tree."""
-        from cellwave.waves.parse import parse_strategy
-
         if release is None:
             source, fleet = self.project, parse_fleet(self.project.config_files())
         else:
@@ -135,6 +142,8 @@ class Surroundings:
 
     def note(self, kind: str, text: str, subject: str, key: str = "") -> None:
         """Append a journal line of something that was asked for; the same `key` is written once."""
+        from cellwave.rollout.model import Note
+
         note = Note(kind=kind, text=text, actor=whoami(), subject=subject)
         self.records.note(key or str(uuid.uuid4()), note)
 

@@ -1,0 +1,41 @@
+"""What a command line loads before it does anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cellwave.cli.main import COMMANDS, load
+
+HEAVY = {
+    "alembic", "boto3", "botocore", "dbos", "grpc", "httpx", "networkx", "numpy", "psutil", "pulumi", "scipy",
+    "sqlalchemy", "structlog",
+}  # fmt: skip
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The packages that a command line has imported when its help has been shown."""
+    told = "import sys, cellwave.cli.main as m\n"
+    told += f"sys.argv = {['cellwave', *arguments, '--help']!r}\n"
+    told += "try: m.main()\nfinally: print(' '.join(sys.modules), file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage: " in ran.stdout
+    return {name.partition(".")[0] for name in ran.stderr.split()}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Whoever asks what there is waits for no database, no AWS and no engine, and for no values either."""
+    assert loaded() & {*HEAVY, "pydantic", "yaml"} == set()
+
+
+def test_a_plan_of_the_working_tree_loads_nothing_heavy() -> None:
+    """A plan is made of files: it needs no database, no AWS and no engine."""
+    assert loaded("plan") & HEAVY == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    """The first paragraph of its own help."""
+    assert " ".join((load(name).help or "").split("\n\n")[0].split()) == COMMANDS[name]
