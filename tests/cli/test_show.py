@@ -22,13 +22,14 @@ from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
-from cellwave.rollout.leg import Leg, Phase
+from cellwave.rollout.leg import Foreseen, Leg, Phase, Position, Stage
 from cellwave.rollout.model import Note, State, Track, first_state
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import RolloutRow
 from cellwave.text import visible
 from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of
+from cellwave.waves.model import Bake
 from cellwave.waves.planner import make_rollback
 from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
@@ -299,6 +300,27 @@ def test_a_failing_gate_is_seen_in_a_low_window() -> None:
     lines = drawn(first_state("v1-1", plan([["eu-west-1"]])), *gates)
     assert "c40.query errors" in lines[1]
     assert any("c0.query errors" in line for line in lines[2:])
+
+
+def test_what_is_known_of_the_next_wave_is_drawn_while_this_one_bakes() -> None:
+    """How many of its deployments have been previewed, what would change, and what speaks against it."""
+    made = plan([["a"], ["b", "c"]], services={"s": ()}, bake=Bake(seconds=10))
+    fine, loss = Foreseen(changes={"update": 2}, lost=("urn",)), Foreseen(problem="it would replace data")
+    tracks = {
+        "a.s": Track(phase="converged", attempt=1, changed=True),
+        "b.s": Track(foreseen=fine),
+        "c.s": Track(foreseen=loss),
+    }
+
+    def words(stage: Stage, known: int) -> str:
+        leg = Leg.of(made, Position(stage=stage), dict(list(tracks.items())[: known + 1]))
+        lines = drawn(with_head(replace(first_state("v2-1", made), forward=leg), begun=True))
+        return next((line for line in lines if "previewed" in line), "")
+
+    assert words("deploying", 2) == ""
+    assert words("baking", 0) == "wave w2: 0 of 2 previewed"
+    assert words("baking", 1) == "wave w2: 1 of 2 previewed: 1 change, 1 replaced or deleted"
+    assert words("baking", 2).endswith("deleted; c.s: it would ")
 
 
 def test_what_was_kept_is_drawn_as_such() -> None:

@@ -129,9 +129,13 @@ class FakeDeployer:
 
     def _run(self, job: Job, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
         stack = self._cloud.stack(job.stack)
+        if job.operation == "preview" and not stack.is_made:
+            return Result(outcome="failed", reason="there is no such stack yet", transient=True)
         if stack.lock and stack.lock.living:
             owner = stack.lock.owner
             return Result(outcome="locked", owner=owner, reason=f"the stack is locked by {owner}")
+        if job.operation == "preview" and stack.pending:
+            return Result(outcome="failed", reason="an earlier run left it half-changed", transient=True)
         stack.lock = None
         there = self._cloud.there.setdefault(job.stack, {})
         for kind, value in stack.pending.items():
@@ -146,7 +150,9 @@ class FakeDeployer:
         if refused:
             return refused
         if job.operation in ("preview", "refresh"):
-            return Result(outcome="succeeded", changes=_count(stack, wanted, job), outputs=stack.outputs)
+            lost = tuple(_lost(stack, wanted)) if job.operation == "preview" else ()
+            counts = _count(stack, wanted, job)
+            return Result(outcome="succeeded", changes=counts, outputs=stack.outputs, lost=lost)
         try:
             result = self._apply(job, stack, wanted, _Watcher(settings, progress, aborted))
         except _Aborted:
@@ -214,26 +220,28 @@ def _count(stack: FakeStack, wanted: Parts, job: Job) -> dict[str, int]:
 
 
 def _elsewhere(job: Job, settings: dict[str, Any]) -> Result | None:
-    if job.operation != "up" or not job.place or settings["region"] == job.place.aws_region:
+    if job.operation not in ("up", "preview") or not job.place or settings["region"] == job.place.aws_region:
         return None
     return Result(outcome="refused", reason=f"bucket is in {settings['region']}, not in {job.place.cell}")
 
 
 def _protected(job: Job, stack: FakeStack, wanted: Parts) -> Result | None:
-    lost = [
-        k
-        for k, v in stack.recorded.items()
-        if (k not in wanted or (k in REPLACING and wanted[k] != v))
-        and (job.undo_since is None or stack.created[k] < job.undo_since)
-    ]
+    lost = [k for k in _lost(stack, wanted) if job.undo_since is None or stack.created[k] < job.undo_since]
     older = [k for k in stack.recorded if job.undo_since is not None and stack.created[k] < job.undo_since]
     if job.operation == "destroy" and older:
         return Result(outcome="refused", reason=f"it was there before, and stays: {', '.join(older)}")
-    if job.stateful and not job.one_way and job.operation in ("up", "destroy") and lost:
+    if job.stateful and not job.one_way and job.operation in ("up", "preview", "destroy") and lost:
         return Result(
             outcome="refused", reason=f"it would replace {', '.join(lost)}; only a one-way release may"
         )
+    if job.held_to is not None and (more := [k for k in lost if k not in job.held_to]):
+        return Result(outcome="refused", reason=f"it would replace {', '.join(more)}: not shown before")
     return None
+
+
+def _lost(stack: FakeStack, wanted: Parts) -> list[str]:
+    """What would be replaced or deleted."""
+    return [k for k, v in stack.recorded.items() if k not in wanted or (k in REPLACING and wanted[k] != v)]
 
 
 def _pause(seconds: float, aborted: Callable[[], bool]) -> None:

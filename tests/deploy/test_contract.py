@@ -97,12 +97,55 @@ def test_a_release_runs_its_own_program(
     assert (back.outputs["version"], world.there(stack)["queue"]) == ("v1", "30")
 
 
-def test_a_preview_changes_nothing(world: World, deployer: Deployer, stack: str, v1: Path) -> None:
-    """A preview counts what would change and touches nothing."""
-    result = run(deployer, job(attempt(), stack, v1, "preview"))
-    assert result.outcome == "succeeded", result.reason
-    assert result.changes == {"create": RESOURCES}
-    assert world.there(stack) == {}
+def test_a_preview_changes_nothing(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """A preview counts what would change, and touches nothing."""
+    run(deployer, job(attempt(), stack, v1))
+    v2 = release(tmp_path / "v2", version="v2", timeout=60)
+    result = run(deployer, job(attempt(), stack, v2, "preview"))
+    assert (result.outcome, result.changes) == ("succeeded", {"same": RESOURCES - 2, "update": 2})
+    assert result.lost == ()
+    assert world.there(stack)["queue"] == "30"
+
+
+def test_a_preview_makes_no_stack_and_mends_none(
+    world: World, deployer: Deployer, stack: str, v1: Path
+) -> None:
+    """Where there is none, or one that was left half-changed, it can't tell; that is nobody's fault."""
+    none = run(deployer, job(attempt(), stack, v1, "preview"))
+    assert (none.outcome, none.transient, world.is_made(stack)) == ("failed", True, False)
+    run(deployer, job(attempt(), stack, v1))
+    world.cut_off_update(stack, "v2")
+    half = run(deployer, job(attempt(), stack, v1, "preview"))
+    assert (half.outcome, half.transient, world.pending(stack)) == ("failed", True, 1)
+
+
+def test_a_preview_is_refused_as_the_update_would_be(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """What would replace what a stateful service keeps is known before."""
+    run(deployer, job(attempt(), stack, v1, stateful=True))
+    moved = release(tmp_path / "v2", bucket="elsewhere")
+    refused = run(deployer, job(attempt(), stack, moved, "preview", stateful=True))
+    assert (refused.outcome, "bucket" in refused.reason) == ("refused", True)
+    assert is_whole(world, stack)
+
+
+def test_an_update_is_held_to_what_a_preview_showed(
+    world: World, deployer: Deployer, stack: str, v1: Path, tmp_path: Path
+) -> None:
+    """What it would replace, and the preview had not, is left as it is; what that had is replaced."""
+    run(deployer, job(attempt(), stack, v1))
+    moved = release(tmp_path / "v2", bucket="elsewhere")
+    refused = run(deployer, job(attempt(), stack, moved, held_to=()))
+    assert (refused.outcome, "bucket" in refused.reason) == ("refused", True)
+    assert world.there(stack)["bucket"].endswith("-goods")
+    seen = run(deployer, job(attempt(), stack, moved, "preview"))
+    assert (seen.outcome, len(seen.lost)) == ("succeeded", 1)
+    moved_to = run(deployer, job(attempt(), stack, moved, held_to=seen.lost))
+    assert moved_to.outcome == "succeeded", moved_to.reason
+    assert world.there(stack)["bucket"].endswith("-elsewhere")
 
 
 def test_refresh_succeeds_on_what_is_there(deployer: Deployer, stack: str, v1: Path) -> None:

@@ -71,6 +71,9 @@ class FakeEngine:
 
     def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
         """Deploy by writing which release the stack runs."""
+        if job.operation == "preview":
+            self.dying.here(f"before preview {job.attempt}")
+            return Result(outcome="succeeded", changes={"update": 1})
         self.dying.here(f"before deploy {job.attempt}")
         done = self.folder / "attempts" / job.attempt
         if not done.exists():

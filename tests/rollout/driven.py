@@ -20,8 +20,11 @@ from cellwave.rollout.model import (
     Deployed,
     Event,
     Failure,
+    Foreseen,
     Observe,
     Observed,
+    Preview,
+    Previewed,
     Prove,
     Proved,
     Started,
@@ -120,6 +123,20 @@ class World:
         """Let a look from outside end."""
         name, attempt, back = proof.step.deployment, proof.attempt, proof.back
         self.feed(Proved(at=self.now, deployment=name, attempt=attempt, back=back, failure=failure))
+
+    def preview(self, problem: str = "", lost: tuple[str, ...] = (), *, known: bool = True) -> str:
+        """Let the preview that was asked for end with that; whose it was ("": none was asked for)."""
+        for asked in self.take(Preview):
+            seen = Foreseen(changes={"update": 2}, lost=lost, problem=problem) if known else None
+            name, why = asked.step.deployment, "" if known else "no endpoint answered"
+            self.feed(Previewed(at=self.now, deployment=name, number=asked.number, foreseen=seen, why=why))
+            return name
+        return ""
+
+    def prove_kept(self, *, is_seen: bool) -> None:
+        """Let the proofs of what is kept end."""
+        for proof in self.take(Prove):
+            self.proved(proof, None if is_seen else Failure(reason="not seen to run"))
 
     def run_all(self, failing: Collection[str] = (), **how: Any) -> list[str]:
         """Let every deployment succeed, but for the failing ones, until none is asked for any more; their names in

@@ -20,8 +20,10 @@ from cellwave.rollout.model import (
     Deployed,
     Event,
     Failure,
+    Foreseen,
     Observe,
     Observed,
+    Previewed,
     Proved,
     Started,
     State,
@@ -79,6 +81,7 @@ class Node:
             ),
             (position.wave, position.stage, bool(position.checking_since), watched),
             (looking, state.due is None),
+            (position.previewing, position.ahead),
             tracks,
         )
 
@@ -91,7 +94,8 @@ def tracks_of(state: State) -> Iterator[Key]:
         tries = (
             min(track.attempt, state.forward.plan.retries + 1) if going and track.phase != "converged" else 0
         )
-        yield (track.phase, tries, track.changed, track.transient and going)
+        spoken = going and not track.attempt and track.foreseen is not None and bool(track.foreseen.problem)
+        yield (track.phase, tries, track.changed, track.transient and going, spoken)
     for step in state.back.shape.steps if state.back else ():
         track = state.back.track(step.deployment) if state.back else FRESH
         yield (track.phase, 0 if track.phase in ENDED else min(track.attempt, BACK_ATTEMPTS))
@@ -171,12 +175,23 @@ def moves(node: Node) -> Iterator[tuple[str, Event]]:
                 yield GOOD, Deployed.model_validate(said | {"result": Applied()})
                 for failure in FAILURES:
                     yield BAD, Deployed.model_validate(said | {"result": failure})
+    yield from previewed(state, now)
     yield from seen(node)
     if state.due is not None:
         yield GOOD, Ticked(at=max(now, state.due))
     question = state.head.waiting.question if state.head.waiting else 0
     for action in ACTIONS:
         yield action, Commanded(at=now, action=action, actor="bob", question=question)
+
+
+def previewed(state: State, now: float) -> Iterator[tuple[str, Event]]:
+    """How the preview that is out can end."""
+    position = state.forward.position
+    if name := position.previewing:
+        said = {"at": now, "deployment": name, "number": position.previews}
+        yield GOOD, Previewed.model_validate(said | {"foreseen": Foreseen()})
+        yield BAD, Previewed.model_validate(said | {"foreseen": Foreseen(problem="it would replace data")})
+        yield BAD, Previewed.model_validate(said)
 
 
 def seen(node: Node) -> Iterator[tuple[str, Event]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cellwave.rollout.decide import BACK_ATTEMPTS
 from cellwave.rollout.leg import Index, is_kept
-from cellwave.rollout.model import Commanded, Deploy, Effect, Event, Head, Prove, State, Turn
+from cellwave.rollout.model import Commanded, Deploy, Effect, Event, Head, Preview, Prove, State, Turn
 from cellwave.waves.model import Plan, Step
 from cellwave.waves.planner import stays
 
@@ -56,6 +56,44 @@ def check_deploy(world: Outside, effect: Deploy | Prove) -> None:
             assert leg.track(need).phase == "converged", "needs come first"
         wave = leg.position.wave
         assert not leg.current.approve or wave in state.head.approved, "a yes comes first"
+        spoken = [s for s in leg.current.steps if name_of_problem(world, s)]
+        assert not spoken or wave in state.head.approved, "what was known against a wave is asked about first"
+        if isinstance(effect, Deploy):
+            check_held(world, effect)
+
+
+def name_of_problem(world: Outside, step: Step) -> str:
+    """What is known against a step since before its wave ("": nothing)."""
+    foreseen = world.foreseen.get(step.deployment)
+    return foreseen.problem if foreseen else ""
+
+
+def check_held(world: Outside, effect: Deploy) -> None:
+    """An update is held to what its preview showed, as long as nothing has changed since."""
+    leg, foreseen = world.state.forward, world.foreseen.get(effect.step.deployment)
+    needs = needs_of(leg.plan, effect.step)
+    as_it_was = effect.attempt == 1 and all(leg.keeps(leg.step(need)) for need in needs)
+    held = foreseen is not None and not foreseen.problem and as_it_was
+    assert effect.held_to == (foreseen.lost if foreseen and held else None)
+
+
+def check_preview(world: Outside, effect: Preview) -> None:
+    """One preview at a time is wanted, of what is not begun and reads nothing that is to change; never on the way back,
+    nor while paused."""
+    state = world.state
+    position = state.forward.position
+    assert (position.previewing, position.previews) == (effect.step.deployment, effect.number)
+    assert {out.number for out in world.previews} <= world.called_off, "one at a time"
+    assert effect.step.deployment not in world.foreseen, "each once"
+    assert effect.step.previous or effect.step.unproven, "there is a stack"
+    for step in state.forward.plan.steps:
+        if step.deployment in {effect.step.deployment, *needs_of(state.forward.plan, effect.step)}:
+            assert bool(step.kept) == (step != effect.step), "what it reads stays as it is"
+    wave = next(n for n, w in enumerate(state.forward.plan.waves) if effect.step in w.steps)
+    assert (position.wave, position.stage) in {(wave - 1, "baking"), (wave, "entering")}
+    assert state.head.waiting or position.stage == "baking"
+    assert not state.head.condemned
+    assert not state.head.paused
 
 
 def check_in_flight(world: Outside, old: State, effects: list[Effect]) -> None:
@@ -94,6 +132,7 @@ def check_state(world: Outside, old: State) -> None:
         assert len(state.head.harmed) <= state.forward.plan.tolerance
     if old.head.condemned:
         assert state.head.condemned == old.head.condemned
+    check_previews(world)
     if state.head.waiting:
         assert state.status == "waiting"
         assert not state.outcome
@@ -104,6 +143,15 @@ def check_state(world: Outside, old: State) -> None:
     if state.head.begun and not state.outcome:
         reasons = [world.engines, world.proofs, world.looks, state.head.waiting, state.head.paused]
         assert any(reasons) or state.due is not None, "nothing rests without a reason"
+
+
+def check_previews(world: Outside) -> None:
+    """What is out and not called off is wanted still; none is once its wave has begun, or will not begin."""
+    state = world.state
+    wanted = {out.step.deployment for out in world.previews if out.number not in world.called_off}
+    assert wanted == ({state.forward.position.previewing} - {""})
+    if state.head.condemned or state.outcome or state.forward.stage not in {"baking", "entering"}:
+        assert not wanted
 
 
 def check_waves(world: Outside, old: State) -> None:

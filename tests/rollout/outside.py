@@ -28,11 +28,14 @@ from cellwave.rollout.model import (
     Effect,
     Event,
     Failure,
+    Foreseen,
     Head,
     HoldRelease,
     Observe,
     Observed,
     Position,
+    Preview,
+    Previewed,
     Prove,
     Proved,
     Started,
@@ -49,6 +52,7 @@ from tests.rollout.laws import (
     check_deploy,
     check_harm,
     check_in_flight,
+    check_preview,
     check_state,
     without_turn,
 )
@@ -63,6 +67,13 @@ ENDS: dict[End, Failure | None] = {
     "refused": Failure(reason="it would delete data", refused=True, changed=False),
     "untouched": Failure(reason="called off", changed=False),
     "untouched_transient": Failure(reason="no endpoint answered", fault="network", changed=False),
+}
+Sight = Literal["fine", "lossy", "objection", "unknown"]
+SIGHTS: dict[Sight, Foreseen | None] = {
+    "fine": Foreseen(changes={"update": 1}),
+    "lossy": Foreseen(changes={"replace": 1}, lost=("urn:function",)),
+    "objection": Foreseen(problem="it would replace data"),
+    "unknown": None,
 }
 PASS, FAIL, SAME, THIN, CRITICAL = "pass", "fail", "same", "thin", "critical"
 
@@ -91,6 +102,9 @@ class Outside:
     engines: dict[str, Deploy] = field(default_factory=dict)
     proofs: dict[str, Prove] = field(default_factory=dict)
     looks: list[Check | Observe] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
+    called_off: set[int] = field(default_factory=set)  # previews, by number
+    foreseen: dict[str, Foreseen] = field(default_factory=dict)  # what was known before a wave
     runs: dict[str, str | None] = field(default_factory=dict)  # what stacks really run; "?" is half-changed
     known: dict[str, str | None] = field(default_factory=dict)  # what the records say; "?" is unknown
     before: dict[str, str | None] = field(default_factory=dict)  # what they said before the newest attempt
@@ -171,6 +185,19 @@ class Outside:
         )
         self.account(was, effect, failure)
 
+    def end_preview(self, pick: int, sight: Sight) -> None:
+        """A preview ends, be it called off or not."""
+        effect = self.previews.pop(pick % len(self.previews))
+        name, seen = effect.step.deployment, SIGHTS[sight]
+        late = effect.number in self.called_off
+        if seen and not late:
+            self.foreseen[name] = seen
+        event = Previewed(at=self.now, deployment=name, number=effect.number, foreseen=seen)
+        if late:
+            self.again(event)
+        else:
+            self.feed(event)
+
     def account(self, was: State, effect: Deploy | Prove, failure: Failure | None) -> None:
         """Keep the budget of harm: a forward attempt that failed for the release's sake draws on it."""
         if failure is None or failure.transient or effect.back or was.head.condemned or was.outcome:
@@ -231,7 +258,7 @@ class Outside:
         """Something is told again that was told before, when it can only be late: it changes nothing."""
         old = self.state
         turn = self.feed(event)
-        if isinstance(event, Deployed | Proved | Checked | Observed):
+        if isinstance(event, Deployed | Proved | Previewed | Checked | Observed):
             assert not turn.changed
             assert not turn.ran
             assert without_turn(turn.state.head) == without_turn(old.head)
@@ -259,6 +286,12 @@ class Outside:
                         check_deploy(self, effect)
                     assert self.attempts[effect.back, name] == effect.attempt
                     self.proofs[name] = effect
+                case Preview():
+                    check_preview(self, effect)
+                    self.previews.append(effect)
+                case Abort(ahead=True):
+                    assert effect.attempt in {out.number for out in self.previews}, "what is called off runs"
+                    self.called_off.add(effect.attempt)
                 case Abort():
                     out = self.engines.get(effect.deployment) or self.proofs.get(effect.deployment)
                     assert out is not None, "what is called off runs"

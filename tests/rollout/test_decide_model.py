@@ -16,7 +16,7 @@ from cellwave.rollout.model import (
     reverse_state,
 )
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
-from tests.rollout.outside import CRITICAL, ENDS, FAIL, PASS, SAME, THIN, End, Outside
+from tests.rollout.outside import CRITICAL, ENDS, FAIL, PASS, SAME, SIGHTS, THIN, End, Outside, Sight
 from tests.rollout.plans import NEW, OLD
 
 SERVICES = ("s", "t", "u")
@@ -125,6 +125,12 @@ class AnythingHappens(RuleBasedStateMachine):
             self.out.end_engine(name, "applied")
         for name in sorted(self.out.proofs):
             self.out.end_proof(name, "applied")
+
+    @precondition(lambda self: self.out.previews)
+    @rule(pick=st.integers(0, 30), sight=st.sampled_from(["fine", "fine", *SIGHTS]))
+    def a_preview_ends(self, pick: int, sight: Sight) -> None:
+        """Whatever it shows, in time or too late."""
+        self.out.end_preview(pick, sight)
 
     @precondition(lambda self: self.out.looks)
     @rule(data=st.data())

@@ -21,7 +21,9 @@ PLANS = {
     "a first chain": plan([["a"]], services={"storage": (), "t": ("storage",)}, previous=None),
     "two cells, one after the other": plan([["a", "b"]], services=ONE, tolerance=1, concurrency=1),
     "a pair in one wave": plan([["a", "b"]], services=CHAIN, tolerance=1, pairs=[("a", "b")]),
-    "a pair in two waves": plan([["a"], ["b"]], services=ONE, pairs=[("a", "b")], rollback_concurrency=1),
+    "a pair in two waves": plan(
+        [["a"], ["b"]], services=ONE, pairs=[("a", "b")], rollback_concurrency=1, bake=SHORT
+    ),
     "two waves": plan([["a"], ["b"]], services=ONE, tolerance=1, approve=[2], bake=SHORT),
 }
 

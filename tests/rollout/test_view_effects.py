@@ -15,7 +15,7 @@ from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
-from cellwave.rollout.model import Applied, Deploy, Leg, Prove, State, Track, first_state
+from cellwave.rollout.model import Applied, Deploy, Foreseen, Leg, Preview, Prove, State, Track, first_state
 from cellwave.rollout.records import Asked, Records, StackRow
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 
@@ -37,11 +37,12 @@ class Told(Deployer):
     """Keeps what it is told."""
 
     job: Job | None = None
+    result = Result(outcome="succeeded")
 
     def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
         """See Deployer."""
         self.job = job
-        return Result(outcome="succeeded")
+        return self.result
 
 
 class NoSignals(SignalSource):
@@ -69,7 +70,7 @@ class World:
         """The one step of the release's plan."""
         return Step(cell="a", service="app", release=self.release.digest, inputs=inputs, kept=kept)
 
-    def asked(self, effect: Deploy | Prove, track: Track) -> Asked:
+    def asked(self, effect: Deploy | Preview | Prove, track: Track) -> Asked:
         """What a rollout has asked for, whose one deployment has come so far."""
         step = effect.step
         wave = PlannedWave(number=1, name="all", steps=(step,), concurrency=1, bake=Bake())
@@ -105,6 +106,35 @@ def test_a_step_without_inputs_runs_as_it_did_before_there_were_views(world: Wor
     world.effects.deploy(world.asked(effect, Track()), effect)
     assert world.told.job
     assert world.told.job.view is None
+
+
+@pytest.mark.parametrize(
+    ("result", "foreseen"),
+    [
+        (
+            Result(outcome="succeeded", changes={"replace": 1}, lost=("urn:f",)),
+            Foreseen(changes={"replace": 1}, lost=("urn:f",)),
+        ),
+        (Result(outcome="refused", reason="it would delete data"), Foreseen(problem="it would delete data")),
+        (Result(outcome="failed", reason="KeyError"), Foreseen(problem="KeyError")),
+        (Result(outcome="failed", reason="no endpoint answered", transient=True), None),
+        (Result(outcome="locked", reason="locked by ann"), None),
+        (Result(outcome="aborted", reason="interrupted"), None),
+    ],
+    ids=lambda value: getattr(value, "outcome", ""),
+)
+def test_a_preview_speaks_for_the_release_alone(
+    world: World, result: Result, foreseen: Foreseen | None
+) -> None:
+    """What its surroundings, a lock or a call-off kept it from says nothing; the program runs in its view."""
+    world.told.result = result
+    effect = Preview(step=world.step("i1:5"), number=3)
+    told = world.effects.preview(world.asked(effect, Track()), effect)
+    assert (told.deployment, told.number, told.foreseen) == ("a.app", 3, foreseen)
+    assert told.why == ("" if foreseen else result.reason)
+    assert world.told.job
+    assert world.told.job.operation == "preview"
+    assert world.told.job.view
 
 
 @pytest.mark.parametrize(

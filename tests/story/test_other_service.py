@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -296,6 +298,47 @@ def test_what_a_release_brought_goes_again(hello: Story) -> None:
     hello.run("rollout", "rollback", "v2-1", "-m", "as far as it goes", code=3)
     assert greeting(hello, "one") == "good day", "it has moved on"
     assert versions(hello)["two"] == "v2 (held)", "stateful: what ran nothing before keeps its data"
+
+
+def test_what_the_next_wave_would_lose_is_known_while_this_one_bakes(hello: Story) -> None:
+    """By cell and resource, long before that wave; nothing of it is touched, and all goes back."""
+    root = hello.project.root
+    program, waves, fleet = root / "hello" / "__main__.py", root / "waves.yaml", root / "cells" / "fleet.yaml"
+    edit(fleet, "{program: hello}", "{program: hello, stateful: true}")
+    hello.run("release", "build", "--version", "v1")
+    hello.run("rollout", "start", "v1")
+    edit(waves, "waves:", "bake: {seconds: 900}\nwaves:")
+    program.write_text(
+        PROGRAM.replace('"hello"', '"good day"').replace(
+            'f"/{cell}/greeting"', 'f"/{cell}/greeting" if cell == "one" else f"/{cell}/welcome"'
+        )
+    )
+    hello.run("release", "build", "--version", "v2")
+    [state] = (hello.project.home / "sandbox" / "state" / ".pulumi" / "stacks" / "hello").glob("two.*.json")
+    before = state.read_bytes()
+    argv = [sys.executable, "-m", "cellwave.cli.main", "rollout", "start", "v2"]
+    with subprocess.Popen(argv, cwd=root, env=hello.environment, stderr=subprocess.DEVNULL) as following:
+        ahead = hello.wait("a finding", lambda: found_ahead(hello))
+        following.send_signal(signal.SIGINT)
+    assert (ahead["wave"], ahead["previewed"], ahead["previewable"]) == ("second", 1, 1)
+    assert "replace aws:ssm/parameter:Parameter greeting" in ahead["findings"]["two.hello"]
+    lines = hello.run("journal", "show", "v2-1", "--json").splitlines()
+    journal = [(line["kind"], line["subject"]) for line in map(json.loads, lines)]
+    assert ("foreseen", "two.hello") in journal
+    assert ("baking", "wave first") in journal
+    assert ("passed", "wave first") not in journal
+    assert (state.read_bytes(), greeting(hello, "two")) == (before, "hello")
+    assert greeting(hello, "one") == "good day"
+    hello.run("rollout", "rollback", "-m", "it loses the greeting", code=3)
+    assert {greeting(hello, cell) for cell in ("one", "two")} == {"hello"}
+    assert state.read_bytes() == before
+
+
+def found_ahead(story: Story) -> Any:
+    """What is known of the next wave, once anything speaks against it."""
+    listed = story.json("rollout", "list")
+    status = story.json("rollout", "status") if len(listed) == 2 else {}
+    return status["ahead"] if (status.get("ahead") or {}).get("findings") else None
 
 
 @contextmanager

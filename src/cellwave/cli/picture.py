@@ -13,7 +13,7 @@ from rich.text import Text
 from cellwave.cli.show import text
 from cellwave.health.model import GateResult, Verdict
 from cellwave.text import visible
-from cellwave.usecases.views import FailureView, RolloutView, WaveView
+from cellwave.usecases.views import AheadView, FailureView, RolloutView, WaveView
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -58,6 +58,8 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     if failing := [gate for gate in gates if gate.verdict == Verdict.FAIL]:
         parts.append(_gates(failing))  # first: a low window shows the beginning
     parts.append(Columns([_wave(wave) for wave in rollout.waves], padding=(0, 1)))
+    if rollout.ahead and rollout.ahead.previewable:
+        parts.append(text(ahead_in_words(rollout.ahead), "yellow" if rollout.ahead.findings else "dim"))
     if rollout.reason:
         parts.append(text(rollout.reason, STATUS_STYLES[rollout.status]))
     if rollout.failures:
@@ -67,6 +69,14 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     if others := [gate for gate in gates if gate.verdict != Verdict.FAIL]:
         parts.append(_gates(others))
     return Group(*parts)
+
+
+def ahead_in_words(ahead: AheadView) -> str:
+    """What is known of the next wave."""
+    told = f"wave {ahead.wave}: {ahead.previewed} of {ahead.previewable} previewed"
+    if ahead.previewed:
+        told += f": {ahead.changing} change, {ahead.lost or 'nothing'} replaced or deleted"
+    return told + "".join(f"; {name}: {problem}" for name, problem in ahead.findings.items())
 
 
 def _wave(wave: WaveView) -> Panel:

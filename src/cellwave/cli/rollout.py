@@ -75,7 +75,9 @@ def status(name: Name = None, as_json: Json = False) -> None:
     found = rollouts.find(around, name)
     if as_json:
         parts = {"gates": found.gates, "failures": found.failures}
-        tell_json(summary(found) | {k: [one.model_dump(mode="json") for one in v] for k, v in parts.items()})
+        lists = {k: [one.model_dump(mode="json") for one in v] for k, v in parts.items()}
+        ahead = found.ahead.model_dump() if found.ahead else None
+        tell_json(summary(found) | lists | {"ahead": ahead})
     else:
         console().print(picture(found, around.records.progress(), time.time()))
         tell_what_next(found)
@@ -117,7 +119,7 @@ def list_rollouts(as_json: Json = False) -> None:
 
 @app.command()
 def approve(name: Name = None, reason: Reason = "", question: Question = None) -> None:
-    """Say yes: to a wave that wants approval, or to a bake that stayed inconclusive.
+    """Say yes: to a wave that wants approval or that its previews speak against, or to a bake that stayed inconclusive.
 
     Example: [bold]cellwave rollout approve v2-1 -m "traffic is low tonight"[/]
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cellwave.deploy.checkpoint import Deployment, made_since
 from cellwave.deploy.events import Story, name_of
 from cellwave.deploy.placed import foreign
@@ -15,22 +17,29 @@ def is_guarded(job: Job, deployment: Deployment) -> bool:
 
 def looks_ahead(job: Job, deployment: Deployment) -> bool:
     """Whether there is anything that a preview could show."""
-    return job.operation == "up" and (is_guarded(job, deployment) or job.place is not None)
+    speaks = is_guarded(job, deployment) or job.place is not None or job.held_to is not None
+    return job.operation == "up" and speaks
 
 
 def objection(job: Job, deployment: Deployment, story: Story) -> Result | None:
-    """The refusal of an update that would make anything outside of the cell, or lose what a stateful service keeps."""
+    """The refusal of an update that would make anything outside of the cell, lose what a stateful service keeps, or
+    take away what an earlier preview had left."""
     reason = ""
     if job.place and (elsewhere := foreign(story.planned, job.place)):
         reason = "; ".join(elsewhere)
     elif is_guarded(job, deployment) and (lost := losses(story, deployment, job.undo_since)):
         reason = f"it would {lost}, and with it what a stateful service keeps; only a one-way release may"
+    elif job.held_to is not None and (more := losses(story, deployment, None, job.held_to)):
+        reason = f"it would {more}, which the preview before its wave had not shown"
     return Result(outcome="refused", changes=story.changes, reason=reason) if reason else None
 
 
-def losses(story: Story, deployment: Deployment, undo_since: float | None) -> str:
-    """In words, what would be deleted or replaced, without what the attempt that is undone had made itself."""
-    own = {r["urn"] for r in deployment.get("resources", ()) if made_since(r, undo_since)}
+def losses(
+    story: Story, deployment: Deployment, undo_since: float | None, known: Collection[str] = ()
+) -> str:
+    """In words, what would be deleted or replaced, without what is `known` to be (URNs), and what the attempt that is
+    undone had made itself."""
+    own = {r["urn"] for r in deployment.get("resources", ()) if made_since(r, undo_since)} | set(known)
     steps: dict[str, set[str]] = {}
     for step, urn in story.destroyed:
         if urn not in own:

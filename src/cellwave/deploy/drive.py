@@ -189,6 +189,8 @@ def _once(at: Drive) -> Result:
     """Bring the stack into a state that can be worked on, then do the job."""
     if at.job.operation == "destroy" and at.files and at.files.is_usable and not at.files.has_stack():
         return Result(outcome="succeeded")
+    if at.job.operation == "preview":
+        return _preview(at)
     _ensure_stack(at)
     mended = mend(_export(at), at.launch, lambda *arguments: _plain(at, *arguments), at.left)
     deployment = mended.get("deployment") or {}
@@ -222,6 +224,21 @@ def _once(at: Drive) -> Result:
     return result
 
 
+def _preview(at: Drive) -> Result:
+    """Tell what an update would do. The stack is neither made nor mended; where it would be, nothing can be told."""
+    if at.files and at.files.is_usable and not at.files.has_stack():
+        return Result(outcome="failed", reason="there is no such stack yet", transient=True)
+    deployment = _export(at).get("deployment") or {}
+    if deployment.get("pending_operations"):
+        return Result(outcome="failed", reason="an earlier run left it half-changed", transient=True)
+    _operate(at, *ARGUMENTS["preview"])
+    story = read_story(at.launch.attempt.events)
+    lost = tuple(dict.fromkeys(urn for _, urn in story.destroyed))
+    return objection(at.job, deployment, story) or Result(
+        outcome="succeeded", changes=story.changes, outputs=story.outputs, lost=lost
+    )
+
+
 def read_beyond(resources: Iterable[Mapping[str, Any]], view: View) -> tuple[str, ...]:
     """The stacks whose outputs a stack of this state reads, without those that its view tells of. Pure."""
     read = {str((r.get("inputs") or {}).get("name")) for r in resources if r["type"] == REFERENCE_TYPE}
@@ -230,7 +247,7 @@ def read_beyond(resources: Iterable[Mapping[str, Any]], view: View) -> tuple[str
 
 def _message(at: Drive) -> tuple[str, ...]:
     """Without one, the engine takes the title of the last commit around."""
-    return () if at.job.operation == "preview" else ("--message", message_of(at.job))
+    return ("--message", message_of(at.job))
 
 
 def _changed_outputs(before: Deployment, story: Story) -> int:
@@ -252,6 +269,8 @@ def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
             reason += f"; if it is known to be dead there: pulumi cancel --stack {at.job.stack}"
         owner = ", ".join(lock.owner for lock in living)
         raise _Stopped(Result(outcome="locked", owner=owner, elsewhere=elsewhere, reason=reason))
+    if at.job.operation == "preview":
+        return
     for lock in locks:
         break_lock(lock)
     if at.files:

@@ -31,8 +31,12 @@ class Job(Frozen):
     is ended (deploy/fence.py). `dead_hosts` are hosts whose engines are known to be gone, and until when they can have
     run (epoch seconds): a lock of theirs from before then may be broken.
 
+    `held_to` are the resources (URNs) that a preview of before has shown to be replaced or deleted: an "up" that would
+    do so to any other is refused (None: there was no preview).
+
     `view` is what the program sees of its release; None: all of it, as releases of before want it.
 
+    A "preview" says what an "up" would do, and is refused where that would be. It changes nothing, and makes no stack.
     A "destroy" takes the whole stack away, and runs no program; with `undo_since`, only if nothing in it is older.
     """
 
@@ -48,6 +52,7 @@ class Job(Frozen):
     place: Place | None = None
     fence: str = ""
     dead_hosts: dict[str, float] = {}
+    held_to: tuple[str, ...] | None = None
     view: View | None = None
 
 
@@ -59,7 +64,8 @@ class Result(Frozen):
     nobody said). `owner` names who holds the lock when the outcome is "locked", and `elsewhere` says that they are on
     another host: whether they live can't be seen from here.
     `beyond` are the stacks whose outputs the program has read though its inputs don't tell: what it made may be another
-    thing the next time. `began` is false when it was called off before an engine was started. `seconds` is wall time.
+    thing the next time. `lost` are the resources (URNs) that a preview shows to be replaced or deleted. `began` is
+    false when it was called off before an engine was started. `seconds` is wall time.
     """
 
     outcome: Outcome
@@ -67,6 +73,7 @@ class Result(Frozen):
     outputs: dict[str, str] = {}
     changed_outputs: int = 0
     beyond: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     reason: str = ""
     fault: Fault | None = None
     owner: str = ""

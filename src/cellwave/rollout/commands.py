@@ -77,7 +77,7 @@ def approve(draft: Draft, event: Commanded) -> Answer:
     if "approve" not in waiting.answers:
         return refuse(waiting, "a failed deployment can be tried again (resume) or undone (rollback)")
     match waiting.kind:
-        case "approval":
+        case "approval" | "foreseen":
             draft.set(approved=(*draft.head.approved, wave))
         case "blocked":
             draft.move(stage="deploying")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from cellwave.faults import ADVICE
 from cellwave.health.judge import BakeVerdict, Decision, few, judge_bake, tell
 from cellwave.health.model import GateResult, Verdict
+from cellwave.rollout.ahead import foresee, look_ahead
 from cellwave.rollout.backward import go_back, goes_back, spare
 from cellwave.rollout.commands import obey
 from cellwave.rollout.draft import Draft
@@ -24,6 +25,7 @@ from cellwave.rollout.model import (
     Event,
     Failure,
     Observed,
+    Previewed,
     Prove,
     Proved,
     Ran,
@@ -60,6 +62,8 @@ def absorb(draft: Draft, event: Event) -> Answer | None:
             absorb_started(draft, event)
         case Deployed() | Proved():
             absorb_attempt(draft, event)
+        case Previewed():
+            absorb_previewed(draft, event)
         case Checked():
             absorb_checked(draft, event)
         case Observed():
@@ -78,6 +82,7 @@ def advance(draft: Draft, at: float) -> None:
     go_on(draft, at)
     if draft.head.condemned and not draft.head.outcome:
         go_back(draft, at)
+    look_ahead(draft)
     due = draft.state.due
     if due is not None and has_come(due, at):
         draft.look()
@@ -202,6 +207,18 @@ def absorb_unseen(draft: Draft, event: Deployed | Proved, failure: Failure) -> N
     phase: Phase = "failed" if over else "pending"
     draft.put(event.back, event.deployment, event.at, phase=phase, reason=failure.reason)
     draft.note("failed" if over else "retrying", failure.reason, subject=event.deployment)
+
+
+def absorb_previewed(draft: Draft, event: Previewed) -> None:
+    """A preview has ended. What it shows is kept until the step's wave begins, and what speaks against that is told."""
+    position = draft.forward.position
+    if (position.previewing, position.previews) != (event.deployment, event.number):
+        return
+    if event.foreseen is None:
+        draft.note("previewed", f"not known: {event.why}", subject=event.deployment)
+    elif not event.foreseen.problem:
+        draft.note("previewed", changes_in_words(event.foreseen.changes, 0), subject=event.deployment)
+    foresee(draft, event)
 
 
 def failures_in_words(leg: Leg) -> str:

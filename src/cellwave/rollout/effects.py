@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.deploy.attempt import open_attempt
-from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.deploy.port import Deployer, Job, Operation, Progress, Result
 from cellwave.errors import CellwaveError, Fault
 from cellwave.faults import of_error
 from cellwave.health.http import observe_digest
@@ -41,11 +41,14 @@ from cellwave.rollout.model import (
     Effect,
     Event,
     Failure,
+    Foreseen,
     HoldRelease,
     Note,
     Notify,
     Observe,
     Observed,
+    Preview,
+    Previewed,
     Prove,
     Proved,
 )
@@ -53,6 +56,7 @@ from cellwave.rollout.proof import prove
 from cellwave.rollout.records import Asked, Records
 from cellwave.rollout.rows import Memory
 from cellwave.text import redact
+from cellwave.waves.model import Step
 
 PROGRESS_EVERY = 0.3
 LOCKED_SECONDS = 60.0
@@ -102,6 +106,8 @@ class Effects:
                 return _deployed(effect, self.deploy(asked, effect))
             case Prove() as effect:
                 return self.prove(asked, effect)
+            case Preview() as effect:
+                return self.preview(asked, effect)
             case Check() as effect:
                 state = self.records.state(asked.rollout, self.memory)
                 looks = self.looks
@@ -124,24 +130,12 @@ class Effects:
     def deploy(self, asked: Asked, effect: Deploy) -> Result:
         """Run the engine on one stack with the release's own program, or take the stack away."""
         step = effect.step
-        service = fleet_of(self.store, step.release).service(step.cell, step.service)
-        folder = self.store.path(step.release)
-        view = sources_of(folder).view(step.deployment) if step.inputs else None
-        job = Job(
-            attempt=asked.key,
-            stack=step.deployment,
-            operation="destroy" if step.removes else "up",
-            program=str(folder / service.program),
-            source=str(folder),
-            release=step.release,
-            stateful=service.stateful,
-            one_way=bool(step.one_way),
-            undo_since=asked.undo_since if effect.back else None,
-            place=fleet_of(self.store, step.release).place(step.cell),
-            fence=self.fence,
-            dead_hosts=dead_hosts(self.records, self.target),
-            # What is proved is the digest of the plan, whatever this host would make of the same files.
-            view=view.model_copy(update={"digest": step.inputs}) if view else None,
+        job = self._job(asked.key, step, "destroy" if step.removes else "up").model_copy(
+            update={
+                "undo_since": asked.undo_since if effect.back else None,
+                "dead_hosts": dead_hosts(self.records, self.target),
+                "held_to": effect.held_to,
+            }
         )
         told = 0.0
 
@@ -169,6 +163,35 @@ class Effects:
             time.sleep(LOCK_POLL_SECONDS)
             result, turn = run(f"{asked.key}:{turn}"), turn + 1
         return result
+
+    def preview(self, asked: Asked, effect: Preview) -> Previewed:
+        """Look what the engine would do to one stack."""
+        result = self.deployer.run(
+            self._job(asked.key, effect.step, "preview"),
+            progress=lambda event: None,
+            aborted=partial(self._abort_asked, asked.key, asked.rollout),
+        )
+        return _previewed(effect, result)
+
+    def _job(self, attempt: str, step: Step, operation: Operation) -> Job:
+        """What an engine is to do about one step, with the release's own program."""
+        fleet, folder = fleet_of(self.store, step.release), self.store.path(step.release)
+        service = fleet.service(step.cell, step.service)
+        view = sources_of(folder).view(step.deployment) if step.inputs else None
+        return Job(
+            attempt=attempt,
+            stack=step.deployment,
+            operation=operation,
+            program=str(folder / service.program),
+            source=str(folder),
+            release=step.release,
+            stateful=service.stateful,
+            one_way=bool(step.one_way),
+            place=fleet.place(step.cell),
+            fence=self.fence,
+            # What is proved is the digest of the plan, whatever this host would make of the same files.
+            view=view.model_copy(update={"digest": step.inputs}) if view else None,
+        )
 
     def _abort_asked(self, attempt: str, rollout: str) -> bool:
         # A database that is away for a moment says nothing about an engine.
@@ -269,6 +292,18 @@ def _deployed(effect: Deploy, result: Result) -> Deployed:
     )
 
 
+def _previewed(effect: Preview, result: Result) -> Previewed:
+    """What a preview showed; nothing, where it failed for a reason that is not the release's."""
+    foreseen, why = None, result.reason or result.outcome
+    if result.outcome == "succeeded":
+        foreseen, why = Foreseen(changes=result.changes, lost=result.lost), ""
+    elif result.outcome == "refused" or (result.outcome == "failed" and result.fault == "release"):
+        foreseen, why = Foreseen(changes=result.changes, problem=why), ""
+    return Previewed(
+        at=CLOCK.now(), deployment=effect.step.deployment, number=effect.number, foreseen=foreseen, why=why
+    )
+
+
 def _proved(effect: Prove, failure: Failure | None) -> Proved:
     step = effect.step
     return Proved(
@@ -284,6 +319,8 @@ def _broken(effect: Effect, why: str, fault: Fault) -> Event | None:
             return _deployed(effect, Result(outcome="failed", fault=fault, reason=why))
         case Prove():
             return _proved(effect, failure)
+        case Preview():
+            return _previewed(effect, Result(outcome="failed", fault=fault, reason=why))
         case Check():
             return Checked(at=now, look=effect.look, problems=(f"{fault}: {why}",))  # it is no permission
         case Observe():

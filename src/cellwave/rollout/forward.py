@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cellwave.health.judge import few
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.leg import Leg, Track, bits, places_of
 from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Action, Question, Waiting
@@ -14,6 +15,7 @@ LOOKS_A_BAKE = 20
 SHORTEST_WATCH_SECONDS = 5.0
 ANSWERS: Mapping[Question, tuple[Action, ...]] = {
     "approval": ("approve", "rollback"),
+    "foreseen": ("approve", "rollback"),
     "blocked": ("approve", "resume", "rollback"),
     "inconclusive": ("approve", "resume", "rollback"),
     "failed": ("resume", "rollback"),
@@ -38,14 +40,11 @@ def go_on(draft: Draft, at: float) -> None:
 
 
 def enter_wave(draft: Draft, at: float) -> None:
-    """Ask for the look before a wave, after a person's approval where the wave wants one."""
+    """Ask for the look before a wave, after a person's yes where the wave wants one, or previews speak against it."""
     leg = draft.forward
-    wave = leg.current
-    if wave.approve and leg.position.wave not in draft.head.approved:
-        doors = "".join(f"; one-way door {service}: {why}" for service, why in wave.doors.items())
-        doors += "".join(f"; no way back for {s.deployment}: {s.unproven}" for s in wave.steps if s.unproven)
-        ask(draft, "approval", at, f"approval of wave {wave.name}{doors}")
-        draft.note("approval_wanted", f"wave {wave.name}{doors}")
+    wave, number = leg.current, leg.position.wave
+    if number not in draft.head.approved and (wave.approve or findings(leg, number)):
+        draft.note("approval_wanted", ask_for_yes(draft, at))
         return
     draft.note("wave", ", ".join(wave.cells), subject=f"wave {wave.name}")
     if leg.plan.by_hand:
@@ -53,6 +52,25 @@ def enter_wave(draft: Draft, at: float) -> None:
         return
     draft.move(stage="checking", checking_since=0.0, watched=0.0, looked_at=0.0)
     draft.look()
+
+
+def ask_for_yes(draft: Draft, at: float) -> str:
+    """Ask whether the current wave may begin; what a person should know of it, in words."""
+    leg = draft.forward
+    wave = leg.current
+    told = f"wave {wave.name}"
+    told += "".join(f"; one-way door {service}: {why}" for service, why in wave.doors.items())
+    told += "".join(f"; no way back for {s.deployment}: {s.unproven}" for s in wave.steps if s.unproven)
+    found = findings(leg, leg.position.wave)
+    told += f"; its previews found {few([f'{name}: {problem}' for name, problem in found])}" if found else ""
+    ask(draft, "approval" if wave.approve else "foreseen", at, f"approval of {told}")
+    return told
+
+
+def findings(leg: Leg, wave: int) -> list[tuple[str, str]]:
+    """The deployments of a wave (by index) whose previews speak against it, and why."""
+    known = ((step.deployment, leg.track(step.deployment).foreseen) for step in leg.plan.waves[wave].steps)
+    return [(name, foreseen.problem) for name, foreseen in known if foreseen and foreseen.problem]
 
 
 def ask(draft: Draft, kind: Question, at: float, what: str) -> None:

@@ -36,8 +36,18 @@ class Applied(Frozen):
     beyond: tuple[str, ...] = ()
 
 
+class Foreseen(Frozen):
+    """What a preview showed that a stack's update would do: how many resources by operation, which of them (URNs) it
+    would replace or delete, and what speaks against it ("": nothing)."""
+
+    changes: dict[str, int] = {}
+    lost: tuple[str, ...] = ()
+    problem: str = ""
+
+
 class Track(Frozen):
-    """How far one step has come. `at` (epoch seconds) is when it reached the phase; `applied` is what its engine did.
+    """How far one step has come. `at` (epoch seconds) is when it reached the phase; `applied` is what its engine did,
+    `foreseen` what a preview before its wave showed (None: none did).
 
     `changed` says whether any attempt that is over may have changed the stack; `fault` is whose the failure of the last
     one is (None: it did not fail, or another has begun).
@@ -48,6 +58,7 @@ class Track(Frozen):
     at: float = 0.0
     reason: str = ""
     applied: Applied | None = None
+    foreseen: Foreseen | None = None
     changed: bool = False
     fault: Fault | None = None
 
@@ -79,6 +90,9 @@ class Position(Frozen):
     `looked_at` is when the last one was answered, `next_look` when the next is due. `watched` is for how many seconds
     the stage has been looked at: time that nobody saw pass does not count (a bake needs it, and so does the patience
     with what blocks a wave).
+
+    `previews` counts the previews that were asked for, `previewing` is the deployment whose is out ("": none), and
+    `ahead` the place of the next step to preview.
     """
 
     wave: int = 0
@@ -90,6 +104,9 @@ class Position(Frozen):
     next_look: float = 0.0
     looking: int = 0
     looks: int = 0
+    previews: int = 0
+    previewing: str = ""
+    ahead: int = 0
 
 
 class Site(NamedTuple):

@@ -15,21 +15,21 @@ from pydantic import Field, model_validator
 from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout.leg import Applied, Leg, Position, Track
+from cellwave.rollout.leg import Applied, Foreseen, Leg, Position, Track
 from cellwave.waves.model import Plan, Step
 
 __all__ = [  # what makes up a leg is a rollout's too, and is had from here
-    "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect",
-    "End", "Event", "Failure", "Head", "HoldRelease", "Leg", "News", "Note", "Notify", "Observe", "Observed",
-    "Outcome", "Position", "Prove", "Proved", "Question", "Ran", "Remains", "Started", "State", "Ticked",
-    "Track", "Turn", "Waiting", "first_state", "has_come", "remains", "reverse_state",
+    "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect", "End",
+    "Event", "Failure", "Foreseen", "Head", "HoldRelease", "Leg", "News", "Note", "Notify", "Observe", "Observed",
+    "Outcome", "Position", "Preview", "Previewed", "Prove", "Proved", "Question", "Ran", "Remains", "Started",
+    "State", "Ticked", "Track", "Turn", "Waiting", "first_state", "has_come", "remains", "reverse_state",
 ]  # fmt: skip
 
 Outcome = Literal["", "done", "rolled_back", "failed"]
 Action = Literal["approve", "pause", "resume", "rollback"]
-Question = Literal["approval", "blocked", "inconclusive", "failed"]
+Question = Literal["approval", "foreseen", "blocked", "inconclusive", "failed"]
 End = Literal["done", "rolled_back", "failed"]
-News = Literal["waiting", "rolling_back", "done", "rolled_back", "failed"]
+News = Literal["foreseen", "waiting", "rolling_back", "done", "rolled_back", "failed"]
 LONGEST_LOOK_SECONDS = 60.0
 
 
@@ -251,6 +251,17 @@ class Proved(Frozen):
     failure: Failure | None = None
 
 
+class Previewed(Frozen):
+    """The preview of that number has ended: what the update would do, or, where it could not tell, why in words."""
+
+    kind: Literal["previewed"] = "previewed"
+    at: float
+    deployment: str
+    number: int
+    foreseen: Foreseen | None = None
+    why: str = ""
+
+
 class Checked(Frozen):
     """The look before a wave, or after a way back: `problems` in words, none when the wave may start, or all is good
     again, as far as the `gates` of what has changed say so too."""
@@ -291,21 +302,24 @@ class Ticked(Frozen):
 
 
 Event = Annotated[
-    Started | Deployed | Proved | Checked | Observed | Commanded | Ticked, Field(discriminator="kind")
+    Started | Deployed | Proved | Previewed | Checked | Observed | Commanded | Ticked,
+    Field(discriminator="kind"),
 ]
 
 
-# Effects: what a decision asks for. The end of Deploy, Prove, Check and Observe comes back as an event.
+# Effects: what a decision asks for. The end of Deploy, Prove, Preview, Check and Observe comes back as an event.
 
 
 class Deploy(Frozen):
-    """Run one step's engine, `delay` seconds from now: throttling and a held lock pass with time."""
+    """Run one step's engine, `delay` seconds from now: throttling and a held lock pass with time. It is to replace or
+    delete nothing but `held_to` (URNs; None: it is not held to anything)."""
 
     kind: Literal["deploy"] = "deploy"
     step: Step
     attempt: int
     back: bool
     delay: float = 0.0
+    held_to: tuple[str, ...] | None = None
 
 
 class Prove(Frozen):
@@ -317,13 +331,23 @@ class Prove(Frozen):
     back: bool
 
 
+class Preview(Frozen):
+    """Look what one step's engine would do; it changes nothing. `number` is the preview's own in the rollout."""
+
+    kind: Literal["preview"] = "preview"
+    step: Step
+    number: int
+
+
 class Abort(Frozen):
-    """Call off an attempt, whether its engine or its proof is at work, or neither yet. It ends with its own event."""
+    """Call off an attempt, whether its engine or its proof is at work, or neither yet, or (`ahead`) the preview of that
+    number. It ends with its own event."""
 
     kind: Literal["abort"] = "abort"
     deployment: str
     attempt: int
     back: bool
+    ahead: bool = False
 
 
 class Check(Frozen):
@@ -359,7 +383,7 @@ class Notify(Frozen):
 
 
 Effect = Annotated[
-    Deploy | Prove | Abort | Check | Observe | HoldRelease | Notify,
+    Deploy | Prove | Preview | Abort | Check | Observe | HoldRelease | Notify,
     Field(discriminator="kind"),
 ]
 

@@ -11,13 +11,21 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import structlog
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus, error
+from dbos import (
+    DBOS,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    SetEnqueueOptions,
+    SetWorkflowID,
+    WorkflowStatus,
+    error,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from cellwave.frozen import digest_of
 from cellwave.rollout.beats import Worker, beats
 from cellwave.rollout.database import REACHED, database_url, existing
-from cellwave.rollout.model import Deploy
+from cellwave.rollout.model import Deploy, Preview
 from cellwave.rollout.records import Asked, Records
 
 POLL_SECONDS = 0.1
@@ -28,6 +36,7 @@ LOOKS = "looks"  # without a limit: one of those is filled up at each poll only
 # What our calls of DBOS can raise that it does not try again itself: a database may have failed them, or have lost what
 # another had written. All of it is asked for again.
 TROUBLES = (OSError, SQLAlchemyError, error.DBOSException)
+LAST = 1  # what has no priority is 0, and goes first
 SEAT = "seat:"  # how the queue's name begins of what only this seat's worker is to go on with: its engines still run
 log = structlog.get_logger()
 
@@ -134,11 +143,13 @@ class Queues:
         records.placed_again(asked)
 
     def _enqueue(self, asked: Asked) -> None:
-        with SetWorkflowID(asked.workflow):
+        # Of what waits for an engine here, whatever changes something goes first.
+        priority = LAST if isinstance(asked.effect, Preview) else None
+        with SetWorkflowID(asked.workflow), SetEnqueueOptions(priority=priority):
             DBOS.enqueue_workflow(self._queue(asked), self._workflow, asked.key)
 
     def _queue(self, asked: Asked) -> str:
         """Where an effect goes: what this worker has begun is nobody else's."""
         if asked.owner == self._me.id:
             return self._seat
-        return ENGINES if isinstance(asked.effect, Deploy) else LOOKS
+        return ENGINES if isinstance(asked.effect, Deploy | Preview) else LOOKS

@@ -26,12 +26,14 @@ from cellwave.rollout.model import (
     Deploy,
     Effect,
     Event,
+    Foreseen,
     Head,
     HoldRelease,
     Leg,
     Note,
     Notify,
     Position,
+    Preview,
     Prove,
     Ran,
     State,
@@ -259,9 +261,18 @@ def attempt_name(rollout: str, deployment: str, attempt: int, *, back: bool) -> 
     return f"{rollout}:{deployment}:{BACK if back else FORWARD}:{attempt}"
 
 
+def preview_name(rollout: str, deployment: str, number: int) -> str:
+    """A preview's name, as unique as an attempt's."""
+    return f"{rollout}:{deployment}:preview:{number}"
+
+
 def effect_key(name: str, effect: Effect) -> str:
     """An effect's name, unique for ever: asked for twice, it is the same one. `name` is the rollout's."""
     match effect:
+        case Abort(ahead=True):
+            return preview_name(name, effect.deployment, effect.attempt)
+        case Preview():
+            return preview_name(name, effect.step.deployment, effect.number)
         case Deploy() | Abort():
             deployment = effect.deployment if isinstance(effect, Abort) else effect.step.deployment
             return attempt_name(name, deployment, effect.attempt, back=effect.back)
@@ -325,6 +336,7 @@ def _leg(db: sa.Connection, rollout: str, leg: str, plan: Plan, position: str) -
             changed=row.changed,
             fault=row.fault,
             applied=Applied.model_validate_json(row.applied) if row.applied else None,
+            foreseen=Foreseen.model_validate_json(row.foreseen) if row.foreseen else None,
         )
         for row in db.execute(query)
     }
@@ -337,7 +349,8 @@ def _write_tracks(db: sa.Connection, state: State, changed: Iterable[tuple[bool,
         leg = state.back if back else state.forward
         assert leg is not None
         track = leg.track(deployment)
-        row = track.model_dump(exclude={"applied"}) | {"reason": storable(track.reason)}
+        row = track.model_dump(exclude={"applied", "foreseen"}) | {"reason": storable(track.reason)}
         row |= {"rollout": state.head.rollout, "leg": BACK if back else FORWARD, "deployment": deployment}
-        rows.append(row | {"applied": track.applied.model_dump_json() if track.applied else None})
+        row["applied"] = track.applied.model_dump_json() if track.applied else None
+        rows.append(row | {"foreseen": track.foreseen.model_dump_json() if track.foreseen else None})
     upsert(db, TRACKS, rows)

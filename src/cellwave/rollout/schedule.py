@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.leg import is_kept, places_of
+from cellwave.rollout.leg import Leg, is_kept, places_of
 from cellwave.rollout.model import Deploy, Prove, Ran
 
 RETRY_SECONDS = 3.0  # most troubles pass with time
@@ -63,8 +63,19 @@ def _start(draft: Draft, site: int, at: float, *, back: bool) -> None:
             draft.effects.append(Prove(step=step, attempt=attempt, back=back))
             continue
         delay = (THROTTLED_SECONDS if last.fault == "throttle" else RETRY_SECONDS) * (attempt - 1)
-        draft.effects.append(Deploy(step=step, attempt=attempt, back=back, delay=delay))
+        held_to = _held_to(leg, place, attempt)
+        draft.effects.append(Deploy(step=step, attempt=attempt, back=back, delay=delay, held_to=held_to))
         draft.ran.append(Ran(deployment=name, kind="unknown", release=step.release))
         what = "taking it away" if step.removes else f"release {step.release[:12]}"
         alone = "" if back or not step.unproven else f"; there is no way back from it: {step.unproven}"
         draft.note("deploying", f"{what}, attempt {attempt}{alone}", subject=name)
+
+
+def _held_to(leg: Leg, place: int, attempt: int) -> tuple[str, ...] | None:
+    """What a step's update may replace or delete by its preview, as long as all is as it was then: nothing was tried on
+    the stack, nor deployed after all that it needs. A person has let pass what a preview found."""
+    foreseen = leg.track(leg.shape.steps[place].deployment).foreseen
+    is_as_it_was = attempt == 1 and all(
+        leg.is_still(need) for need in leg.shape.needs[place] if leg.shape.site[need] == leg.shape.site[place]
+    )
+    return foreseen.lost if foreseen and not foreseen.problem and is_as_it_was else None

@@ -57,6 +57,7 @@ TRACKS = sa.Table(
     sa.Column("changed", sa.Boolean, nullable=False),
     sa.Column("fault", sa.String),
     sa.Column("applied", sa.Text),
+    sa.Column("foreseen", sa.Text),
 )
 # The gates as last read, a row a cell.
 READINGS = sa.Table(

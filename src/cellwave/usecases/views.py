@@ -8,6 +8,8 @@ from cellwave.errors import Fault
 from cellwave.faults import ADVICE
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
+from cellwave.rollout.ahead import coming, is_foreseeable
+from cellwave.rollout.forward import findings
 from cellwave.rollout.model import Outcome, State, Waiting
 from cellwave.rollout.rows import RolloutRow
 
@@ -66,11 +68,24 @@ class FailureView(Frozen):
     advice: str
 
 
+class AheadView(Frozen):
+    """What previews showed of the wave that comes next: of how many deployments one can tell, of how many one has, how
+    many of those change, how many resources would be replaced or deleted, and what speaks against it, by deployment."""
+
+    wave: str
+    previewable: int
+    previewed: int
+    changing: int
+    lost: int
+    findings: dict[str, str]
+
+
 class RolloutView(RolloutSummary):
     """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now.
 
     `release` is its digest, `attempts` how many times a deployment was tried, both ways. `first_change_at` is when the
-    first one got to where it is, `condemned_at` when it began to go back (epoch seconds, 0: not so far)."""
+    first one got to where it is, `condemned_at` when it began to go back (epoch seconds, 0: not so far). `ahead` is
+    what is known of the next wave while there is time to look at it."""
 
     release: str
     waves: tuple[WaveView, ...]
@@ -80,6 +95,7 @@ class RolloutView(RolloutSummary):
     attempts: int
     first_change_at: float
     condemned_at: float
+    ahead: AheadView | None
 
 
 def summary_of(row: RolloutRow, state: State) -> RolloutSummary:
@@ -103,7 +119,25 @@ def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> Rol
             "attempts": sum(track.attempt for track in (*tracks, *back)),
             "first_change_at": min((t.at for t in tracks if t.attempt), default=state.head.condemned_at),
             "condemned_at": state.head.condemned_at,
+            "ahead": _ahead(state),
         }
+    )
+
+
+def _ahead(state: State) -> AheadView | None:
+    leg, number = state.forward, coming(state)
+    if number is None:
+        return None
+    wave = leg.plan.waves[number]
+    places = [leg.shape.place[step.deployment] for step in wave.steps]
+    known = [seen for step in wave.steps if (seen := leg.track(step.deployment).foreseen)]
+    return AheadView(
+        wave=wave.name,
+        previewable=sum(is_foreseeable(leg, place) for place in places),
+        previewed=len(known),
+        changing=sum(bool(seen.changes.keys() - {"same"}) for seen in known),
+        lost=sum(len(seen.lost) for seen in known),
+        findings=dict(findings(leg, number)),
     )
 
 
