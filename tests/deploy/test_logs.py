@@ -11,7 +11,7 @@ import pytest
 
 from cellwave.deploy.attempt import Attempt, open_attempt
 from cellwave.deploy.logs import newest_log
-from cellwave.deploy.port import Job, Result
+from cellwave.deploy.port import Job, Operation, Result
 from cellwave.errors import BadInput
 from cellwave.project import Project
 from tests.deploy.world import World, job, release
@@ -20,10 +20,19 @@ from tests.deploy.worlds import RealWorld
 STACK = "us-west-2.ingest"
 
 
-def left(home: Path, name: str, at: float, outcome: str = "failed", stack: str = STACK) -> Attempt:
+def left(
+    home: Path,
+    name: str,
+    at: float,
+    outcome: str = "failed",
+    stack: str = STACK,
+    *,
+    operation: Operation = "up",
+) -> Attempt:
     """An attempt that began at `at`, with all its files."""
     attempt = open_attempt(home, name)
-    attempt.begin(Job(attempt=name, stack=stack, operation="up", program="/p", source="/p", release="d" * 64))
+    job = Job(attempt=name, stack=stack, operation=operation, program="/p", source="/p", release="d" * 64)
+    attempt.begin(job)
     os.utime(attempt.folder / "job.json", (at, at))
     attempt.log.write_text(f"engine of {name}\n")
     attempt.program_log.write_text(f"program of {name}\n")
@@ -48,6 +57,14 @@ def test_the_newest_attempt_that_left_anything_is_read_whole(tmp_path: Path) -> 
     (said,) = found.diagnostics
     assert said.message.startswith("x" * 5000 + " cause of v1-1")
     assert "hunter2" not in found.model_dump_json()
+
+
+def test_a_preview_that_was_called_off_left_nothing_to_read(tmp_path: Path) -> None:
+    """Its wave began; one that failed is read as any other."""
+    left(tmp_path, "a", 1000)
+    for outcome, newest in (("failed", "b"), ("aborted", "a")):
+        left(tmp_path, "b", 2000, outcome, operation="preview")
+        assert newest_log(tmp_path, STACK).attempt == newest
 
 
 def test_a_clock_that_was_set_back_makes_no_attempt_older(tmp_path: Path) -> None:

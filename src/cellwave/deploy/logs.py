@@ -58,7 +58,9 @@ def _stack(name: str, attempt: Attempt) -> str:
 
 
 def _has_left(attempt: Attempt) -> bool:
-    result = attempt.result()
+    result, job = attempt.result(), attempt.job()
+    if job and job.operation == "preview" and result is not None and result.outcome == "aborted":
+        return False  # there was no time left for it: nothing went wrong
     return (
         attempt.log.exists()
         or attempt.traceback.exists()

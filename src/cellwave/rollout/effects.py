@@ -95,7 +95,7 @@ class Effects:
         except Exception as error:
             # What goes wrong in an effect is an event too: the rollout decides what follows from it.
             log.exception("an effect failed", effect=key)
-            if isinstance(asked.effect, Deploy | Prove):
+            if isinstance(asked.effect, Deploy | Prove | Preview):
                 open_attempt(self.home, asked.key.removesuffix(":prove")).keep_traceback(error)
             event = _broken(asked.effect, redact(f"{type(error).__name__}: {error}"), of_error(error))
         self.records.finish(asked, event, self.worker)
