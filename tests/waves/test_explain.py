@@ -88,6 +88,8 @@ def test_why_answers_in_sentences(plan: Plan) -> None:
         "us-east-1 is in wave 3 (broad): selected by region us; 30% of the traffic; after us-west-2" in text
     )
     assert "It waits for wave 2 (early): bake 10 s and 30 samples, 60 s at most." in text
+    assert "Meanwhile a preview tells what becomes of storage." in text
+    assert "Meanwhile" not in why(plan, "eu-west-1"), "nothing runs there yet"
     assert "In its wave it waits for us-west-2." in text
     assert "Order of its services: storage, then ingest and query." in text
 

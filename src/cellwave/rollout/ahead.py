@@ -7,6 +7,7 @@ from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import ask_for_yes, findings
 from cellwave.rollout.leg import Leg
 from cellwave.rollout.model import Abort, Preview, Previewed, State
+from cellwave.waves.model import is_foreseeable
 
 
 def look_ahead(draft: Draft) -> None:
@@ -22,7 +23,7 @@ def look_ahead(draft: Draft) -> None:
     if not steps or draft.head.paused:
         return
     for place in range(max(first, position.ahead), steps.bit_length()):
-        if is_foreseeable(leg, place):
+        if is_ahead(leg, place):
             ask(draft, place)
             return
     draft.forward = leg.move(ahead=steps.bit_length())
@@ -39,13 +40,10 @@ def coming(state: State) -> int | None:
     return wave + 1 if leg.stage == "baking" and wave + 1 < len(leg.plan.waves) else None
 
 
-def is_foreseeable(leg: Leg, place: int) -> bool:
-    """Whether a preview can tell what a step's update will do: there is a stack, and what it reads of its cell stays as
-    it is. What needs a stack that is to change would read outputs of before."""
-    step = leg.shape.steps[place]
-    needs = (leg.shape.steps[need] for need in leg.shape.needs[place])
-    stands = step.previous is not None or bool(step.unproven)
-    return stands and not step.kept and all(need.kept or need.cell != step.cell for need in needs)
+def is_ahead(leg: Leg, place: int) -> bool:
+    """Whether the step at a place is one to preview before its wave."""
+    steps = leg.shape.steps
+    return is_foreseeable(steps[place], (steps[need] for need in leg.shape.needs[place]))
 
 
 def ask(draft: Draft, place: int) -> None:

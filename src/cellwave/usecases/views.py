@@ -8,7 +8,7 @@ from cellwave.errors import Fault
 from cellwave.faults import ADVICE
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout.ahead import coming, is_foreseeable
+from cellwave.rollout.ahead import coming, is_ahead
 from cellwave.rollout.forward import findings
 from cellwave.rollout.model import Outcome, State, Waiting
 from cellwave.rollout.rows import RolloutRow
@@ -133,7 +133,7 @@ def _ahead(state: State) -> AheadView | None:
     known = [seen for step in wave.steps if (seen := leg.track(step.deployment).foreseen)]
     return AheadView(
         wave=wave.name,
-        previewable=sum(is_foreseeable(leg, place) for place in places),
+        previewable=sum(is_ahead(leg, place) for place in places),
         previewed=len(known),
         changing=sum(bool(seen.changes.keys() - {"same"}) for seen in known),
         lost=sum(len(seen.lost) for seen in known),

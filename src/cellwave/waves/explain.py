@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cellwave.errors import BadInput
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.text import visible
-from cellwave.waves.model import Bake, Plan, PlannedWave, Step
+from cellwave.waves.model import Bake, Plan, PlannedWave, Step, is_foreseeable
 
 MOST_ROWS = 30  # of a wave, that a person still reads one by one
 SHOWN = 3
@@ -120,6 +120,7 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
         if place:
             previous = plan.waves[place - 1]
             yield f"It waits for wave {previous.number} ({previous.name}): {_bake(previous.bake)}."
+            yield from _meanwhile(previous.bake, steps)
         others = sorted({name.split(".")[0] for s in steps for name in s.after} - {cell})
         if others:
             yield f"In its wave it waits for {', '.join(others)}."
@@ -132,6 +133,14 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
             yield f"It has a {door}."
         if wave.note:
             yield f"Its wave changes {_concurrency(wave)}: {wave.note}."
+
+
+def _meanwhile(bake: Bake, steps: Sequence[Step]) -> Iterator[str]:
+    """What is previewed of a cell while the wave before its own bakes."""
+    known = {step.deployment: step for step in steps}
+    told = [s.service for s in steps if is_foreseeable(s, (known[n] for n in s.after if n in known))]
+    if told and bake != Bake():
+        yield f"Meanwhile a preview tells what becomes of {' and '.join(told)}."
 
 
 def _mermaid_wave(index: int, wave: PlannedWave) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
@@ -84,6 +85,13 @@ class Step(Frozen):
     def deployment(self) -> str:
         """The stack's name, `<cell>.<service>`."""
         return f"{self.cell}.{self.service}"
+
+
+def is_foreseeable(step: Step, needs: Iterable[Step]) -> bool:
+    """Whether a preview before its wave can tell what a step's update will do: there is a stack, and what it `needs` in
+    its cell stays as it is. One whose needs are to change would read outputs of before."""
+    stands = step.previous is not None or bool(step.unproven)
+    return stands and not step.kept and all(need.kept or need.cell != step.cell for need in needs)
 
 
 class PlannedWave(Frozen):
