@@ -130,12 +130,12 @@ class FakeDeployer:
     def _run(self, job: Job, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
         stack = self._cloud.stack(job.stack)
         if job.operation == "preview" and not stack.is_made:
-            return Result(outcome="failed", reason="there is no such stack yet", transient=True)
+            return Result(outcome="failed", reason="there is no such stack yet", fault="unknown")
         if stack.lock and stack.lock.living:
             owner = stack.lock.owner
             return Result(outcome="locked", owner=owner, reason=f"the stack is locked by {owner}")
         if job.operation == "preview" and stack.pending:
-            return Result(outcome="failed", reason="an earlier run left it half-changed", transient=True)
+            return Result(outcome="failed", reason="an earlier run left it half-changed", fault="unknown")
         stack.lock = None
         there = self._cloud.there.setdefault(job.stack, {})
         for kind, value in stack.pending.items():

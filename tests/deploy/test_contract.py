@@ -114,11 +114,11 @@ def test_a_preview_makes_no_stack_and_mends_none(
 ) -> None:
     """Where there is none, or one that was left half-changed, it can't tell; that is nobody's fault."""
     none = run(deployer, job(attempt(), stack, v1, "preview"))
-    assert (none.outcome, none.transient, world.is_made(stack)) == ("failed", True, False)
+    assert (none.outcome, none.fault, world.is_made(stack)) == ("failed", "unknown", False)
     run(deployer, job(attempt(), stack, v1))
     world.cut_off_update(stack, "v2")
     half = run(deployer, job(attempt(), stack, v1, "preview"))
-    assert (half.outcome, half.transient, world.pending(stack)) == ("failed", True, 1)
+    assert (half.outcome, half.fault, world.pending(stack)) == ("failed", "unknown", 1)
 
 
 def test_a_preview_is_refused_as_the_update_would_be(

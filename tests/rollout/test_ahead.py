@@ -156,7 +156,7 @@ def test_an_update_is_held_to_what_its_preview_showed() -> None:
         None,
         None,
     ]
-    world.end(first, ok=False, transient=True)
+    world.end(first, ok=False, fault="lock")
     assert [again.held_to for again in world.deploys()] == [None]
 
 

@@ -116,8 +116,8 @@ def test_a_step_without_inputs_runs_as_it_did_before_there_were_views(world: Wor
             Foreseen(changes={"replace": 1}, lost=("urn:f",)),
         ),
         (Result(outcome="refused", reason="it would delete data"), Foreseen(problem="it would delete data")),
-        (Result(outcome="failed", reason="KeyError"), Foreseen(problem="KeyError")),
-        (Result(outcome="failed", reason="no endpoint answered", transient=True), None),
+        (Result(outcome="failed", reason="KeyError", fault="release"), Foreseen(problem="KeyError")),
+        (Result(outcome="failed", reason="no endpoint answered", fault="network"), None),
         (Result(outcome="locked", reason="locked by ann"), None),
         (Result(outcome="aborted", reason="interrupted"), None),
     ],
@@ -131,7 +131,7 @@ def test_a_preview_speaks_for_the_release_alone(
     effect = Preview(step=world.step("i1:5"), number=3)
     told = world.effects.preview(world.asked(effect, Track()), effect)
     assert (told.deployment, told.number, told.foreseen) == ("a.app", 3, foreseen)
-    assert told.why == ("" if foreseen else result.reason)
+    assert told.why == ("" if foreseen else f"{result.fault}: {result.reason}")
     assert world.told.job
     assert world.told.job.operation == "preview"
     assert world.told.job.view

@@ -227,10 +227,10 @@ def _once(at: Drive) -> Result:
 def _preview(at: Drive) -> Result:
     """Tell what an update would do. The stack is neither made nor mended; where it would be, nothing can be told."""
     if at.files and at.files.is_usable and not at.files.has_stack():
-        return Result(outcome="failed", reason="there is no such stack yet", transient=True)
+        return Result(outcome="failed", reason="there is no such stack yet", fault="unknown")
     deployment = _export(at).get("deployment") or {}
     if deployment.get("pending_operations"):
-        return Result(outcome="failed", reason="an earlier run left it half-changed", transient=True)
+        return Result(outcome="failed", reason="an earlier run left it half-changed", fault="unknown")
     _operate(at, *ARGUMENTS["preview"])
     story = read_story(at.launch.attempt.events)
     lost = tuple(dict.fromkeys(urn for _, urn in story.destroyed))

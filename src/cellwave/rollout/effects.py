@@ -294,13 +294,17 @@ def _deployed(effect: Deploy, result: Result) -> Deployed:
 
 def _previewed(effect: Preview, result: Result) -> Previewed:
     """What a preview showed; nothing, where it failed for a reason that is not the release's."""
-    foreseen, why = None, result.reason or result.outcome
+    foreseen, said = None, result.reason or result.outcome
     if result.outcome == "succeeded":
-        foreseen, why = Foreseen(changes=result.changes, lost=result.lost), ""
-    elif result.outcome == "refused" or (result.outcome == "failed" and result.fault == "release"):
-        foreseen, why = Foreseen(changes=result.changes, problem=why), ""
+        foreseen = Foreseen(changes=result.changes, lost=result.lost)
+    elif result.outcome in ("failed", "refused") and result.fault == "release":
+        foreseen = Foreseen(changes=result.changes, problem=said)
     return Previewed(
-        at=CLOCK.now(), deployment=effect.step.deployment, number=effect.number, foreseen=foreseen, why=why
+        at=CLOCK.now(),
+        deployment=effect.step.deployment,
+        number=effect.number,
+        foreseen=foreseen,
+        why="" if foreseen else f"{result.fault}: {said}",
     )
 
 
