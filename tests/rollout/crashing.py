@@ -75,14 +75,15 @@ class FakeEngine:
             self.dying.here(f"before preview {job.attempt}")
             return Result(outcome="succeeded", changes={"update": 1})
         self.dying.here(f"before deploy {job.attempt}")
-        done = self.folder / "attempts" / job.attempt
-        if not done.exists():
+        done, told = self.folder / "attempts" / job.attempt, self.folder / "engine.log"
+        # A line of the log is whole or not there, whatever moment another thread dies in: it is what has ended.
+        if not (told.exists() and job.attempt in told.read_text().splitlines()):
             if aborted():
                 return Result(outcome="aborted", reason="it was called off before it began")
-            done.parent.mkdir(exist_ok=True)
-            with (self.folder / "engine.log").open("a") as log:
-                log.write(f"{job.attempt}\n")
             (self.folder / f"runs-{job.stack}").write_text(job.release)
+            with told.open("a") as log:
+                log.write(f"{job.attempt}\n")
+            done.parent.mkdir(exist_ok=True)
             done.touch()
             while (self.folder / f"slow-{job.stack}").exists():
                 time.sleep(0.05)
