@@ -33,11 +33,6 @@ GRAVITY: tuple[Fault, ...] = (
 )  # fmt: skip
 
 
-def is_release(fault: Fault | None) -> bool:
-    """Whether a failure is held against the release: that of no other kind is."""
-    return fault == "release"
-
-
 def gravest(faults: Iterable[Fault]) -> Fault:
     """What is to be mended first; the release's only where nothing else is said. "unknown" of none."""
     return min(faults, key=GRAVITY.index, default="unknown")
@@ -185,7 +180,7 @@ def of_status(status: int) -> Fault | None:
 
 def of_error(error: BaseException) -> Fault:
     """Whose an exception is that was raised in cellwave's own process, or by what it called: by its kind, and by what
-    it was made of. "unknown" where nothing tells: cellwave itself may be wrong."""
+    it was made of. "unknown" where nothing tells: cellwave itself may be wrong. The release's only where it says so."""
     return next((found for one in _made_of(error) if (found := _of_one(one)) is not None), "unknown")
 
 
@@ -206,7 +201,8 @@ def _of_one(error: BaseException) -> Fault | None:
         return next(fault for fault in FAULTS if fault == said)
     response = getattr(error, "response", None)
     if isinstance(response, dict) and isinstance(about := response.get("Error"), dict):
-        return of_code(str(about.get("Code", "")), str(about.get("Message", "")))
+        found = of_code(str(about.get("Code", "")), str(about.get("Message", "")))
+        return None if found == "release" else found  # it was asked by cellwave, and not for the release
     if isinstance(error, OSError) and error.errno in ERRNOS:
         return ERRNOS[error.errno]
     kinds = [kind.__name__ for kind in type(error).__mro__]

@@ -22,6 +22,7 @@ from botocore.exceptions import (
 )
 
 from cellwave.deploy.events import Diagnostic
+from cellwave.deploy.hosts import UNSEEN
 from cellwave.deploy.reasons import fault_of, reason_of
 from cellwave.errors import Fault, Unavailable
 from cellwave.faults import ADVICE, FAULTS, GRAVITY, of_code, of_error
@@ -207,7 +208,12 @@ ENGINE: dict[Fault, list[str]] = {
         "error: failed to load Pulumi project located at x: bad",
         "warning: a look at the newest version timed out\nerror: missing required configuration variable 'shop:size'",
     ],
-    "unknown": ["error: something new", "", "error: snapshot integrity failure; it was already written"],
+    "unknown": [
+        "error: something new",
+        "",
+        "error: snapshot integrity failure; it was already written",
+        f"error: {UNSEEN}",
+    ],
 }
 
 
@@ -403,7 +409,8 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (aws("ServiceQuotaExceededException"), "quota"),
         (aws("RequestTimeTooSkewed"), "host"),
         (aws("InternalError"), "network"),
-        (aws("ValidationException", "Throttling: no"), "release"),
+        (aws("ValidationException", "Throttling: no"), "unknown"),
+        (aws("NoSuchBucket"), "unknown"),
         (NoCredentialsError(), "credential"),
         (ProfileNotFound(profile="x"), "credential"),
         (TokenRetrievalError(provider="sso", error_msg="x"), "credential"),

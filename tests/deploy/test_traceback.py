@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from pulumi.runtime.proto.events_pb2 import EventRequest
+from pulumi.runtime.proto.language_pb2 import RunRequest
 
 from cellwave.deploy import drive as driving
 from cellwave.deploy.attempt import open_attempt
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.drive import Task, drive
-from cellwave.deploy.hosts import Program, hosting
+from cellwave.deploy.hosts import UNSEEN, Look, LookingHost, Program, hosting
 from cellwave.deploy.logs import newest_log
 from cellwave.deploy.port import Job, Result
 from cellwave.errors import Unavailable
@@ -118,3 +121,20 @@ def test_an_effect_that_breaks_keeps_its_traceback(
     left = newest_log(tmp_path, "a.app")
     assert "in broken\n" in left.traceback
     assert "hunter2" not in left.traceback
+
+
+def test_a_look_ahead_that_breaks_keeps_its_traceback(tmp_path: Path) -> None:
+    """The engine tells no more of it than that it was in vain, and the program runs no further."""
+
+    def broken(_: object) -> Result:
+        raise KeyError("password=hunter2")
+
+    look = Look(broken, tmp_path / "events.jsonl", tmp_path / "refused")
+    program = Program(tmp_path, tmp_path, None, dict(os.environ), tmp_path / "program.log")
+    host = LookingHost(program, look, "nowhere")
+    with pytest.raises(KeyError):
+        host.StreamEvents(iter([EventRequest(event="{}\n")]), Mock())
+    assert host.Run(RunRequest(dryRun=False), Mock()).error == UNSEEN
+    left = (tmp_path / "traceback.log").read_text()
+    assert "in broken\n" in left
+    assert "hunter2" not in left

@@ -83,8 +83,9 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(Unavailable, match=r"the disk filled up: \d+\.\d MB free in "):
+        with pytest.raises(Unavailable, match=r"the disk filled up: \d+\.\d MB free in ") as told:
             build_release(project, "v1")
+    assert told.value.fault == "disk"
     assert list((project.home / "releases").iterdir()) == []
     assert build_release(project, "v1").version == "v1"
 

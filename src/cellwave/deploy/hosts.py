@@ -23,6 +23,7 @@ from cellwave.errors import Unavailable
 from cellwave.faults import FAULTS, of_error
 from cellwave.toolchain.language_host import MESSAGE_SIZES, ProgramServer, serve
 
+UNSEEN = "what the preview showed could not be looked at"
 Refuse = Callable[[Story], Result | None]
 
 
@@ -62,11 +63,15 @@ class LookingHost(ProgramServer, events_pb2_grpc.EventsServicer):
         self, request_iterator: Iterable[events_pb2.EventRequest], context: grpc.ServicerContext
     ) -> Empty:
         """Write down the events of a run, each as it comes; the engine waits for the answer before the next run."""
-        with self._look.events.open("w", buffering=1) as log:
-            for request in request_iterator:
-                log.write(request.event)
-        if not self._found:
-            self._found.append(self._look.refuse(read_story(self._look.events)))
+        try:
+            with self._look.events.open("w", buffering=1) as log:
+                for request in request_iterator:
+                    log.write(request.event)
+            if not self._found:
+                self._found.append(self._look.refuse(read_story(self._look.events)))
+        except Exception as error:
+            Attempt(self._look.events.parent).keep_traceback(error)
+            raise
         return Empty()
 
     def Run(
@@ -76,7 +81,7 @@ class LookingHost(ProgramServer, events_pb2_grpc.EventsServicer):
         if request.dryRun:
             return super().Run(request, context)
         if not self._found:
-            return language_pb2.RunResponse(error="what the preview showed could not be looked at")
+            return language_pb2.RunResponse(error=UNSEEN)
         if refusal := self._found[0]:
             self._look.refused.write_text(refusal.model_dump_json())
             return language_pb2.RunResponse(error=refusal.reason)

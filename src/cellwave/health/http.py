@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, Literal, assert_never
 
 import httpx
-from botocore.exceptions import ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from cellwave.errors import BadInput
 from cellwave.faults import of_error
@@ -180,6 +180,7 @@ def _from_parameter(proof: ParameterProof, scope: Scope, clients: Clients) -> st
         return clients.ssm(scope).get_parameter(Name=proof.parameter)["Parameter"]["Value"]
     except AWS_ERRORS as error:
         told = f"parameter {proof.parameter} of {scope.cell}: {error}"
-        if isinstance(error, ParamValidationError) or (fault := of_error(error)) == "release":
+        fault = of_error(error)
+        if fault == "unknown" and isinstance(error, ClientError | ParamValidationError):
             return Unreadable(reason=told)
         return Unreadable(reason=told, cause="way", fault=fault)

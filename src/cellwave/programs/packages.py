@@ -304,8 +304,12 @@ def run(command: list[str], packages: Packages, held: IO[str] | None = None, **v
             stdin=subprocess.DEVNULL, timeout=TIMEOUT, pass_fds=[held.fileno()] if held else (),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        slow: Fault = "network" if isinstance(error, subprocess.TimeoutExpired) else "unknown"
-        raise Unavailable(f"the packages of {packages.source} can't be had: {error}", fault=slow) from error
+        kinds: dict[type[Exception], Fault] = {
+            subprocess.TimeoutExpired: "network",
+            FileNotFoundError: "host",
+        }
+        fault = kinds.get(type(error), "unknown")  # else it says so itself
+        raise Unavailable(f"the packages of {packages.source} can't be had: {error}", fault=fault) from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise Unavailable(

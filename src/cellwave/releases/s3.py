@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from cellwave.errors import BadInput, Unavailable
+from cellwave.faults import of_error
 from cellwave.release import Release
 from cellwave.releases.store import Hold, choose, refuse_other, write_folder
 
@@ -157,7 +158,8 @@ class S3Store:
         return True
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        return Unavailable(f"{self._name('')}: {error}", hint="check CELLWAVE_RELEASES and the credentials")
+        hint = "check CELLWAVE_RELEASES and the credentials"
+        return Unavailable(f"{self._name('')}: {error}", hint=hint, fault=of_error(error))
 
     def _name(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"

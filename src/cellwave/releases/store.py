@@ -135,7 +135,9 @@ def _check_space(folder: Path, content: Mapping[str, bytes]) -> None:
     if free < needed:
         figures = f"{free / 1e6:.1f} MB free in {folder}, the release needs {needed / 1e6:.1f} MB"
         raise Unavailable(
-            f"the disk is full: {figures}", hint="free some space, or set CELLWAVE_HOME elsewhere"
+            f"the disk is full: {figures}",
+            hint="free some space, or set CELLWAVE_HOME elsewhere",
+            fault="disk",
         )
 
 
@@ -148,7 +150,7 @@ def _no_space(folder: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(folder).free / 1e6
         raise Unavailable(
-            f"the disk filled up: {free:.1f} MB free in {folder}", hint="free some space"
+            f"the disk filled up: {free:.1f} MB free in {folder}", hint="free some space", fault="disk"
         ) from None
 
 
@@ -187,7 +189,9 @@ class DirectoryStore:
         folder = self._root / release.digest
         if not folder.is_dir():
             raise Unavailable(
-                f"the folder of release {release.version} is gone: {folder}", hint="build it again"
+                f"the folder of release {release.version} is gone: {folder}",
+                hint="build it again",
+                fault="host",
             )
         return folder
 

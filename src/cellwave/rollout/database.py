@@ -12,6 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from cellwave.errors import BadInput, Unavailable
+from cellwave.faults import of_error
 
 VARIABLE = "CELLWAVE_DATABASE_URL"
 DATABASES = "postgresql://USER:PASSWORD@HOST/DATABASE, sqlite:///FILE, or none: then it is a file"
@@ -96,6 +97,7 @@ def unreachable(url: sa.URL, error: sa.exc.DBAPIError) -> Unavailable:
     return Unavailable(
         f"the database can't be opened: {url.render_as_string(hide_password=True)}: {said}",
         hint=f"a database that is there, lets you in and lets you make tables; {VARIABLE} names it",
+        fault=of_error(error),
     )
 
 

@@ -18,4 +18,5 @@ def require_space(folder: Path) -> None:
         raise Unavailable(
             f"only {free // 2**20} MiB are free where {folder} is kept, {NEEDED_BYTES // 2**20} MiB are needed",
             hint="free some space, or move it with CELLWAVE_HOME",
+            fault="disk",
         )

@@ -42,6 +42,7 @@ def require_engine(project: Project) -> Engine:
         raise Unavailable(
             f"there is no Pulumi engine (>= {wanted}) on PATH or in {project.bin}",
             hint="`make setup` installs one; so does `python -m cellwave.toolchain`",
+            fault="host",
         )
     return engine
 
