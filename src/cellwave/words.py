@@ -40,8 +40,6 @@ WORDS = (
     # Killed in the middle: a request may have taken effect.
     words("host", LOST, r"exited prematurely|signal: (?:killed|terminated|aborted)"),
     words("host", "", r"ended with -[0-9]+;"),
-    # cellwave's own, between the engine and a program.
-    words("unknown", "", "what the preview showed could not be looked at"),
     words("throttle", "", "Rate exceeded|rate limit token|retry quota exceeded|Too Many Requests|been throttled by"),
     words(
         "credential", "",

@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import socket
 import sqlite3
+import uuid
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,11 +24,12 @@ from botocore.exceptions import (
 )
 
 from cellwave.deploy.events import Diagnostic
-from cellwave.deploy.hosts import UNSEEN
 from cellwave.deploy.reasons import fault_of, reason_of
 from cellwave.errors import Fault, Unavailable
 from cellwave.faults import ADVICE, FAULTS, GRAVITY, of_code, of_error
 from cellwave.words import is_lost, of_installer
+from tests.deploy.test_other_programs import EAST, deploy
+from tests.deploy.worlds import RealWorld
 
 ROLE = "urn:pulumi:a.b::shop::aws:iam/role:Role::role"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"
@@ -212,7 +215,6 @@ ENGINE: dict[Fault, list[str]] = {
         "error: something new",
         "",
         "error: snapshot integrity failure; it was already written",
-        f"error: {UNSEEN}",
     ],
 }
 
@@ -251,6 +253,9 @@ PROGRAM: dict[Fault, list[str]] = {
         raised("Exception: invocation of aws:ssm/getParameter:getParameter returned an error: reading SSM Parameter (/x): "
                "couldn't find resource"),
         "the program says that it was throttled: no space left on device",
+        "throttled: no space left on device",
+        "ExpiredToken: my token is expired; connection refused; context deadline exceeded",
+        "/envs/x/bin/python ended with 7; its output says why",
         "the program left with exit code 3",
         "TypeScript: src/index.ts(3,7): error TS2322: Type 'string' is not assignable to type 'number'.",
     ],
@@ -264,11 +269,16 @@ PROGRAM: dict[Fault, list[str]] = {
     ],
     "host": [
         raised("MemoryError"),
+        "/envs/x/bin/python ended with -9; its output says why",
+        "an unhandled error occurred: Program exited with non-zero exit code: -1",
         raised("OSError: [Errno 24] Too many open files: '/x'"),
         raised("OSError: [Errno 12] Cannot allocate memory"),
         raised("BlockingIOError: [Errno 11] Resource temporarily unavailable"),
     ],
     "network": [
+        "error reading from server: EOF",
+        "program failed:\n1 error occurred:\n\t* EOF",
+        "could not connect to resource monitor: context canceled",
         raised("ConnectionRefusedError: [Errno 111] Connection refused"),
         raised("socket.gaierror: [Errno -3] Temporary failure in name resolution"),
         raised("requests.exceptions.ConnectionError: HTTPSConnectionPool(host='x', port=443): Max retries exceeded"),
@@ -299,7 +309,10 @@ PROGRAM: dict[Fault, list[str]] = {
 )
 def test_a_program_is_judged_by_the_types_of_its_exceptions(fault: Fault, text: str) -> None:
     """And never by its words, nor by the lines of code that a traceback quotes."""
-    assert fault_of([Diagnostic(STACK, text)], f"error: {text}") == fault
+    for urn in ("", STACK):
+        assert (
+            fault_of([Diagnostic(urn, text), Diagnostic(STACK, "update failed")], f"error: {text}") == fault
+        )
     if fault == "release":
         assert "disk is full:" not in reason_of([Diagnostic(STACK, text)], "")
 
@@ -325,6 +338,30 @@ def test_a_program_is_judged_by_the_types_of_its_exceptions(fault: Fault, text: 
 def test_what_a_provider_repeats_of_the_release_is_the_release_s(urn: str, text: str, fault: Fault) -> None:
     """A dynamic provider's exception, a command's output, a value; not the end of a process, nor its own settings."""
     assert fault_of([Diagnostic(urn, text)], "") == fault
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("program", "fault", "said"),
+    [
+        (
+            "import pulumi; raise pulumi.RunError('throttled: no space left on device')",
+            "release",
+            "throttled",
+        ),
+        ("import os; os._exit(7)", "release", "ended its process with exit code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "host", "was killed by signal 9"),
+    ],
+)
+def test_a_program_on_the_engine_is_judged_so(
+    engine_world: RealWorld, tmp_path: Path, program: str, fault: Fault, said: str
+) -> None:
+    """The engine says no more of a program that is gone than that it is; the exit code of its process does."""
+    (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    (tmp_path / "__main__.py").write_text(program)
+    result = deploy(engine_world.deployer(), tmp_path, f"kind{uuid.uuid4().hex[:8]}.app", EAST)
+    assert (result.outcome, result.fault) == ("failed", fault), result.reason
+    assert said in result.reason
 
 
 INSTALLER: dict[Fault, list[str]] = {

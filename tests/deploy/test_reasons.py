@@ -107,7 +107,7 @@ FILLER = "https response error, " * 100
 )
 def test_all_that_was_said_decides_whose_it_is(errors: list[str], log: str, fault: Fault) -> None:
     """Not what is left of it in the reason, where only so many causes and characters have room."""
-    assert fault_of([Diagnostic("", text) for text in errors], log) == fault
+    assert fault_of([Diagnostic(URN, text) for text in errors], log) == fault
 
 
 @pytest.mark.parametrize(

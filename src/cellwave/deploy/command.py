@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
@@ -44,11 +44,13 @@ class Launch:
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: its exit code (negative: killed by that signal), whether it was interrupted by us, and
-    whether that was because its time here is over (`fence`); then it may not even have begun."""
+    whether that was because its time here is over (`fence`); then it may not even have begun. `program` is the exit
+    code of the program's own process when that ended before its engine had done with it (0: it did not)."""
 
     code: int
     aborted: bool = False
     fenced: bool = False
+    program: int = 0
 
     @property
     def killed(self) -> bool:
@@ -72,12 +74,12 @@ def run_with_program(launch: Launch, arguments: Sequence[str], look: Look | None
     gone, alive = os.pipe()
     os.set_inheritable(alive, True)
     try:
-        with hosting(launch.program, look, gone, alive) as address:
-            told = events if look is None else f"tcp://{address}"
-            served = [*arguments, f"--client={address}", "--event-log", told]
+        with hosting(launch.program, look, gone, alive) as hosts:
+            told = events if look is None else f"tcp://{hosts.address}"
+            served = [*arguments, f"--client={hosts.address}", "--event-log", told]
             engine = _start(launch, served, (alive, launch.lock))
             os.close(alive)
-            return _guarded(engine, gone, launch, arguments[0])
+            return replace(_guarded(engine, gone, launch, arguments[0]), program=hosts.ended())
     finally:
         os.close(gone)
 

@@ -370,6 +370,10 @@ def _check(at: Drive, ended: Ended) -> None:
         raise _Stopped(_ended("aborted", story, reason="interrupted on request"))
     fault = fault_of(story.errors, log)
     reason = reason_of(story.errors, log) + _whereabouts(at.job, fault, told=bool(story.errors))
+    if ended.program < 0:
+        fault, reason = "host", f"the program's process was killed by signal {-ended.program}; {reason}"
+    elif ended.program:
+        fault, reason = "release", f"the program ended its process with exit code {ended.program}; {reason}"
     if full := unwritable(at.folders):
         # Whatever was told: a program, or a tool, may say anything of what a full disk did to it.
         fault, reason = "disk", f"{full}; {reason}"

@@ -90,9 +90,25 @@ class LookingHost(ProgramServer, events_pb2_grpc.EventsServicer):
         return response
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """The processes that serve a program to one command, and where."""
+
+    address: str
+    pids: tuple[int, ...]
+
+    def ended(self) -> int:
+        """The exit code (negative: the signal) of the first that has come to an end of its own; 0 when none has."""
+        for pid in self.pids:
+            seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if seen and seen.si_status:
+                return seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status
+        return 0
+
+
 @contextlib.contextmanager
-def hosting(program: Program, look: Look | None, gone: int, alive: int) -> Iterator[str]:
-    """Serve a program to one command of the engine; its address, to which the events of one with a look go too.
+def hosting(program: Program, look: Look | None, gone: int, alive: int) -> Iterator[Hosts]:
+    """Serve a program to one command of the engine; events of one with a look go to the same address too.
 
     Its processes live until nobody writes to the pipe `gone` any more, or the end of this.
     """
@@ -108,7 +124,7 @@ def hosting(program: Program, look: Look | None, gone: int, alive: int) -> Itera
         address = fork(plain)
         if look is not None:
             address = fork(partial(LookingHost, program, look, address))
-        yield address
+        yield Hosts(address, tuple(hosts))
     finally:
         for pid in hosts:
             _end(pid)

@@ -44,8 +44,24 @@ FRAMES = re.compile(
 )
 TRACEBACK = "Traceback (most recent call last)"
 # A provider's or the engine's words in an exception of the SDK's, in any language.
-INVOKED = re.compile(
-    r"^(?:\w*Error: |\w*Exception: )?(?:invocation|invoke|call) of \S+ (?:returned an error|failed): "
+INVOKED = re.compile(r"\b(?:invocation|invoke|call) of \S+ (?:returned an error|failed): ")
+# What the engine, or the host of a language, says in the place where a program speaks.
+ENGINE_SAID: tuple[tuple[Fault, re.Pattern[str]], ...] = (
+    ("unknown", re.compile("what the preview showed could not be looked at$")),
+    (
+        "host",
+        re.compile(
+            r"/\S+ ended with -\d+; its output says why$|.*exited with non-zero exit code: (?:-1|137)$"
+        ),
+    ),
+    (
+        "network",
+        re.compile(r"(?:program failed:\s+1 error occurred:\s+\* )?(?:error reading from server: )?EOF$"),
+    ),
+    (
+        "network",
+        re.compile(r"could not connect to (?:resource|language|policy)|rpc error: code = Unavailable "),
+    ),
 )
 NODE = re.compile(r"^(?:Uncaught )?Error: (ENOSPC|EDQUOT|EROFS|ENOMEM|EMFILE|ENFILE): ", re.MULTILINE)
 GRPC_LOST = re.compile(r"StatusCode\.(?:UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED)")
@@ -98,11 +114,12 @@ def clean(text: str) -> str:
 def _judged(error: Diagnostic) -> tuple[Fault, str]:
     """Whose an error is, and what that is in words ("": it says so itself)."""
     text = _message(error)
+    # A program's words come under no resource's name, or its stack's.
     resource = bool(error.urn) and "pulumi:pulumi:Stack" not in error.urn
-    if TRACEBACK in text or (error.urn and not resource):
+    if TRACEBACK in text or not resource:
         return _of_program(text), ""
     program = RUNS_PROGRAMS.search(error.urn) and PROGRAM_SAID.search(text)
-    if program or (resource and ":pulumi:providers:" not in error.urn and INPUTS.search(text)):
+    if program or (":pulumi:providers:" not in error.urn and INPUTS.search(text)):
         return "release", ""
     return of_tool(text)
 
@@ -113,6 +130,8 @@ def _of_program(text: str) -> Fault:
     if not raised:
         if node := NODE.search(text):
             return "host" if node[1] in ("ENOMEM", "EMFILE", "ENFILE") else "disk"
+        if said := next((fault for fault, form in ENGINE_SAID if form.match(text)), None):
+            return said
         raised = [("Exception", text)]
     return gravest(_of_raised(name, said) for name, said in raised)
 
@@ -120,8 +139,8 @@ def _of_program(text: str) -> Fault:
 def _of_raised(name: str, said: str) -> Fault:
     """Of one exception, by its full name and its first line."""
     module, _, kind = name.rpartition(".")
-    if name == "Exception" and INVOKED.search(said):  # the SDK's own
-        return of_tool(INVOKED.sub("", said))[0]
+    if name == "Exception" and (invoked := INVOKED.search(said)):  # the SDK's own
+        return of_tool(said[invoked.end() :])[0]
     known = getattr(builtins, kind, None) if not module else None
     if (
         isinstance(known, type)
