@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,13 +72,42 @@ def test_the_disk_itself_is_asked(small: Path, tmp_path: Path) -> None:
     assert unwritable([tmp_path, small]).startswith(f"the disk is full: 0 KiB free in {small}")
 
 
-def test_a_driver_that_can_not_write_its_attempt_down(small: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_driver_that_can_not_write_its_attempt_down(small: Path, tmp_path: Path, how: str) -> None:
     """Its result is told all the same, and is the disk's."""
     at = task(small, job(tmp_path))
-    fill(small)
+    if how == "full":
+        fill(small)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
     result = drive(at)
     assert (result.outcome, result.fault) == ("failed", "disk")
-    assert "the disk is full" in result.reason
+    assert "the disk is full" in result.reason or "Read-only" in result.reason
+
+
+NO_MORE_FILES = """
+import os, resource, sys
+from pathlib import Path
+from cellwave.deploy.attempt import open_attempt
+from cellwave.deploy.deadlines import Deadlines
+from cellwave.deploy.drive import Task, drive
+from cellwave.deploy.port import Job
+home = Path(sys.argv[1])
+job = Job(attempt="a", stack="a.app", operation="up", program="/x", source="/x")
+attempt = open_attempt(home, "a")
+(attempt.folder / "events.jsonl").touch()
+used = max(map(int, os.listdir("/proc/self/fd")))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used, used))
+result = drive(Task(job, "/nowhere", {}, attempt, -1, home, Deadlines()))
+os.write(1, f"{result.outcome} {result.fault} {result.reason}".encode())
+"""
+
+
+def test_a_driver_that_may_open_no_more_files(tmp_path: Path) -> None:
+    """That is the host's, and a person sees which limit."""
+    argv = [sys.executable, "-c", NO_MORE_FILES, str(tmp_path)]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("failed host OSError: [Errno 24] Too many open files"), told
 
 
 def test_a_release_that_can_not_be_unpacked(small: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -10,6 +11,12 @@ from pathlib import Path
 from cellwave.faults import of_error
 
 ENOUGH = 1 << 16  # bytes: a state, or a page or two of a database
+
+
+def trouble(error: BaseException) -> str:
+    """What keeps something from being written, in words."""
+    read_only = isinstance(error, OSError) and error.errno == errno.EROFS
+    return "the disk can't be written to" if read_only else "the disk is full"
 
 
 def unwritable(folders: Iterable[Path]) -> str:
@@ -22,5 +29,5 @@ def unwritable(folders: Iterable[Path]) -> str:
         except OSError as error:
             if of_error(error) == "disk":
                 free = shutil.disk_usage(folder).free
-                return f"the disk is full: {free // 1024} KiB free in {folder} ({error.strerror})"
+                return f"{trouble(error)}: {free // 1024} KiB free in {folder} ({error.strerror})"
     return ""
