@@ -30,7 +30,7 @@ from cellwave.deploy.checkpoint import (
 )
 from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.disk import unwritable
+from cellwave.deploy.disk import trouble, unwritable
 from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
@@ -121,7 +121,7 @@ def broken(attempt: Attempt | None, error: Exception) -> Result:
         fault = "disk" if unwritable([attempt.folder]) else fault
     said = f"{type(error).__name__}: {error}"
     words = {
-        "disk": f"the disk is full: {error}",
+        "disk": f"{trouble(error)}: {error}",
         "unknown": f"cellwave itself failed: {said}; see `cellwave logs`",
     }
     return Result(outcome="failed", reason=redact(words.get(fault, said)), fault=fault)
