@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ import boto3
 import psutil
 import pytest
 
-from cellwave.deploy.attempt import Attempt, attempts_in
-from cellwave.processes import holders
 from cellwave.project import Project
 from cellwave.releases.build import build_release
+from cellwave.releases.open import open_store
 from cellwave.rollout.journal import faults
 from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
@@ -32,6 +32,7 @@ from tests.story.test_other_service import CELLS, FILES
 
 pytestmark = pytest.mark.engine
 
+PATIENCE = 300  # seconds in which a rollout ends on the busiest machine
 PROGRAM = '''"""A greeting, and what proves it; where it is broken, it is so when the greeting is changed already."""
 import os
 import pulumi
@@ -98,20 +99,68 @@ class Ground:
     halts: Path
     witnessed: Path
 
-    def release(self, version: str, *, broken: bool = False) -> None:
-        """Build a release whose greeting is its version."""
+    def release(self, version: str, *, broken: bool = False) -> str:
+        """Build a release whose greeting is its version; its digest."""
         program = PROGRAM.replace('"first", False', f'"{version}", {broken}')
         (self.story.project.root / "hello" / "__main__.py").write_text(program)
-        build_release(self.story.project, version)
+        return build_release(self.story.project, version).digest
+
+    @contextlib.contextmanager
+    def command(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """`cellwave rollout` at work; it and whoever halts are let go at the end."""
+        argv = [sys.executable, "-m", "cellwave.cli.main", "rollout", *arguments]
+        story, out = self.story, subprocess.PIPE
+        with subprocess.Popen(
+            argv, cwd=story.project.root, env=story.environment, stdout=out, stderr=out, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                self.halt_at("")
+                process.kill()
+
+    def halt_at(self, moment: str) -> None:
+        """Let whoever halts go on, and whoever comes by this moment first halt there ("": nobody)."""
+        (self.halts / "at").write_text(moment)
+        for done in ("waits", "halted"):
+            (self.halts / done).unlink(missing_ok=True)
+
+    def end(self, process: subprocess.Popen[str], name: str) -> tuple[int, str]:
+        """How a command ended that follows a rollout, and what it said."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = process.communicate(timeout=PATIENCE)
+            return process.returncode, "".join(said)
+        untold = [asked.key for asked in self.story.records.unfinished_effects(self.target)]
+        last = [f"{entry.kind} {entry.text}" for entry in self.story.records.journal(name)][-3:]
+        pytest.fail(f"{name} has not ended after {PATIENCE} s: {untold} is not told, and {last} was last")
+
+    @property
+    def target(self) -> str:
+        """The state backend."""
+        return Surroundings(self.story.project).target
+
+    @property
+    def runs(self) -> tuple[str | None, bool]:
+        """The digest of the release that is recorded as last proven, and whether it is known to run now."""
+        row = self.story.records.stacks(self.target)["one.hello"]
+        return row.release, row.known
+
+    def is_held(self, digest: str) -> bool:
+        """Whether a release is held."""
+        return open_store(self.story.project).held(digest) is not None
 
     def engines(self, rollout: str) -> list[dict[str, Any]]:
         """What was witnessed of the engines of a rollout ("": of all)."""
         lines = self.witnessed.read_text().splitlines()
         return [engine for line in lines if (engine := json.loads(line))["attempt"].startswith(rollout)]
 
-    def side_by_side(self) -> list[dict[str, Any]]:
-        """The engines that began while another one ran on their stack."""
-        return [engine for engine in self.engines("") if engine["beside"]]
+    def side_by_side(self) -> list[str]:
+        """The engines that began while others ran on their stack, in words."""
+        return [
+            f"{one['does']} of {one['attempt']} beside {[(b['does'], b['attempt']) for b in one['beside']]}"
+            for one in self.engines("")
+            if one["beside"]
+        ]
 
     def updates(self, rollout: str) -> list[str]:
         """The attempts of a rollout, each as often as an engine updated a stack for it."""
@@ -124,24 +173,40 @@ class Ground:
         told = session.client("ssm").get_parameter(Name="/one/greeting")["Parameter"]
         return str(told["Value"]), int(told["Version"])
 
-    def running(self) -> list[Attempt]:
-        """The attempts of which a process lives."""
-        return [attempt for _, attempt in attempts_in(self.story.project.home) if attempt.runs]
+    def at_work(self) -> dict[int, psutil.Process]:
+        """The processes that have the lock of any attempt open. The system is asked: cellwave may be mistaken."""
+        locks = (self.story.project.home.resolve() / "deploy").as_posix() + "/"
+        found = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(f.path.startswith(locks) and f.path.endswith("/lock") for f in process.open_files()):
+                    found[process.pid] = process
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """The project's workers; likewise."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                is_worker = process.cmdline()[2:4] == ["cellwave.cli.main", "worker"]
+                if is_worker and process.cwd() == str(self.story.project.root.resolve()):
+                    found.append(process)
+        return found
 
     def parts(self) -> dict[str, set[int]]:
         """The processes that run now, by what they are."""
-        worker = self.story.pid_of_worker()
-        assert worker
-        warm = {p.pid for p in psutil.Process(worker).children() if "cellwave.deploy.warm" in p.cmdline()}
-        held = {p.pid: p for attempt in self.running() for p in holders(attempt.lock_file)}
+        [worker] = self.workers()
+        warm = {p.pid for p in worker.children() if "cellwave.deploy.warm" in p.cmdline()}
+        held = self.at_work()
         engines = {pid for pid, process in held.items() if process.name() == "pulumi"}
-        ours = held.keys() - engines - warm - {worker}
+        attempt = held.keys() - warm - {worker.pid}
+        ours = attempt - engines
         drivers = {pid for pid in ours if held[pid].ppid() not in ours}
         sandbox = {part.name: {part.pid} for part in server.status(self.story.project)}
-        everything = {worker} | warm | held.keys()
         return {
-            "worker": {worker}, "warm process": warm, "driver": drivers, "engine": engines, "everything": everything,
-            "provider": sandbox["provider"], "attempt": set(held) - warm - {worker},
+            "worker": {worker.pid}, "warm process": warm, "driver": drivers, "engine": engines, "attempt": attempt,
+            "provider": sandbox["provider"], "worker and driver": {worker.pid} | drivers,
+            "everything": {worker.pid} | warm | attempt,
         }  # fmt: skip
 
 
@@ -171,62 +236,67 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             for name, value in server.environment(project).items():
                 patch.setenv(name, value)
             made.release("v1")
-            made.story.run("rollout", "start", "v1")
+            with made.command("start", "v1") as start:
+                ended, said = made.end(start, "v1-1")
+            assert ended == 0, said
             yield made
         finally:
-            (halts / "at").unlink(missing_ok=True)
-            (halts / "halted").unlink(missing_ok=True)
             stop_worker(project)
             server.down(project)
 
 
-def kill(ground: Ground, who: str, moment: str, version: str, code: int) -> str:
-    """Roll a release out and kill at a moment; the rollout's name, when it has ended with that code."""
-    story, halted, waits = ground.story, ground.halts / "halted", ground.halts / "waits"
-    waits.unlink(missing_ok=True)
-    (ground.halts / "at").write_text(moment)
-    argv = [sys.executable, "-m", "cellwave.cli.main", "rollout", "start", version]
-    with subprocess.Popen(
-        argv, cwd=story.project.root, env=story.environment, stdout=subprocess.PIPE, text=True
-    ) as start:
-        story.wait(moment, halted.exists, 120)
-        parts = {**ground.parts(), "command line": {start.pid}}
-        doomed = parts[who] | (parts["command line"] if who == "everything" else set())
-        assert doomed, f"no {who} at that moment"
-        for pid in doomed:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if who == "provider":
-            server.up(story.project, print)
-        if who == "worker" and parts["attempt"]:
-            # One that nothing holds up may have ended before anybody could wait for it.
-            story.wait(
-                "the next one, which waits",
-                lambda: (
-                    waits.exists()
-                    or ground.side_by_side()
-                    or not any(map(psutil.pid_exists, parts["attempt"]))
-                ),
-            )
-        halted.unlink()
-        told, _ = start.communicate(timeout=300)
+def kill(ground: Ground, who: str, moments: Sequence[str], version: str, code: int) -> str:
+    """Roll a release out and kill at each moment; the rollout's name, when it has ended with that code."""
+    name = f"{version}-1"
+    ground.halt_at(moments[0])
+    with ground.command("start", version) as start:
+        for moment, following in pairwise([*moments, ""]):
+            doomed = strike(ground, who, moment, start)
+            ground.halt_at(following)
+        ended, said = ground.end(start, name)
     if start.pid in doomed:
-        if story.records.rollout(f"{version}-1"):
-            story.run("rollout", "watch", f"{version}-1", code=code)
-        else:
-            story.run("rollout", "start", version, code=code)
-    else:
-        assert start.returncode == code, told
-    return f"{version}-1"
-
-
-def assert_clean(ground: Ground, name: str) -> None:
-    """Nothing runs, is locked, leased, pending, orphaned or untold, and no two engines were on a stack at once."""
-    story, home = ground.story, ground.story.project.home
-    target = Surroundings(story.project).target
-    assert ground.updates(name), "engines are witnessed"
+        recorded = ground.story.records.rollout(name) is not None
+        with ground.command(*(("watch", name) if recorded else ("start", version))) as follow:
+            ended, said = ground.end(follow, name)
     assert not ground.side_by_side()
-    assert not ground.running()
+    assert ended == code, said
+    return name
+
+
+def strike(ground: Ground, who: str, moment: str, start: subprocess.Popen[str]) -> set[int]:
+    """Wait for the moment, kill, and see that the next worker waits for what was left; the killed."""
+    story, halted, waits = ground.story, ground.halts / "halted", ground.halts / "waits"
+    story.wait(moment, lambda: halted.exists() or start.poll() is not None, PATIENCE)
+    assert halted.exists(), ("it ended before that moment", start.communicate())
+    if moment.startswith(UNDER_WAY):
+        assert not ground.runs[1], "what runs while an engine is at work is not known"
+    parts = {**ground.parts(), "command line": {start.pid}}
+    doomed = parts[who] | (parts["command line"] if who == "everything" else set())
+    assert doomed, f"no {who} at that moment"
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if who == "provider":
+        server.up(story.project, print)
+    if parts["worker"] <= doomed and (left := parts["attempt"] - doomed):
+        # One that nothing holds up may have ended before anybody could wait for it.
+        story.wait(
+            "the next worker, which waits for what was left",
+            lambda: waits.exists() or ground.side_by_side() or not any(map(psutil.pid_exists, left)),
+            PATIENCE,
+        )
+    return doomed
+
+
+def assert_clean(ground: Ground, name: str, who: str, moments: str, *, updates: int) -> None:
+    """Nothing runs, is locked, leased, pending, orphaned or untold, and nothing was told or tried twice."""
+    story, home = ground.story, ground.story.project.home
+    ran = ground.updates(name)
+    assert len(set(ran)) == updates or who == "provider", "what is killed costs no attempt"
+    if who in HARMLESS or moments.startswith("result"):
+        assert len(ran) == updates, "no engine ended with it"
+    assert not ground.at_work()
+    assert len(ground.workers()) <= 1
     state = home / "sandbox" / "state"
     assert not list(state.glob(".pulumi/locks/**/*.json"))
     states = read_states(state)
@@ -234,25 +304,23 @@ def assert_clean(ground: Ground, name: str) -> None:
     fleet, _ = Surroundings(story.project).configuration()
     assert not orphans(fleet, states)
     assert story.records.leases() == {}
-    assert (story.records.unplaced(target), story.records.unfinished_effects(target)) == ([], [])
+    assert story.records.unplaced(ground.target) == []
+    assert story.records.unfinished_effects(ground.target) == []
     assert not faults(story.records.journal())
-    assert all(row.known for row in story.records.stacks(target).values())
+    told = [(entry.kind, entry.subject, entry.text) for entry in story.records.journal(name)]
+    assert len(told) == len(set(told))
 
 
 ATTEMPT = "one.hello:forward:1"
 BACK = "one.hello:back:1"
-HARMLESS = ("worker", "command line", "warm process")  # no engine ends with these
+UNDER_WAY = ("driver", "engine", "in the middle", "result")
+HARMLESS = ("worker", "command line", "warm process")
 GOOD = [
-    ("worker", "begun check:*"),
-    ("worker", f"asked {ATTEMPT}"),
-    ("worker", f"handed over {ATTEMPT}"),
-    ("worker", f"begun {ATTEMPT}"),
+    ("worker", f"begun check:*, asked {ATTEMPT}, handed over {ATTEMPT}, begun {ATTEMPT}"),
     ("worker", f"driver begins {ATTEMPT}"),
     ("worker", f"in the middle {ATTEMPT}"),
     ("worker", f"driver ends {ATTEMPT}"),
-    ("worker", f"ended {ATTEMPT}"),
-    ("worker", f"told {ATTEMPT}"),
-    ("worker", f"begun {ATTEMPT}:prove"),
+    ("worker", f"ended {ATTEMPT}, told {ATTEMPT}, begun {ATTEMPT}:prove"),
     ("command line", "recording "),
     ("command line", "recorded "),
     ("command line", f"in the middle {ATTEMPT}"),
@@ -263,41 +331,39 @@ GOOD = [
     ("driver", f"in the middle {ATTEMPT}"),
     ("driver", f"driver ends {ATTEMPT}"),
     ("driver", f"result written {ATTEMPT}"),
+    ("worker and driver", f"in the middle {ATTEMPT}"),
     ("warm process", f"driver begins {ATTEMPT}"),
-    ("warm process", f"in the middle {ATTEMPT}"),
     ("provider", f"in the middle {ATTEMPT}"),
     ("everything", f"driver begins {ATTEMPT}"),
     ("everything", f"in the middle {ATTEMPT}"),
     ("everything", f"driver ends {ATTEMPT}"),
 ]
 BAD = [
-    ("worker", "asked hold"),
-    ("worker", "begun hold"),
-    ("worker", f"in the middle {BACK}"),
+    ("worker", f"asked hold, ended hold, in the middle {BACK}"),
     ("driver", f"in the middle {BACK}"),
     ("everything", f"in the middle {BACK}"),
 ]
 
 
-@pytest.mark.parametrize(("who", "moment"), GOOD)
-def test_a_good_release_gets_there_once_whatever_is_killed(ground: Ground, who: str, moment: str) -> None:
+@pytest.mark.parametrize(("who", "moments"), GOOD)
+def test_a_good_release_gets_there_once_whatever_is_killed(ground: Ground, who: str, moments: str) -> None:
     """It was told once to say what it says; and nothing of the rollout is left anywhere."""
     version, (_, told) = f"v{ground.story.records.head()[0]}", ground.greeting()
-    ground.release(version)
-    name = kill(ground, who, moment, version, 0)
+    digest = ground.release(version)
+    name = kill(ground, who, moments.split(", "), version, 0)
     assert ground.greeting() == (version, told + 1)
-    if who in HARMLESS:
-        assert len(ground.updates(name)) == 1
-    assert_clean(ground, name)
+    assert ground.runs == (digest, True)
+    assert not ground.is_held(digest)
+    assert_clean(ground, name, who, moments, updates=1)
 
 
-@pytest.mark.parametrize(("who", "moment"), BAD)
-def test_a_bad_release_goes_back_once_whatever_is_killed(ground: Ground, who: str, moment: str) -> None:
-    """It was told once to say something else, and once what it said before."""
-    version, (says, told) = f"v{ground.story.records.head()[0]}", ground.greeting()
-    ground.release(version, broken=True)
-    name = kill(ground, who, moment, version, 3)
+@pytest.mark.parametrize(("who", "moments"), BAD)
+def test_a_bad_release_goes_back_once_whatever_is_killed(ground: Ground, who: str, moments: str) -> None:
+    """It was told once to say something else, and once what it said before; and it is held."""
+    version, (says, told), runs = f"v{ground.story.records.head()[0]}", ground.greeting(), ground.runs
+    digest = ground.release(version, broken=True)
+    name = kill(ground, who, moments.split(", "), version, 3)
     assert ground.greeting() == (says, told + 2)
-    if who in HARMLESS:
-        assert len(ground.updates(name)) == 2
-    assert_clean(ground, name)
+    assert ground.runs == runs
+    assert ground.is_held(digest)
+    assert_clean(ground, name, who, moments, updates=2)
