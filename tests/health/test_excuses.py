@@ -66,9 +66,7 @@ def series(*stretches: tuple[float, float, float]) -> SeriesReading:
 
 def second_by_second(periods: Iterable[Period], first: int = 0) -> SeriesReading:
     """What was counted in each second from the first on."""
-    return SeriesReading(
-        periods=tuple(p.model_copy(update={"at": float(at)}) for at, p in enumerate(periods, first))
-    )
+    return SeriesReading(periods=tuple(p._replace(at=float(at)) for at, p in enumerate(periods, first)))
 
 
 def counts(bad: int, total: int, at: float = NOW - 5) -> SeriesReading:

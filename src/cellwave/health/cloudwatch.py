@@ -267,6 +267,6 @@ def _shifted(reading: Reading, by: float) -> Reading:
             )
             return reading.model_copy(update={"since": reading.since + by, "earlier": earlier})
         case SeriesReading() if by:
-            periods = (period.model_copy(update={"at": period.at + by}) for period in reading.periods)
+            periods = (period._replace(at=period.at + by) for period in reading.periods)
             return SeriesReading(periods=tuple(periods))
     return reading

@@ -358,11 +358,11 @@ def _series(
         verdict, reason = threshold(bad, total, limit.share, needed=needed, gates=terms.gates, word=word)
         if verdict is Verdict.PASS and (seconds := quiet(series, terms.at)):
             verdict, reason = Verdict.INCONCLUSIVE, f"{reason}, but no data since {seconds:.0f} s"
-        if isinstance(signal, QuantileSignal) and series.values:
+        if isinstance(signal, QuantileSignal) and (values := series.values):
             if verdict is Verdict.FAIL and total < needed:
                 verdict = Verdict.INCONCLUSIVE
                 reason = f"{reason}; but new code starts slowly, {needed} data points tell"
-            reason += f"; p{signal.percentile:g} is {_percentile(series.values, signal.percentile):g}"
+            reason += f"; p{signal.percentile:g} is {_percentile(values, signal.percentile):g}"
         return Finding(verdict, f"{name}: {reason}", total)
 
     return _weigh(plain, settled(reading), limit, evidence, terms)

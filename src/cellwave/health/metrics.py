@@ -13,6 +13,7 @@ the finest counts that all which have any points have.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ Series = Mapping[float, float]  # period's start (epoch seconds) -> value
 Call = Callable[..., Iterable[Any]]  # an operation of AWS's: all pages of its answer
 Query = tuple[Line, int]  # and its period
 Packed = tuple["array[float]", "array[float]"]  # periods' starts in their order, and their values
+_NOTHING: Packed = (array("d"), array("d"))
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,18 @@ class Kept:
         lost = SECOND in self.periods and self.until - OVERLAP_SECONDS < now - SECONDS_KEPT
         return self.since <= since and newest >= self.until - OVERLAP_SECONDS and not lost
 
-    def series(self, line: Line, period: int) -> dict[float, float]:
-        """The points of a line."""
-        return dict(zip(*self.found[line, period], strict=True)) if (line, period) in self.found else {}
+    def has(self, line: Line, period: int) -> bool:
+        """Whether a line has any points."""
+        return bool(self.found.get((line, period), _NOTHING)[0])
+
+    def series(self, line: Line, period: int, since: float) -> dict[float, float]:
+        """The points of a line from then on."""
+        moments, values = self.found.get((line, period), _NOTHING)
+        begin = bisect_left(moments, since)
+        return dict(zip(moments[begin:], values[begin:], strict=True))
 
     def _newest(self, line: Line, period: int) -> float:
-        moments = self.found[line, period][0] if (line, period) in self.found else ()
+        moments, _ = self.found.get((line, period), _NOTHING)
         return moments[-1] if moments else -inf
 
 
@@ -110,25 +118,30 @@ def merged(base: Kept, lines: Lines, answers: Mapping[Query, Series | str], now:
                 return f"{line[0][1]}: {answer}"
             fresh[line] = answer
         lost = {at for series in fresh.values() for at, value in series.items() if not isfinite(value)}
+        begin = min((min(series) for series in fresh.values() if series), default=inf)
         for line, series in fresh.items():
-            both = sorted({**base.series(line, period), **series}.items())
-            known = [point for point in both if point[0] not in lost]
-            found[line, period] = array("d", [at for at, _ in known]), array("d", [v for _, v in known])
+            found[line, period] = _joined(base.found.get((line, period), _NOTHING), series, begin, lost)
     whole = (period for period in base.periods if all(found[line, period][0] for line in lines))
     settled = next(whole, None)
     return Kept(base.since, now, base.seconds_from, (settled,) if settled else base.periods, found)
 
 
+def _joined(old: Packed, fresh: Series, begin: float, lost: set[float]) -> Packed:
+    """Old points, and fresh ones in their place; none of `lost`. None of either is older than `begin`."""
+    cut = bisect_left(old[0], begin)
+    newer = {**dict(zip(old[0][cut:], old[1][cut:], strict=True)), **fresh}
+    moments = sorted(newer.keys() - lost)
+    return old[0][:cut] + array("d", moments), old[1][:cut] + array("d", map(newer.__getitem__, moments))
+
+
 def view(kept: Kept, lines: Lines, since: float) -> dict[Line, Series]:
     """The lines at the finest resolution that all with any points have; minutes where seconds are kept no more."""
-    seconds = {line: kept.series(line, SECOND) for line in lines}
-    minutes = {line: kept.series(line, MINUTE) for line in lines}
-    if any(minutes[line] and not seconds[line] for line in lines):
-        return {line: {at: v for at, v in minutes[line].items() if at >= since} for line in lines}
+    if any(kept.has(line, MINUTE) and not kept.has(line, SECOND) for line in lines):
+        return {line: kept.series(line, MINUTE, since) for line in lines}
     begin = max(since, kept.seconds_from)
     return {
-        line: {at: v for at, v in minutes[line].items() if since <= at <= begin - MINUTE}
-        | {at: v for at, v in seconds[line].items() if at >= begin}
+        line: {at: v for at, v in kept.series(line, MINUTE, since).items() if at <= begin - MINUTE}
+        | kept.series(line, SECOND, begin)
         for line in lines
     }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import field_validator
+from pydantic import SkipValidation, field_validator
 
 from cellwave.errors import Fault
 from cellwave.frozen import Frozen
@@ -71,7 +71,7 @@ class AlarmReading(Frozen):
         return (*self.earlier, Red(since=self.since, reason=self.reason, parts=self.parts))
 
 
-class Period(Frozen):
+class Period(NamedTuple):
     """What was counted from the epoch second `at` on. `values` are a metric's raw values, in its unit, or have their
     distribution; `above` is how many of the `total` are above what may be, where that was counted."""
 
@@ -82,24 +82,27 @@ class Period(Frozen):
     above: float | None = None
 
 
+def _is_number(period: Period) -> bool:
+    return 0 <= period.bad < math.inf and 0 <= period.total < math.inf and 0 <= (period.above or 0) < math.inf
+
+
 def _finite(period: Period) -> Period:
+    if math.isfinite(sum(period.values)) or all(map(math.isfinite, period.values)):
+        return period
     values = tuple(filter(math.isfinite, period.values))
-    return period.model_copy(
-        update={"values": values, "total": min(period.total, len(values)), "above": None}
-    )
+    return period._replace(values=values, total=min(period.total, len(values)), above=None)
 
 
 class SeriesReading(Frozen):
     """Raw series newer than the cell's convergence, the oldest period first. What is no number (NaN, an infinity, less
     than nothing of something) is no data, and dropped."""
 
-    periods: tuple[Period, ...] = ()
+    periods: SkipValidation[tuple[Period, ...]] = ()  # a look makes a million
 
     @field_validator("periods")
     @classmethod
     def _numbers(cls, periods: tuple[Period, ...]) -> tuple[Period, ...]:
-        known = (p for p in periods if all(0 <= n < math.inf for n in (p.bad, p.total, p.above or 0)))
-        return tuple(p if all(map(math.isfinite, p.values)) else _finite(p) for p in known)
+        return tuple(_finite(period) for period in periods if _is_number(period))
 
     @property
     def newest(self) -> float | None:

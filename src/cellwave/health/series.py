@@ -33,8 +33,8 @@ def pool(readings: Iterable[SeriesReading]) -> SeriesReading:
 
 def settled(reading: SeriesReading) -> SeriesReading:
     """Without the newest period while more of it is bad than all of it: its requests are still to be counted."""
-    *older, newest = reading.periods or (Period(at=0),)
-    return SeriesReading(periods=tuple(older)) if newest.bad > newest.total else reading
+    newest = reading.periods[-1] if reading.periods else Period(at=0)
+    return SeriesReading(periods=reading.periods[:-1]) if newest.bad > newest.total else reading
 
 
 def quiet(reading: SeriesReading, at: float) -> float:

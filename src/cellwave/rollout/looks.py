@@ -52,15 +52,17 @@ class Looks:
             require_space(self.home)
         except Unavailable as full:
             problems.append(full.message)
-        leg = state.forward
-        scopes = self._scopes(leg.current.steps)
+        leg, running = state.forward, self.records.stacks(self.target)
+        scopes = self._scopes(leg.current.steps, running)
         problems += open_alarms(fleet_of(self.store, leg.plan.release), scopes, self.signals, time.time())
-        return tuple(problems), self.during(state)
+        return tuple(problems), self._gates(state, running)
 
     def during(self, state: State) -> tuple[GateResult, ...]:
         """Every gate of the cells that the rollout has changed, as it reads now, wave by wave."""
+        return self._gates(state, self.records.stacks(self.target))
+
+    def _gates(self, state: State, running: Mapping[str, StackRow]) -> tuple[GateResult, ...]:
         leg, now = state.forward, time.time()
-        running = self.records.stacks(self.target)
         fleet = fleet_of(self.store, leg.plan.release)
         gates = counting(fleet, ((step.cell, step.service) for step in leg.plan.steps))
 
@@ -94,11 +96,11 @@ class Looks:
         """After the way back: the alarms that are still red, and the other gates of what runs again."""
         problems: list[str] = []
         found: list[GateResult] = []
-        steps = restored(back)
+        steps, running = restored(back), self.records.stacks(self.target)
         for release in sorted({step.release for step in steps}):
             fleet, scopes = (
                 fleet_of(self.store, release),
-                self._scopes(s for s in steps if s.release == release),
+                self._scopes((s for s in steps if s.release == release), running),
             )
             problems += open_alarms(fleet, scopes, self.signals, time.time())
             watched = [
@@ -111,8 +113,7 @@ class Looks:
             found += [r for r in results if not isinstance(_signal(fleet, r), AlarmSignal)]
         return tuple(problems), tuple(found)
 
-    def _scopes(self, steps: Iterable[Step]) -> dict[tuple[str, str], Scope]:
-        running = self.records.stacks(self.target)
+    def _scopes(self, steps: Iterable[Step], running: Mapping[str, StackRow]) -> dict[tuple[str, str], Scope]:
         return {
             (step.cell, step.service): scope_of(self.store, step, running[step.deployment].outputs)
             for step in steps
