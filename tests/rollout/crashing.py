@@ -22,16 +22,18 @@ import sqlalchemy as sa
 
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.health.model import AlarmReading, Reading
-from cellwave.health.ports import Wanted
+from cellwave.health.ports import Scope, Wanted
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
-from cellwave.rollout import rows, schedule, worker
+from cellwave.rollout import effects as performed
+from cellwave.rollout import loop, rows, schedule, worker
 from cellwave.rollout.beats import Beating, new_worker
 from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
-from cellwave.rollout.model import Event, Turn
+from cellwave.rollout.model import Event
 from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.rows import Memory
 
 TARGET = "file:///nowhere"
 
@@ -111,15 +113,20 @@ class FakeSignals:
 
 
 class CrashingRecords(Records):
-    """Records that die before and after an effect is handed to a queue, and before and after its end is told."""
+    """Records that die while and after an effect is handed over, and before and after its end is told."""
 
     dying: Dying
 
-    def placed(self, asked: Asked) -> None:
-        """A queue was given the effect."""
-        self.dying.here(f"before placed {asked.key}")
-        super().placed(asked)
-        self.dying.here(f"after placed {asked.key}")
+    def placed(self, found: Sequence[Asked], hand_over: Callable[[sa.Connection, Asked], object]) -> None:
+        """Effects are handed over, all of them in one transaction."""
+
+        def dying_hand_over(db: sa.Connection, asked: Asked) -> None:
+            hand_over(db, asked)
+            self.dying.here(f"before placed {asked.key}")
+
+        super().placed(found, dying_hand_over)
+        for asked in found:
+            self.dying.here(f"after placed {asked.key}")
 
     def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
         """An effect has ended."""
@@ -129,19 +136,19 @@ class CrashingRecords(Records):
 
 
 def crashing_turns(dying: Dying) -> None:
-    """Die inside of a turn's transaction when all is written, and when it was committed and a next one begins."""
-    lock, keep = rows.lock, rows.keep
+    """Die inside of a transaction of turns when all is written, and when they were committed."""
+    keep, take = rows.keep, loop.take_turn
 
-    def crashing_lock(db: sa.Connection, rollout: str) -> sa.Row[Any] | None:
-        row = lock(db, rollout)
-        dying.here(f"after turn {row.turn if row else 0}")
-        return row
+    def crashing_keep(db: sa.Connection, row: sa.Row[Any], taken: Sequence[rows.Taken]) -> None:
+        keep(db, row, taken)
+        dying.here(f"inside turn {taken[-1].turn.state.head.turn}")
 
-    def crashing_keep(db: sa.Connection, row: sa.Row[Any], turn: Turn, at: float, taken: int | None) -> None:
-        keep(db, row, turn, at, taken)
-        dying.here(f"inside turn {turn.state.head.turn}")
+    def crashing_take(records: Records, memory: Memory, rollout: str, now: float) -> bool:
+        if taken := take(records, memory, rollout, now):
+            dying.here(f"after turn {memory.states[rollout].head.turn}")
+        return taken
 
-    rows.lock, rows.keep = crashing_lock, crashing_keep
+    rows.keep, loop.take_turn = crashing_keep, crashing_take
 
 
 def main(folder: Path, name: str) -> None:
@@ -152,6 +159,11 @@ def main(folder: Path, name: str) -> None:
     records = CrashingRecords(project.database_url)
     records.dying = Dying(folder)
     crashing_turns(records.dying)
+
+    def observe(_proof: object, scope: Scope) -> str:
+        return (folder / f"runs-{scope.cell}.{scope.service}").read_text()
+
+    performed.observe_digest = observe  # type: ignore[attr-defined, assignment]
     beating = Beating(records, new_worker(folder, TARGET), lambda: None)
     effects = Effects(
         home=folder,

@@ -37,7 +37,8 @@ def put(
     with records.transaction() as db:
         row = rows.lock(db, state.rollout)
         assert row is not None
-        rows.keep(db, row, Turn(state, notes=notes, readings=gates, changed=changed), at, None)
+        turn = Turn(state, notes=notes, readings=gates, changed=changed)
+        rows.keep(db, row, [rows.Taken(turn, at)])
 
 
 def record(records: Records, state: State, target: str, *, at: float = 1.0, actor: str = "ann") -> None:

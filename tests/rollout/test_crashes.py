@@ -24,7 +24,7 @@ from tests.rollout.crashing import TARGET
 
 FLEET = """
 services:
-  app: {program: app, signals: {alarm: {kind: alarm, name: "{cell}-app"}}}
+  app: {program: app, proof: {parameter: /app}, signals: {alarm: {kind: alarm, name: "{cell}-app"}}}
 """
 REGION = """
 region: one

@@ -44,6 +44,18 @@ def test_waves_follow_each_other_and_the_rollout_ends_done() -> None:
     assert world.state.outcome == "done"
 
 
+def test_what_nothing_shows_from_outside_converges_when_its_engine_ends() -> None:
+    """No proof is asked for; what the engine told is recorded as known."""
+    world = World(plan([["a"]]))
+    world.passed_check()
+    world.deploys()
+    told = Applied(outputs={"url": "there"})
+    world.feed(Deployed(at=2.0, deployment="a.storage", attempt=1, back=False, result=told, unseen=True))
+    assert world.take(Prove) == []
+    assert world.ran == {"a.storage": NEW}
+    assert [d.step.service for d in world.deploys()] == ["ingest", "query"]
+
+
 def test_concurrency_counts_cells_in_flight() -> None:
     """With a concurrency of two, the third cell starts only when one of the first two has wholly converged."""
     world = World(plan([["a", "b", "c"]], concurrency=2))

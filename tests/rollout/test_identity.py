@@ -42,6 +42,16 @@ def test_a_new_database_beside_an_old_home_is_refused(tmp_path: Path) -> None:
         require_same(tmp_path, opened(tmp_path / "db"))
 
 
+def test_a_file_that_was_replaced_is_noticed_by_who_has_it_open(tmp_path: Path) -> None:
+    """It would live on for them alone."""
+    records = opened(tmp_path / "db", 2)
+    remember(tmp_path, records)
+    opened(tmp_path / "other").compact()
+    (tmp_path / "other").replace(tmp_path / "db")
+    with pytest.raises(Unavailable, match="not the one that this project has worked with"):
+        require_same(tmp_path, records)
+
+
 def test_an_older_copy_is_refused_until_somebody_accepts_it(tmp_path: Path) -> None:
     """What happened since the copy was made is not in it."""
     opened(tmp_path / "db", 2).compact()

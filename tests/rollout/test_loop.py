@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,17 @@ from cellwave.rollout import loop, rows
 from cellwave.rollout.beats import Worker, enter
 from cellwave.rollout.decide import decide
 from cellwave.rollout.loop import ready, take_turn, take_turns
-from cellwave.rollout.model import Checked, Commanded, Deployed, Event, Failure, State, Turn, first_state
+from cellwave.rollout.model import (
+    Action,
+    Checked,
+    Commanded,
+    Deployed,
+    Event,
+    Failure,
+    State,
+    Turn,
+    first_state,
+)
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
@@ -157,6 +168,46 @@ def test_what_a_database_refuses_of_one_rollout_holds_up_no_other(
     assert found is not None
     assert "no such text" in found.trouble
     assert records.state("v3-1").head.turn == 1
+
+
+def command(records: Records, *actions: Action) -> None:
+    """Leave commands in the inbox, each under its own name."""
+    for action in actions:
+        records.command(action, "v2-1", Commanded(at=2.0, action=action, actor="ann", question=0))
+
+
+def test_all_that_has_happened_is_taken_in_one_transaction(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn an event, each with its own number and answer; together they are kept or not."""
+    command(records, "pause", "resume")
+    transaction = Mock(side_effect=records.transaction)
+    monkeypatch.setattr(records, "transaction", transaction)
+    assert take_turn(records, Memory(), "v2-1", 2.0)
+    transaction.assert_called_once()
+    assert records.state("v2-1").head.turn == 3
+    answers = [records.answer(action) for action in ("pause", "resume")]
+    assert [answer.kind for answer in answers if answer] == ["taken", "taken"]
+
+
+def test_what_cant_be_taken_holds_up_nothing_that_came_before_it(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one transaction can't take together is taken one by one, as far as it can be."""
+
+    def decide_no_resume(state: State, event: Event) -> Turn:
+        if isinstance(event, Commanded) and event.action == "resume":
+            raise ValueError("this version does not know what to do")
+        return decide(state, event)
+
+    monkeypatch.setattr(loop, "decide", decide_no_resume)
+    command(records, "pause", "resume")
+    memory = Memory()
+    for _ in range(3):
+        take_turns(records, memory, "t", 2.0)
+    found = records.rollout("v2-1")
+    assert found is not None
+    assert (found.head.turn, found.head.paused, bool(found.trouble)) == (2, "ann", True)
 
 
 @pytest.mark.parametrize(("due", "is_ready"), [(None, False), (50.0, True), (150.0, False), (7300.0, True)])

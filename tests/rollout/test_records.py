@@ -44,7 +44,7 @@ def end(records: Records, name: str) -> None:
 def record_ran(records: Records, ran: Ran) -> None:
     """Record what is known of what a stack runs."""
     with records.transaction() as db:
-        rows.write_ran(db, ran, "t", 2.0)
+        rows.write_ran(db, [(ran, 2.0)], "t")
 
 
 def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Records) -> None:

@@ -15,12 +15,23 @@ from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
-from cellwave.rollout.model import Applied, Deploy, Foreseen, Leg, Preview, Prove, State, Track, first_state
+from cellwave.rollout.model import (
+    Applied,
+    Deploy,
+    Deployed,
+    Foreseen,
+    Leg,
+    Preview,
+    Prove,
+    State,
+    Track,
+    first_state,
+)
 from cellwave.rollout.records import Asked, Records, StackRow
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 
 FILES = {
-    "cells/fleet.yaml": "services:\n  app: {program: app, proof: {parameter: /app}}\n",
+    "cells/fleet.yaml": "services:\n  app: {program: app, proof: {parameter: /app}}\n  bare: {program: app}\n",
     "cells/eu.yaml": """\
 region: eu
 endpoint: eu.example
@@ -66,9 +77,9 @@ class World:
         records = Records(f"sqlite:///{folder / 'cellwave.db'}")
         self.effects = Effects(folder, "t", records, store, self.told, NoSignals())
 
-    def step(self, inputs: str, kept: str = "") -> Step:
+    def step(self, inputs: str, kept: str = "", service: str = "app") -> Step:
         """The one step of the release's plan."""
-        return Step(cell="a", service="app", release=self.release.digest, inputs=inputs, kept=kept)
+        return Step(cell="a", service=service, release=self.release.digest, inputs=inputs, kept=kept)
 
     def asked(self, effect: Deploy | Preview | Prove, track: Track) -> Asked:
         """What a rollout has asked for, whose one deployment has come so far."""
@@ -106,6 +117,17 @@ def test_a_step_without_inputs_runs_as_it_did_before_there_were_views(world: Wor
     world.effects.deploy(world.asked(effect, Track()), effect)
     assert world.told.job
     assert world.told.job.view is None
+
+
+@pytest.mark.parametrize(("service", "unseen"), [("app", False), ("bare", True)])
+def test_a_service_that_declares_no_proof_has_converged_when_its_engine_ends(
+    world: World, service: str, unseen: bool
+) -> None:
+    """The rollout is told so."""
+    effect = Deploy(step=world.step("", service=service), attempt=1, back=False)
+    told = world.effects._perform(world.asked(effect, Track()))
+    assert isinstance(told, Deployed)
+    assert told.unseen is unseen
 
 
 @pytest.mark.parametrize(

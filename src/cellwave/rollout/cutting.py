@@ -55,7 +55,8 @@ def _end(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
     over = cut_off(state, why, at)
     legs = ((False, state.forward), (True, state.back))
     changed = frozenset((back, step.deployment) for back, leg in legs if leg for step in leg.running)
-    rows.keep(db, row, Turn(state=over, notes=(Note(kind="failed", text=why),), changed=changed), at, None)
+    turn = Turn(state=over, notes=(Note(kind="failed", text=why),), changed=changed)
+    rows.keep(db, row, [rows.Taken(turn, at)])
     untaken = sa.select(INBOX).where(INBOX.c.rollout == row.id, INBOX.c.turn.is_(None))
     for event in db.execute(untaken).all():
         command = event.key.startswith(rows.COMMAND)

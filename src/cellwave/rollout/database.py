@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,23 +54,26 @@ def open_engine(text: str) -> sa.Engine:
     """
     url = database_url(text)
     if url.get_backend_name() == "sqlite":
-        # A file is opened in well under a millisecond; a pool would only keep it open.
+        # To open a file costs more than most of what is done in it. As many as want one have a connection at once.
+        own = {"timeout": LOCK_SECONDS, "check_same_thread": False}
         engine = sa.create_engine(
-            url, connect_args={"timeout": LOCK_SECONDS}, poolclass=sa.pool.NullPool, hide_parameters=True
+            url, connect_args=own, poolclass=sa.pool.QueuePool, max_overflow=-1, hide_parameters=True
         )
         sa.event.listen(engine, "connect", _prepare_sqlite)
     else:
         # What the URL says itself goes first. A connection that a restart of the server broke is made anew.
-        own = {name: value for name, value in REACHED.items() if name not in url.query}
-        engine = sa.create_engine(url, connect_args=own, pool_pre_ping=True, hide_parameters=True)
+        reached = {name: value for name, value in REACHED.items() if name not in url.query}
+        engine = sa.create_engine(url, connect_args=reached, pool_pre_ping=True, hide_parameters=True)
     try:
         engine.connect().close()
     except sa.exc.DBAPIError as error:
         raise unreachable(url, error) from error
     if files := database_files(text):
         # From now on the file is there: to connect must not put an empty one in the place of one that was deleted.
-        refuse = partial(require_there, files[0])
-        sa.event.listen(engine, "do_connect", refuse)
+        sa.event.listen(engine, "do_connect", partial(require_there, files[0]))
+        sa.event.listen(engine, "connect", partial(_note_file, files[0]))
+        sa.event.listen(engine, "checkout", partial(_require_same_file, files[0]))
+        engine.pool.dispose()  # the first connection was made before
     return engine
 
 
@@ -78,6 +81,25 @@ def require_there(file: Path, *_: object) -> None:
     """Unavailable when the file of a database that was there is not there any more."""
     if not file.exists():
         raise Unavailable(f"the database is gone: {file}", hint=GONE)
+
+
+def _note_file(file: Path, _connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["file"] = _number(file)
+
+
+def _require_same_file(
+    file: Path, _connection: object, record: sa.pool.ConnectionPoolEntry, _: object
+) -> None:
+    """A file that was deleted, or replaced by another, lives on for who has it open: they are to open it anew."""
+    if record.info.get("file") != _number(file):
+        raise sa.exc.DisconnectionError
+
+
+def _number(file: Path) -> tuple[int, int] | None:
+    with suppress(FileNotFoundError):
+        found = file.stat()
+        return found.st_dev, found.st_ino
+    return None
 
 
 def existing(text: str) -> str:

@@ -123,7 +123,8 @@ def absorb_attempt(draft: Draft, event: Deployed | Proved) -> None:
 
 
 def absorb_applied(draft: Draft, event: Deployed, applied: Applied) -> None:
-    """An engine has done its work: what it brought is to be proved, but for what is gone, or goes back anyway."""
+    """An engine has done its work: what it brought is to be proved, but for what is gone, can't be seen, or goes back
+    anyway."""
     name, back = event.deployment, event.back
     leg = draft.leg(back)
     draft.put(back, name, event.at, phase="proving", applied=applied, changed=True)
@@ -131,6 +132,8 @@ def absorb_applied(draft: Draft, event: Deployed, applied: Applied) -> None:
         converge(draft, event)
     elif not back and goes_back(draft, name):
         draft.put(back, name, event.at, phase="failed", reason="not proved: it goes back")
+    elif event.unseen:
+        converge(draft, event)
     else:
         draft.effects.append(Prove(step=leg.step(name), attempt=event.attempt, back=back))
 

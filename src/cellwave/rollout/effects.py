@@ -21,6 +21,7 @@ from cellwave.deploy.attempt import open_attempt
 from cellwave.deploy.port import Deployer, Job, Operation, Progress, Result
 from cellwave.errors import CellwaveError, Fault
 from cellwave.faults import of_error
+from cellwave.fleet.model import Service
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import SignalSource
@@ -103,7 +104,9 @@ class Effects:
     def _perform(self, asked: Asked) -> Event | None:
         match asked.effect:
             case Deploy() as effect:
-                return _deployed(effect, self.deploy(asked, effect))
+                return _deployed(
+                    effect, self.deploy(asked, effect), unseen=self._service(effect).proof is None
+                )
             case Prove() as effect:
                 return self.prove(asked, effect)
             case Preview() as effect:
@@ -126,6 +129,10 @@ class Effects:
     def looks(self) -> Looks:
         """What is looked at, through the same ports."""
         return Looks(self.home, self.target, self.records, self.store, self.signals)
+
+    def _service(self, effect: Deploy | Prove) -> Service:
+        step = effect.step
+        return fleet_of(self.store, step.release).service(step.cell, step.service)
 
     def deploy(self, asked: Asked, effect: Deploy) -> Result:
         """Run the engine on one stack with the release's own program, or take the stack away."""
@@ -205,8 +212,7 @@ class Effects:
 
     def prove(self, asked: Asked, effect: Prove) -> Proved:
         """Look from outside until the expected digest is seen, as long as `proof` says."""
-        step = effect.step
-        service = fleet_of(self.store, step.release).service(step.cell, step.service)
+        step, service = effect.step, self._service(effect)
         missing = None
         if service.proof is not None:
             # The manifest in the release's own folder: a store that is away must not stop the way back.
@@ -276,7 +282,7 @@ def _named(store: ReleaseStore, digest: str) -> str:
     return f": {first}" + (f", and {', '.join(others)}: the same content" if others else "")
 
 
-def _deployed(effect: Deploy, result: Result) -> Deployed:
+def _deployed(effect: Deploy, result: Result, *, unseen: bool = False) -> Deployed:
     """What an attempt came to, before anybody looked from outside."""
     ended: Applied | Failure = Applied(**result.model_dump(include=set(Applied.model_fields)))
     if result.outcome != "succeeded":
@@ -288,7 +294,12 @@ def _deployed(effect: Deploy, result: Result) -> Deployed:
         )
     step = effect.step
     return Deployed(
-        at=CLOCK.now(), deployment=step.deployment, attempt=effect.attempt, back=effect.back, result=ended
+        at=CLOCK.now(),
+        deployment=step.deployment,
+        attempt=effect.attempt,
+        back=effect.back,
+        result=ended,
+        unseen=unseen,
     )
 
 

@@ -1,13 +1,14 @@
-"""The loop: one transaction takes one turn of one rollout.
+"""The loop: a transaction takes the turns of one rollout that there are to take.
 
-It locks the rollout's row, takes the next event of its inbox (or the time that has come), decides, and writes what
-changed, the journal's lines and the effects that are wanted. Killed anywhere, a turn was taken whole or not at all; no
-decision is ever made a second time.
+A turn takes the next event of the rollout's inbox (or the time that has come), decides, and writes what changed, the
+journal's lines and the effects that are wanted; the rollout's row is locked. Killed anywhere, a turn was taken whole or
+not at all; no decision is ever made a second time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -17,7 +18,7 @@ from cellwave.rollout import rows
 from cellwave.rollout.decide import decide
 from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Event, Ticked, has_come
 from cellwave.rollout.records import Records
-from cellwave.rollout.rows import EVENTS, Memory
+from cellwave.rollout.rows import EVENTS, Memory, Taken
 from cellwave.rollout.tables import INBOX, ROLLOUTS
 from cellwave.text import redact
 
@@ -25,6 +26,7 @@ UNABLE = (
     ArithmeticError, LookupError, TypeError, ValueError, AssertionError, AttributeError,
     sa.exc.DataError, sa.exc.IntegrityError,
 )  # fmt: skip
+MOST = 50  # turns that a transaction takes: what they ask for is handed over after it
 log = structlog.get_logger()
 
 
@@ -32,26 +34,33 @@ def take_turn(records: Records, memory: Memory, rollout: str, now: float) -> boo
     """Let a rollout take in what has happened; False when nothing has. `now` is epoch seconds."""
     with records.transaction() as db:
         row = rows.lock(db, rollout)
-        found = _next(db, row, now) if row else None
-        if row is None or found is None:
+        events = _events(db, row, now) if row else []
+        if not row or not events:
             return False
-        taken, event = found
-        turn = decide(rows.load(db, row, memory), event)
-        rows.keep(db, row, turn, event.at, taken)
+        state, taken = rows.load(db, row, memory), []
+        for number, event in events:
+            turn = decide(state, event)
+            taken.append(Taken(turn, event.at, number))
+            state = turn.state
+        rows.keep(db, row, taken)
     # Only what is in the database is remembered.
-    memory.states[rollout] = turn.state
+    memory.states[rollout] = state
     return True
 
 
-def _next(db: sa.Connection, row: sa.Row[object], now: float) -> tuple[int | None, Event] | None:
-    # Where a turn can't be taken, a person's word goes first: they may want out.
-    while told := rows.next_event(db, row.id, commands_first=bool(row.trouble)):
-        number, text = told
-        try:
-            return number, EVENTS.validate_json(text)
-        except ValidationError as error:
-            rows.set_aside(db, row.id, number, redact(f"not understood: {text}: {error}"), now)
-    return (None, Ticked(at=now)) if row.due is not None and has_come(row.due, now) else None
+def _events(db: sa.Connection, row: sa.Row[Any], now: float) -> list[tuple[int | None, Event]]:
+    """What there is to take. One that can't be taken takes none with it that can: then it is one at a time, and a
+    person's word goes first, who may want out."""
+    events: list[tuple[int | None, Event]] = []
+    most = 1 if row.trouble else MOST
+    while not events and (told := rows.next_events(db, row.id, most, commands_first=bool(row.trouble))):
+        for number, text in told:
+            try:
+                events.append((number, EVENTS.validate_json(text)))
+            except ValidationError as error:
+                rows.set_aside(db, row.id, number, redact(f"not understood: {text}: {error}"), now)
+    due = row.due is not None and has_come(row.due, now)
+    return events or ([(None, Ticked(at=now))] if due else [])
 
 
 def ready(records: Records, target: str, now: float) -> Sequence[str]:

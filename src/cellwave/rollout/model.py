@@ -230,7 +230,8 @@ class Started(Frozen):
 
 
 class Deployed(Frozen):
-    """The engine of a deployment's attempt has ended."""
+    """The engine of a deployment's attempt has ended. `unseen`: nothing shows from outside what runs there, so there is
+    nothing to prove."""
 
     kind: Literal["deployed"] = "deployed"
     at: float
@@ -238,6 +239,7 @@ class Deployed(Frozen):
     attempt: int
     back: bool
     result: Annotated[Applied | Failure, Field(discriminator="kind")]
+    unseen: bool = False
 
 
 class Proved(Frozen):

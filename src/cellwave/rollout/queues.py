@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
 import structlog
 from dbos import (
     DBOS,
+    DBOSClient,
     DBOSConfig,
     DBOSPortableJSONSerializer,
+    EnqueueOptions,
     SetEnqueueOptions,
     SetWorkflowID,
     WorkflowStatus,
@@ -28,6 +31,7 @@ from cellwave.rollout.database import REACHED, database_url, existing
 from cellwave.rollout.model import Deploy, Preview
 from cellwave.rollout.records import Asked, Records
 
+NAME, EFFECT = "cellwave", "effect"  # of the application, and of its one workflow
 POLL_SECONDS = 0.1
 STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more is to come
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
@@ -37,6 +41,7 @@ LOOKS = "looks"  # without a limit: one of those is filled up at each poll only
 # another had written. All of it is asked for again.
 TROUBLES = (OSError, SQLAlchemyError, error.DBOSException)
 LAST = 1  # what has no priority is 0, and goes first
+BOUNDED = (Deploy, Preview)  # the effects that run an engine, of which a host has a few at a time
 SEAT = "seat:"  # how the queue's name begins of what only this seat's worker is to go on with: its engines still run
 log = structlog.get_logger()
 
@@ -51,15 +56,26 @@ class Queues:
     _idle: set[str] = field(default_factory=set)
     _me: Worker = field(init=False)
     _seat: str = field(init=False)
+    _version: str = field(init=False)
+    _client: DBOSClient = field(init=False)
 
     def launch(self, url: str, me: Worker, perform: Callable[[str], None]) -> None:
         """Bring up DBOS for a worker. `engines` run at once here. What an earlier worker had begun is left alone."""
+        self._me, self._seat = me, f"{SEAT}{me.seat}"
+        self._version = f"effects-1/{digest_of(me.target)[:12]}"
+        # It only ever writes by a connection of ours.
+        self._client = DBOSClient(
+            system_database_url=existing(url),
+            application_name=NAME,
+            serializer=DBOSPortableJSONSerializer(),
+            lazy=True,
+        )
         config: DBOSConfig = {
-            "name": "cellwave",
+            "name": NAME,
             "system_database_url": existing(url),
             # Of effects, not of cellwave: what one version has asked for, the next performs. Nobody takes from a queue
             # what is another state backend's.
-            "application_version": f"effects-1/{digest_of(me.target)[:12]}",
+            "application_version": self._version,
             "executor_id": me.id,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
@@ -68,11 +84,10 @@ class Queues:
         if database_url(url).get_backend_name() == "postgresql":
             config["db_engine_kwargs"] = {"connect_args": REACHED}
             config["sys_db_pool_size"] = CONNECTIONS
-        self._me, self._seat = me, f"{SEAT}{me.seat}"
         DBOS(config=config)
 
         # However often a worker dies, an effect is not given up: None takes DBOS's own limit away.
-        @DBOS.workflow(name="effect", max_recovery_attempts=None)
+        @DBOS.workflow(name=EFFECT, max_recovery_attempts=None)
         def effect(key: str) -> None:
             if key in self._at_work:
                 return
@@ -92,11 +107,14 @@ class Queues:
             )
 
     def place(self, records: Records, target: str) -> None:
-        """Hand to a queue what turns have asked for. Killed in between, the next place of the same is the same."""
-        for asked in records.unplaced(target):
-            if not asked.waits(time.time()):
-                self._enqueue(asked)
-                records.placed(asked)
+        """Hand over what turns have asked for: engines to a queue, which bounds them; whatever looks is begun here and
+        now. Killed in between, the next place of the same is the same."""
+        now = time.time()
+        if found := [asked for asked in records.unplaced(target) if not asked.waits(now)]:
+            for asked in found:
+                if not isinstance(asked.effect, BOUNDED):
+                    self._start(asked)
+            records.placed(found, self._hand_over)
 
     def take_up(self, records: Records) -> None:
         """Hand over once more what dead workers were at, and what ended, or broke off, without having been told."""
@@ -143,13 +161,33 @@ class Queues:
         records.placed_again(asked)
 
     def _enqueue(self, asked: Asked) -> None:
-        # Of what waits for an engine here, whatever changes something goes first.
-        priority = LAST if isinstance(asked.effect, Preview) else None
-        with SetWorkflowID(asked.workflow), SetEnqueueOptions(priority=priority):
+        with SetWorkflowID(asked.workflow), SetEnqueueOptions(priority=_priority(asked)):
             DBOS.enqueue_workflow(self._queue(asked), self._workflow, asked.key)
+
+    def _start(self, asked: Asked) -> None:
+        with SetWorkflowID(asked.workflow):
+            DBOS.start_workflow(self._workflow, asked.key)
+
+    def _hand_over(self, db: sa.Connection, asked: Asked) -> None:
+        if not isinstance(asked.effect, BOUNDED):
+            return
+        options: EnqueueOptions = {
+            "workflow_name": EFFECT,
+            "workflow_id": asked.workflow,
+            "queue_name": self._queue(asked),
+            "app_version": self._version,
+        }
+        if priority := _priority(asked):
+            options["priority"] = priority
+        self._client.enqueue_in_transaction(db, options, asked.key)
 
     def _queue(self, asked: Asked) -> str:
         """Where an effect goes: what this worker has begun is nobody else's."""
         if asked.owner == self._me.id:
             return self._seat
-        return ENGINES if isinstance(asked.effect, Deploy | Preview) else LOOKS
+        return ENGINES if isinstance(asked.effect, BOUNDED) else LOOKS
+
+
+def _priority(asked: Asked) -> int | None:
+    # Of what waits for an engine here, whatever changes something goes first.
+    return LAST if isinstance(asked.effect, Preview) else None

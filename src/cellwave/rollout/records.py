@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -47,6 +47,7 @@ from cellwave.rollout.tables import (
     STACKS,
     WORKERS,
 )
+from cellwave.rollout.together import Together
 from cellwave.text import storable
 
 KEPT = 20  # ended rollouts, and attempts of `down` a stack, the newest, of which all is kept unless one says
@@ -65,6 +66,11 @@ class StackRow:
     at: float
     known: bool = True
     inputs: str = ""
+
+
+# Another host may have been faster.
+SAME = (OUTBOX.c.key == sa.bindparam("of"), OUTBOX.c.round == sa.bindparam("in"))
+PLACED = sa.update(OUTBOX).where(*SAME).values(placed=True)
 
 
 class Asked(Frozen):
@@ -101,6 +107,7 @@ class Records:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        self._together = Together(self.transaction)
         try:
             bring_up_to_date(self.engine)
         except sa.exc.DBAPIError as error:
@@ -113,8 +120,7 @@ class Records:
         On SQLite there is one at a time."""
         with self.engine.begin() as connection:
             if connection.dialect.name == "sqlite":
-                if not lasting:
-                    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 
@@ -204,60 +210,54 @@ class Records:
 
     def unplaced(self, target: str) -> list[Asked]:
         """What turns have asked for and no queue has been given."""
-        return self._outbox(OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
+        with self.engine.connect() as db:
+            return _outbox(db, OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
 
     def unfinished_effects(self, target: str) -> list[Asked]:
         """What was given to a queue, and whose end was not told yet."""
-        return self._outbox(OUTBOX.c.target == target, OUTBOX.c.placed)
+        with self.engine.connect() as db:
+            return _outbox(db, OUTBOX.c.target == target, OUTBOX.c.placed)
 
     def begin(self, key: str, worker: str) -> Asked | None:
         """What was asked for under a key, and is this worker's to perform from now on; None when that is nothing, or
         done, or a living worker's, or when this one was taken for dead."""
         living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE)
         mine = sa.or_(OUTBOX.c.owner.is_(None), OUTBOX.c.owner == worker, OUTBOX.c.owner.not_in(living))
-        with self.transaction() as db:
+
+        def own(db: sa.Connection) -> Asked | None:
             # Locked, so that nobody takes it for dead in between.
             if db.execute(living.where(WORKERS.c.id == worker).with_for_update(read=True)).first() is None:
                 return None
-            own = sa.update(OUTBOX).where(OUTBOX.c.key == key, OUTBOX.c.done.is_(None), mine)
-            if db.execute(own.values(owner=worker)).rowcount == 0:
+            wanted = sa.update(OUTBOX).where(OUTBOX.c.key == key, OUTBOX.c.done.is_(None), mine)
+            if db.execute(wanted.values(owner=worker)).rowcount == 0:
                 return None
-        return next(iter(self._outbox(OUTBOX.c.key == key)), None)
+            return next(iter(_outbox(db, OUTBOX.c.key == key)), None)
 
-    def placed(self, asked: Asked) -> None:
-        """A queue was given the effect."""
+        return self._together.write(own)
+
+    def placed(self, found: Sequence[Asked], hand_over: Callable[[sa.Connection, Asked], object]) -> None:
+        """Hand effects over, all in one transaction or none."""
         with self.transaction() as db:
-            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(placed=True))
+            for asked in found:
+                hand_over(db, asked)
+            db.execute(PLACED, [{"of": asked.key, "in": asked.round} for asked in found])
 
     def placed_again(self, asked: Asked) -> None:
         """A queue was given the effect in vain: another workflow, the next one, performs it."""
         with self.transaction() as db:
-            db.execute(sa.update(OUTBOX).where(*_same(asked)).values(round=asked.round + 1))
+            again = {"of": asked.key, "in": asked.round, "round": asked.round + 1}
+            db.execute(sa.update(OUTBOX).where(*SAME), again)
 
     def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
         """An effect has ended; its rollout is told of it, once, and only by the living worker whose it is."""
         living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE, WORKERS.c.id == worker)
-        with self.transaction() as db:
+
+        def tell(db: sa.Connection) -> None:
             mine = (OUTBOX.c.key == asked.key, OUTBOX.c.owner.in_(living), OUTBOX.c.done.is_(None))
             if db.execute(sa.update(OUTBOX).where(*mine).values(done=time.time())).rowcount and event:
                 rows.tell(db, asked.key, asked.rollout, event)
 
-    def _outbox(self, *where: sa.ColumnElement[bool]) -> list[Asked]:
-        query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
-        with self.engine.connect() as db:
-            found = db.execute(query.where(OUTBOX.c.done.is_(None), *where).order_by(OUTBOX.c.asked)).all()
-        return [
-            Asked(
-                key=row.key,
-                rollout=row.rollout,
-                effect=EFFECTS.validate_json(row.effect),
-                at=row.asked,
-                round=row.round,
-                undo_since=Head.model_validate_json(row.head).undo_since,
-                owner=row.owner,
-            )
-            for row in found
-        ]
+        self._together.write(tell)
 
     def newest_attempt(self, stack: str) -> tuple[str, float] | None:
         """The host that made a rollout's newest attempt at a stack, and when it was asked for (epoch seconds)."""
@@ -411,6 +411,18 @@ class Records:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _same(asked: Asked) -> tuple[sa.ColumnElement[bool], ...]:
-    # Another host may have been faster.
-    return (OUTBOX.c.key == asked.key, OUTBOX.c.round == asked.round)
+def _outbox(db: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Asked]:
+    query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
+    found = db.execute(query.where(OUTBOX.c.done.is_(None), *where).order_by(OUTBOX.c.asked)).all()
+    return [
+        Asked(
+            key=row.key,
+            rollout=row.rollout,
+            effect=EFFECTS.validate_json(row.effect),
+            at=row.asked,
+            round=row.round,
+            undo_since=Head.model_validate_json(row.head).undo_since,
+            owner=row.owner,
+        )
+        for row in found
+    ]

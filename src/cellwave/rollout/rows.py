@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -62,6 +62,20 @@ FORWARD, BACK = "forward", "back"
 COMMAND = "command:"  # how the keys of people's commands in an inbox begin
 ASIDE = -1  # the turn of an event that none can take
 JOURNAL_LOCK = 7263  # of PostgreSQL: one writer at a time keeps the journal's chain straight
+# What every turn does. A statement that is made once is compiled once; to make one costs more than to run it.
+LOCKED = sa.select(ROLLOUTS).where(ROLLOUTS.c.id == sa.bindparam("of")).with_for_update()
+UNTAKEN = (
+    sa.select(INBOX.c.seq, INBOX.c.event)
+    .where(INBOX.c.rollout == sa.bindparam("of"), INBOX.c.turn.is_(None))
+    .limit(sa.bindparam("most"))
+    .order_by(INBOX.c.seq)
+)
+COMMANDS_FIRST = UNTAKEN.order_by(None).order_by(INBOX.c.key.startswith(COMMAND).desc(), INBOX.c.seq)
+ANSWER = sa.update(INBOX).where(INBOX.c.seq == sa.bindparam("number"))
+NEWEST = sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)
+GONE_STACK = sa.delete(STACKS).where(
+    STACKS.c.stack == sa.bindparam("of"), STACKS.c.target == sa.bindparam("on")
+)
 
 
 class RolloutRow(Frozen):
@@ -129,15 +143,15 @@ def tell(db: sa.Connection, key: str, rollout: str, event: Event) -> None:
 def lock(db: sa.Connection, rollout: str) -> sa.Row[Any] | None:
     """The rollout's row, which nobody else changes until the transaction ends."""
     # (SQLite has one writer at a time: there it is the transaction that locks.)
-    return db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == rollout).with_for_update()).first()
+    return db.execute(LOCKED, {"of": rollout}).first()
 
 
-def next_event(db: sa.Connection, rollout: str, *, commands_first: bool) -> tuple[int, str] | None:
-    """The oldest event that no turn has taken, as JSON, and its number."""
-    untaken = sa.select(INBOX.c.seq, INBOX.c.event).where(INBOX.c.rollout == rollout, INBOX.c.turn.is_(None))
-    order = [INBOX.c.key.startswith(COMMAND).desc()] if commands_first else []
-    found = db.execute(untaken.order_by(*order, INBOX.c.seq).limit(1)).first()
-    return (found.seq, found.event) if found else None
+def next_events(
+    db: sa.Connection, rollout: str, most: int, *, commands_first: bool
+) -> Sequence[tuple[int, str]]:
+    """The oldest events that no turn has taken, as JSON, and their numbers."""
+    untaken = COMMANDS_FIRST if commands_first else UNTAKEN
+    return [(row.seq, row.event) for row in db.execute(untaken, {"of": rollout, "most": most})]
 
 
 def load(db: sa.Connection, row: sa.Row[Any], memory: Memory) -> State:
@@ -152,23 +166,34 @@ def load(db: sa.Connection, row: sa.Row[Any], memory: Memory) -> State:
     )
 
 
-def keep(db: sa.Connection, row: sa.Row[Any], turn: Turn, at: float, taken: int | None) -> None:
-    """Write what a turn changed, and what it asked for. `taken` is the number of the event that it took."""
-    state, rollout = turn.state, row.id
-    db.execute(
-        sa.update(ROLLOUTS).where(ROLLOUTS.c.id == rollout).values(_columns(db, state, row) | {"trouble": ""})
-    )
-    _write_tracks(db, state, turn.changed)
-    if turn.readings is not None:
-        write_readings(db, rollout, turn.readings)
-    for number, note in enumerate(turn.notes):
-        append(db, f"{rollout}/{state.head.turn}/{number}", at, rollout, note)
-    for ran in turn.ran:
-        write_ran(db, ran, row.target, at)
-    for effect in turn.effects:
-        _ask(db, row, effect, at)
-    if taken is not None:
-        answer_event(db, taken, state.head.turn, turn.answer)
+class Taken(NamedTuple):
+    """A turn that was taken: at `at` (epoch seconds), of the `event` of that number in the inbox (None: of none)."""
+
+    turn: Turn
+    at: float
+    event: int | None = None
+
+
+def keep(db: sa.Connection, row: sa.Row[Any], taken: Sequence[Taken]) -> None:
+    """Write what turns of a rollout changed, one after the other, and what they asked for."""
+    state, rollout = taken[-1].turn.state, row.id
+    columns = _columns(db, state, row) | {"trouble": ""}
+    db.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == rollout).values(columns))
+    _write_tracks(db, state, [track for turn, *_ in taken for track in turn.changed])
+    readings = [turn.readings for turn, *_ in taken if turn.readings is not None]
+    if readings:
+        write_readings(db, rollout, readings[-1])
+    notes = {
+        f"{rollout}/{turn.state.head.turn}/{number}": (at, note)
+        for turn, at, _ in taken
+        for number, note in enumerate(turn.notes)
+    }
+    _append_new(db, rollout, notes)
+    write_ran(db, [(ran, at) for turn, at, _ in taken for ran in turn.ran], row.target)
+    _ask(db, row, [(effect, at) for turn, at, _ in taken for effect in turn.effects])
+    for turn, _, event in taken:
+        if event is not None:
+            answer_event(db, event, turn.state.head.turn, turn.answer)
     if state.head.outcome:
         db.execute(sa.delete(LEASES).where(LEASES.c.owner == rollout))
 
@@ -181,8 +206,8 @@ def set_aside(db: sa.Connection, rollout: str, seq: int, why: str, at: float) ->
 
 def answer_event(db: sa.Connection, seq: int, turn: int, answer: Answer | None) -> None:
     """An event was taken; what became of it, where it was a command."""
-    values = {"turn": turn, **({"answer": answer.kind, "said": storable(answer.said)} if answer else {})}
-    db.execute(sa.update(INBOX).where(INBOX.c.seq == seq).values(values))
+    kind, said = (answer.kind, storable(answer.said)) if answer else (None, None)
+    db.execute(ANSWER, {"number": seq, "turn": turn, "answer": kind, "said": said})
 
 
 def write_readings(db: sa.Connection, rollout: str, gates: Iterable[GateResult]) -> None:
@@ -205,38 +230,67 @@ def read_readings(db: sa.Connection, rollout: str) -> tuple[GateResult, ...]:
     return tuple(gate for text in rows.scalars() for gate in GATES.validate_json(text))
 
 
-def write_ran(db: sa.Connection, ran: Ran, target: str, at: float) -> None:
-    """Record what is known of what a stack runs."""
-    mine = (STACKS.c.stack == ran.deployment, STACKS.c.target == target)
-    match ran.kind:
-        case "gone":
-            db.execute(sa.delete(STACKS).where(*mine))
-        case "proven":
-            proven = {"release": ran.release, "known": True, "outputs": json.dumps(ran.outputs), "at": at}
-            upsert(db, STACKS, [{"stack": ran.deployment, "target": target, "inputs": ran.inputs, **proven}])
-        case "unknown":
-            doubted = {"release": None, "known": False, "outputs": "{}", "at": at}
-            row = {"stack": ran.deployment, "target": target, **doubted}
-            doubt = sa.update(STACKS).where(*mine).values(before=STACKS.c.known, known=False, at=at)
-            if not db.execute(doubt).rowcount:
-                db.execute(sa.insert(STACKS).values(row))
-        case "unchanged":
-            # An attempt that changed nothing takes no doubt away that was there before it.
-            nothing = (STACKS.c.release.is_(None), STACKS.c.before.is_(None))
-            db.execute(sa.delete(STACKS).where(*mine, *nothing))
-            as_before = sa.func.coalesce(STACKS.c.before, sa.true())
-            db.execute(sa.update(STACKS).where(*mine).values(known=as_before, before=None, at=at))
+def write_ran(db: sa.Connection, told: Iterable[tuple[Ran, float]], target: str) -> None:
+    """Record what is known of what stacks run, and since when (epoch seconds), in that order."""
+    for kind, some in groupby(told, key=lambda one: one[0].kind):
+        rows: list[dict[str, Any]] = []
+        for ran, at in some:
+            known = {
+                "release": ran.release,
+                "known": True,
+                "inputs": ran.inputs,
+                "outputs": json.dumps(ran.outputs),
+            }
+            doubted = {"release": None, "known": False, "inputs": None, "outputs": "{}"}
+            what = known if kind == "proven" else doubted
+            rows.append({"stack": ran.deployment, "target": target, "at": at, "before": None, **what})
+        match kind:
+            case "gone":
+                db.execute(GONE_STACK, [{"of": row["stack"], "on": target} for row in rows])
+            case "proven":
+                upsert(db, STACKS, rows)
+            case "unknown":
+                insert = _insert(db, STACKS)
+                doubt = {"before": STACKS.c.known, "known": False, "at": insert.excluded.at}
+                keys = ["stack", "target"]
+                db.execute(insert.on_conflict_do_update(index_elements=keys, set_=doubt), rows)
+            case "unchanged":
+                for row in rows:
+                    _undoubt(db, row)
+
+
+def _undoubt(db: sa.Connection, row: Mapping[str, Any]) -> None:
+    # An attempt that changed nothing takes no doubt away that was there before it.
+    mine = (STACKS.c.stack == row["stack"], STACKS.c.target == row["target"])
+    nothing = (STACKS.c.release.is_(None), STACKS.c.before.is_(None))
+    db.execute(sa.delete(STACKS).where(*mine, *nothing))
+    as_before = sa.func.coalesce(STACKS.c.before, sa.true())
+    db.execute(sa.update(STACKS).where(*mine).values(known=as_before, before=None, at=row["at"]))
 
 
 def append(db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:
     """Append a journal line; the same `key` is written once."""
+    _lock_journal(db)
+    if not db.execute(sa.select(JOURNAL.c.seq).where(JOURNAL.c.key == key)).first():
+        _append_new(db, rollout, {key: (at, note)})
+
+
+def _append_new(db: sa.Connection, rollout: str, notes: Mapping[str, tuple[float, Note]]) -> None:
+    """Append journal lines, by keys that no line has yet."""
+    if not notes:
+        return
+    _lock_journal(db)
+    newest = db.execute(NEWEST).first()
+    last, lines = entry_of(newest) if newest else None, []
+    for key, (at, note) in notes.items():
+        last = seal(last, at=at, rollout=rollout, **dict(note))
+        lines.append({"key": key, **dict(last)})
+    db.execute(sa.insert(JOURNAL), lines)
+
+
+def _lock_journal(db: sa.Connection) -> None:
     if db.dialect.name == "postgresql":
         db.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": JOURNAL_LOCK})
-    if db.execute(sa.select(JOURNAL.c.seq).where(JOURNAL.c.key == key)).first():
-        return
-    last = db.execute(sa.select(JOURNAL).order_by(JOURNAL.c.seq.desc()).limit(1)).first()
-    entry = seal(entry_of(last) if last else None, at=at, rollout=rollout, **note.model_dump())
-    db.execute(sa.insert(JOURNAL).values(key=key, **entry.model_dump()))
 
 
 def entry_of(row: sa.Row[Any]) -> Entry:
@@ -286,13 +340,18 @@ def effect_key(name: str, effect: Effect) -> str:
             return f"{name}:{effect.kind}:{effect.look}"
 
 
-def _ask(db: sa.Connection, row: sa.Row[Any], effect: Effect, at: float) -> None:
-    key = effect_key(unique_name(row.id, row.key), effect)
-    if isinstance(effect, Abort):
-        insert_new(db, ABORTS, "attempt", {"attempt": key})
-        return
-    asked = {"effect": effect.model_dump_json(), "asked": at, "placed": False, "round": 0}
-    insert_new(db, OUTBOX, "key", {"key": key, "rollout": row.id, "target": row.target, **asked})
+def _ask(db: sa.Connection, row: sa.Row[Any], effects: Iterable[tuple[Effect, float]]) -> None:
+    name, aborts, asked = unique_name(row.id, row.key), [], []
+    for effect, at in effects:
+        key = effect_key(name, effect)
+        if isinstance(effect, Abort):
+            aborts.append({"attempt": key})
+            continue
+        fields = {"effect": effect.model_dump_json(), "asked": at, "placed": False, "round": 0}
+        asked.append({"key": key, "rollout": row.id, "target": row.target, **fields})
+    for table, key, found in ((ABORTS, "attempt", aborts), (OUTBOX, "key", asked)):
+        if found:
+            db.execute(_insert(db, table).on_conflict_do_nothing(index_elements=[key]), found)
 
 
 def _columns(db: sa.Connection, state: State, row: sa.Row[Any] | None = None) -> dict[str, object]:

@@ -55,9 +55,9 @@ def turns() -> None:
 
     keep = rows.keep
 
-    def passing(db: Any, row: Any, turn: Any, *more: Any) -> None:
-        keep(db, row, turn, *more)
-        for effect in turn.effects:
+    def passing(db: Any, row: Any, taken: Any) -> None:
+        keep(db, row, taken)
+        for effect in (effect for one in taken for effect in one.turn.effects):
             come_by("asked", rows.effect_key("", effect))
 
     setattr(rows, "keep", passing)  # noqa: B010
