@@ -3,17 +3,15 @@
 Each contender gets a copy of the project and a fresh sandbox, with the control plane deployed beforehand. The
 rollout's time is that of its commands from start to exit: release build, plan, worker, waves, proof of convergence and
 journal, with bakes of 0. The loop is what one would write without it: two stacks at a time, storage before the
-services that need it, no proof of anything. The update changes one file of the handlers.
+services that need it, no proof of anything. A second loop keeps the rollout's own order, waves and failover pairs. The
+update changes one file of the handlers.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,10 +24,15 @@ from pathlib import Path
 from statistics import median
 
 from bench import spans
+from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project, find_project
+from cellwave.release import Release
 from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
+from cellwave.waves.model import Strategy
+from cellwave.waves.parse import parse_strategy
+from cellwave.waves.planner import make_plan
 
 COPIED = ("Pulumi.yaml", "waves.yaml", "requirements.lock", "pyproject.toml", "cells", "src")
 OWN = ("AWS_", "PULUMI_", "CELLWAVE_")
@@ -113,17 +116,34 @@ def by_rollout(bench: Bench, trace: Path | None = None) -> Times:
     return times | {"update": roll("v2")}
 
 
-def by_loop(bench: Bench) -> Times:
+def all_cells(fleet: Fleet, _strategy: Strategy) -> list[list[str]]:
+    """The stacks of all cells at once, but for what services need: groups, one after the other."""
+    return [
+        [f"{c.name}.{s.name}" for c in fleet.cells for s in fleet.services if bool(s.needs) is needs]
+        for needs in (False, True)
+    ]
+
+
+def in_order(fleet: Fleet, strategy: Strategy) -> list[list[str]]:
+    """The stacks in the rollout's own order: wave after wave, the cells of a pair one after the other."""
+    plan = make_plan(fleet, strategy, Release(version="v", files={}, code={}), {})
+    groups: list[list[str]] = []
+    for wave in plan.waves:
+        level: dict[str, int] = {}
+        for step in wave.steps:
+            level[step.deployment] = max((level[name] + 1 for name in step.after), default=0)
+        groups += [[name for name, at in level.items() if at == n] for n in range(max(level.values()) + 1)]
+    return groups
+
+
+def by_loop(bench: Bench, order: Callable[[Fleet, Strategy], list[list[str]]] = all_cells) -> Times:
     """Create and update by `xargs -P2` over `pulumi up`."""
     fleet = parse_fleet(bench.project.config_files())
-    stacks = {
-        needs: [f"{c.name}.{s.name}" for c in fleet.cells for s in fleet.services if bool(s.needs) is needs]
-        for needs in (False, True)
-    }
+    groups = order(fleet, parse_strategy(bench.project.waves_file(), fleet))
 
     def loop(command: str) -> float:
         xargs = ("xargs", "-P2", "-I{}", "sh", "-ec", command)
-        return sum(bench.run(*xargs, given="\n".join(stacks[needs])) for needs in (False, True))
+        return sum(bench.run(*xargs, given="\n".join(stacks)) for stacks in groups)
 
     times = {"create": loop(CREATE)}
     bench.change_code()
@@ -137,39 +157,26 @@ def measure(source: Project, contender: Callable[[Bench], Times]) -> Times:
         return contender(bench)
 
 
-def table(rollout: Times, loop: Times) -> str:
+def table(rollout: Times, loop: Times, ordered: Times) -> str:
     """The result as a Markdown table."""
-    rows = [*rollout, "both"]
-    times = {
-        name: (rollout.get(name, sum(rollout.values())), loop.get(name, sum(loop.values()))) for name in rows
-    }
-    lines = [
-        f"| {name} | {ours:.1f} s | {theirs:.1f} s | {ours / theirs:.2f} |"
-        for name, (ours, theirs) in times.items()
-    ]
-    head = "| 6 cells x 3 services | `cellwave rollout` | `xargs -P2` over `pulumi up` | ratio |"
-    return "\n".join([head, "|---|---:|---:|---:|", *lines])
+    lines = []
+    for name in (*rollout, "both"):
+        ours, theirs, same = (times.get(name, sum(times.values())) for times in (rollout, loop, ordered))
+        ratios = f"{ours / theirs:.2f} | {same:.1f} s | {ours / same:.2f}"
+        lines.append(f"| {name} | {ours:.1f} s | {theirs:.1f} s | {ratios} |")
+    loops = "`xargs -P2` over `pulumi up` | ratio | the same in the rollout's order | ratio"
+    return "\n".join(
+        [f"| 6 cells x 3 services | `cellwave rollout` | {loops} |", "|---|" + "---:|" * 5, *lines]
+    )
 
 
-def main() -> None:
-    """Measure both, print a table and, on the last line, JSON."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=1, help="how often; the medians are reported (default: 1)"
-    )
-    parser.add_argument(
-        "--profile",
-        type=Path,
-        metavar="FILE",
-        help="say where a rollout's time went, and write a trace for Perfetto",
-    )
-    arguments = parser.parse_args()
-    rounds = arguments.rounds
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # leave no sandbox behind
+def compare(rounds: int, trace: Path | None) -> dict[str, Times]:
+    """The medians of each contender's times; `trace` is where to write the spans of the rollout."""
     source = find_project()
     contenders: dict[str, Callable[[Bench], Times]] = {
-        "rollout": partial(by_rollout, trace=arguments.profile),
+        "rollout": partial(by_rollout, trace=trace),
         "loop": by_loop,
+        "ordered": partial(by_loop, order=in_order),
     }
     seen: dict[str, list[Times]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -178,9 +185,12 @@ def main() -> None:
             print(f"round {number + 1}: {name} ...", file=sys.stderr, flush=True)
             seen[name].append(measure(source, contenders[name]))
             print(f"round {number + 1}: {name} {seen[name][-1]}", file=sys.stderr, flush=True)
-    rollout, loop = (
-        {part: median(t[part] for t in seen[name]) for part in seen[name][0]} for name in contenders
-    )
-    print(table(rollout, loop))
-    ratio = sum(rollout.values()) / sum(loop.values())
-    print(json.dumps({"rollout": rollout, "loop": loop, "ratio": round(ratio, 3), "rounds": rounds}))
+    return {
+        name: {part: median(t[part] for t in seen[name]) for part in seen[name][0]} for name in contenders
+    }
+
+
+def ratios(times: dict[str, Times]) -> dict[str, float]:
+    """What a rollout takes for each second of a loop, create and update together."""
+    rollout, loop, ordered = (sum(times[name].values()) for name in ("rollout", "loop", "ordered"))
+    return {"ratio": round(rollout / loop, 3), "ratio_ordered": round(rollout / ordered, 3)}
