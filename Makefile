@@ -32,7 +32,7 @@ postgres: setup
 
 # A removed folder would leave its processes running; a half-made environment has none.
 clean:
-	-@if [ -e .cellwave/venv/cellwave-setup.json ]; then $(VENV)/python -P tools/clean.py; fi
+	@if [ -e .cellwave/venv/cellwave-setup.json ]; then $(VENV)/python -P tools/clean.py; fi
 	rm -rf .cellwave
 
 # Renew the lock files after a change of pyproject.toml (add `--upgrade` for newer versions).

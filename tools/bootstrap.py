@@ -28,9 +28,14 @@ def main():
     """Make the environment, then the engine; returns the exit code."""
     if sys.version_info < OLDEST:
         return too_old()
-    HOME.mkdir(exist_ok=True)
-    HOME.chmod(0o700)  # state, keys and logs will be in it
-    with (HOME / "setup.lock").open("w") as lock:
+    try:
+        HOME.mkdir(exist_ok=True)
+        HOME.chmod(0o700)  # state, keys and logs will be in it
+        lock = (HOME / "setup.lock").open("w")
+    except OSError as error:
+        say(f"error: {error.filename}: {error.strerror}\n  right would be: a folder that you may write to")
+        return 2
+    with lock:
         wait_for(lock)
         if not is_done():
             set_up()

@@ -47,9 +47,10 @@ class Project:
             owner = self.home.stat().st_uid
             if named and owner != os.geteuid():
                 raise BadInput(where, f"{self.home} is uid {owner}'s, not uid {os.geteuid()}'s", right)
-            self.home.chmod(0o700)
+            if self.home.stat().st_mode & 0o777 != 0o700:
+                self.home.chmod(0o700)
         except OSError as error:
-            raise BadInput(where, f"{self.home} can't be made private: {error.strerror}", right) from error
+            raise BadInput(where, f"it can't be made private: {error.strerror}", right) from error
         if self.home.stat().st_mode & 0o077:
             raise BadInput(where, f"others can read {self.home}, whatever its permissions are set to", right)
 

@@ -104,6 +104,13 @@ def test_a_held_release_is_not_started(project: Path, run: Run) -> None:
     assert run("rollout", "list", "--json").out.strip() == "[]"
 
 
+def test_nobody_has_a_cell_that_there_is_not(run: Run) -> None:
+    """A misspelt name is not free."""
+    ran = run("lease", "us-wst-2")
+    assert ran.code == 2
+    assert "did you mean 'us-west-2'?" in ran.err
+
+
 def test_leased_cells_are_refused_with_the_owners_name(project: Path, run: Run) -> None:
     """Two rollouts never work on one cell; the second changes nothing."""
     run("release", "build", "--version", "v1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from cellwave.cli.here import here
-from cellwave.demo.fresh import fresh
+from cellwave.demo.fresh import alone, fresh
 from cellwave.deploy.attempt import open_attempt
+from cellwave.processes import this
 from cellwave.project import Project
 from cellwave.rollout.leases import process_owner
 from cellwave.rollout.model import first_state
@@ -135,6 +137,32 @@ def test_the_demo_begins_anew_where_only_the_sandbox_was_worked_on(
     assert recorded(home.database_url) is None
     assert not home.releases.exists()
     assert not attempt.folder.exists()
+
+
+def test_a_second_demo_is_refused_and_so_is_make_clean(home: Project, run: Run) -> None:
+    """Neither touches what the first one works on."""
+    with alone(home):
+        ran = run("demo")
+        assert ran.code == 2
+        assert f"another demo runs here (pid {os.getpid()})" in ran.err
+        assert clean(home).returncode == 2
+    assert untouched(home)
+
+
+def test_make_clean_ends_what_runs(home: Project) -> None:
+    """A demo's traffic, for one, that outlived its demo."""
+    left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (home.home / "demo").mkdir()
+    (home.home / "demo" / "traffic.json").write_text(this(left.pid).model_dump_json())
+    ran = clean(home)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert left.wait() == -signal.SIGTERM
+
+
+def clean(project: Project) -> subprocess.CompletedProcess[str]:
+    """What `make clean` runs before it removes the folder."""
+    argv = [sys.executable, "-P", str(ROOT / "tools" / "clean.py")]
+    return subprocess.run(argv, cwd=project.root, capture_output=True, text=True, check=False)
 
 
 def test_a_reset_forgets_what_ran_on_the_sandbox_and_nothing_else(home: Project, run: Run) -> None:

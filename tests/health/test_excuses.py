@@ -208,6 +208,14 @@ def test_what_fails_between_a_platforms_troubles_is_the_releases() -> None:
         assert judge(ERRORS, own, Evidence(reference=reference), 50, at=400).verdict is verdict, every
 
 
+@pytest.mark.parametrize("own", [counts(0, 0), counts(0, 5), SeriesReading()])
+def test_too_little_is_not_excused_by_others_trouble(own: SeriesReading) -> None:
+    """It is no trouble at all, and wants a bake's limit, not its patience."""
+    found = judge(ERRORS, own, Evidence(reference=failures(20, 60)))
+    assert (found.verdict, found.excused) == (Verdict.INCONCLUSIVE, False)
+    assert "trouble" not in found.reason
+
+
 def test_better_minutes_decide() -> None:
     """Once the platform has recovered, only what came after counts, either way."""
     recovered = Evidence(reference=platform(series((900, 960, 600), (960, 1000, 20))))

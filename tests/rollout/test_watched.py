@@ -214,6 +214,16 @@ def test_too_little_traffic_after_a_rollback_is_no_failure() -> None:
     assert "not known" in world.texts["restored"]
 
 
+@pytest.mark.parametrize("excused", [False, True])
+def test_only_others_trouble_is_waited_out_after_a_rollback(excused: bool) -> None:
+    """Patience is for what is excused; for want of traffic a bake's limit is enough."""
+    bake = BAKE.model_copy(update={"patience": 10 * BAKE.limit})
+    world = restoring(bake)
+    while not world.state.outcome:
+        look_after(world, gate("a", Verdict.INCONCLUSIVE).model_copy(update={"excused": excused}))
+    assert (world.now > 100.0 + bake.patience) is excused
+
+
 def test_where_no_wave_is_watched_a_rollback_is_not_either() -> None:
     """No bake is asked for."""
     assert restoring(Bake()).state.outcome == "rolled_back"

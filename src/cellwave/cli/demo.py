@@ -53,6 +53,14 @@ def demo(
 
 def run(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
     """The whole job; the summary, and the story in words."""
+    from cellwave.demo.fresh import alone
+
+    with alone(around.project):
+        return run_alone(around)
+
+
+def run_alone(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
+    """The same, where no other demo runs."""
     from cellwave.demo.customers import Customers, read_commands
     from cellwave.demo.fresh import fresh
     from cellwave.demo.report import in_words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -170,6 +171,8 @@ def troubled(error: Exception) -> int | None:
         return failed(refusal)
     # Without the statement that was under way.
     said = " ".join(str(getattr(error, "orig", None) or error).split())
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES) and error.filename:
+        return failed(BadInput(str(error.filename), str(error.strerror), "a place that you may write to"))
     fail(redact(f"{type(error).__name__}: {said}"), "")
     return 1
 

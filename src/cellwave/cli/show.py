@@ -25,6 +25,7 @@ from cellwave.text import visible
 # Columns. In a narrower window the terminal breaks the lines; tables would leave columns out.
 NARROWEST = 80
 WHOLE = 26  # a time with its zone, the name of a region or of a rollout
+FOLDED = 10  # what a column that folds needs, to be readable
 PLAINER = str.maketrans(
     {"·": ".", "◐": "~", "●": "+", "✗": "x", "◑": "<", "↺": "=", "…": "...", "→": "->", "–": "-", "—": "-"}
 )
@@ -49,9 +50,14 @@ def row(into: Table, *values: str) -> None:
 
 
 def keep_whole(shown: Table, *columns: int) -> None:
-    """Break no line in these columns, unless one of their texts is very long: the others fold."""
-    for column in (shown.columns[number] for number in columns):
-        column.no_wrap = all(len(str(cell)) <= WHOLE for cell in column.cells)
+    """Break no line in these columns, the shortest first, as far as the others keep room to fold."""
+    folding = len(shown.columns)
+    room = shutil.get_terminal_size().columns - 3 * folding - 1  # without the frame
+    widths = {number: max(map(len, map(str, shown.columns[number].cells)), default=0) for number in columns}
+    for number, width in sorted(widths.items(), key=lambda kept: kept[1]):
+        if width <= min(WHOLE, room - FOLDED * (folding - 1)):
+            shown.columns[number].no_wrap = True
+            room, folding = room - width, folding - 1
 
 
 def console(*, stderr: bool = False) -> Console:

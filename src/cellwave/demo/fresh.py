@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cellwave.demo.customers import end_leftover
@@ -19,6 +23,23 @@ from cellwave.usecases.forgetting import end_engines
 from cellwave.usecases.surroundings import Surroundings
 
 
+@contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """Be the one demo of this project; Unavailable while there is another."""
+    project.make_home()
+    with (project.home / "demo.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            found = f"another demo runs here (pid {lock.read()}), which this would spoil"
+            raise Unavailable(found, hint="wait for its end, or end it by Ctrl-C") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
 def fresh(around: Surroundings) -> Path:
     """Stop what an earlier demo left, forget the sandbox and its rollouts, and start it anew; the demo's folder.
 
@@ -29,6 +50,8 @@ def fresh(around: Surroundings) -> Path:
     around.project.make_home()
     folder = home / "demo"
     folder.mkdir(parents=True, exist_ok=True)
+    if server.status(around.project):
+        around.tell("taking down the sandbox of an earlier demo, and forgetting its rollouts and releases")
     end_leftover(folder)
     if not stop_worker(around.project):
         raise Unavailable("the worker does not leave", hint="end it, and run the demo again")

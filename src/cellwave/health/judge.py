@@ -185,12 +185,17 @@ def judge_bake(
     open_ = tuple(sorted((r for r in rest if r.verdict is not Verdict.PASS), key=_place))
     if not open_:
         return Decision(verdict=BakeVerdict.PASS, reason=_passed(results, rest, elapsed), failing=failing)
-    limit = max(bake.limit, bake.seconds, bake.patience if any(r.excused for r in open_) else 0)
+    limit = longest(bake, open_)
     if elapsed < limit:
         reason = f"watching on, until {limit:g} seconds at most: {few([*map(tell, open_)])}"
         return Decision(verdict=BakeVerdict.WAIT, reason=reason, failing=failing)
     reason = f"after {elapsed:.0f} seconds still not known to be healthy: {few([*map(tell, open_)])}"
     return Decision(verdict=BakeVerdict.INCONCLUSIVE, reason=reason, failing=failing)
+
+
+def longest(bake: Bake, results: Sequence[GateResult]) -> float:
+    """For how many seconds at most gates are watched that don't pass."""
+    return max(bake.limit, bake.seconds, bake.patience if any(r.excused for r in results) else 0)
 
 
 def _condemned(failing: Sequence[GateResult]) -> bool:
@@ -377,8 +382,9 @@ def _weigh(
 ) -> Finding:
     """The verdict on a series, without the slices of time in which others had the same trouble."""
     found = plain(reading)
-    if found.verdict is Verdict.PASS:
-        return found
+    bad, total = limit.count(reading.periods)
+    if found.verdict is Verdict.PASS or bad <= limit.share * total:
+        return found  # what is too little, or too old, is no trouble
     series = [twin for twin in evidence.twins if isinstance(twin, SeriesReading)]
     control = Yardstick(name="the cells without this release", reading=pool(series), limit=limit)
     for yardstick in (control, evidence.reference):

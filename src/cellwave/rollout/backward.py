@@ -25,6 +25,7 @@ def go_back(draft: Draft, at: float) -> None:
             if draft.back.stage == "deploying":
                 due = at + look_interval(draft.forward.current, 0)
                 draft.move(stage="restoring", looked_at=at, next_look=due)
+                draft.note("restoring", "all went back, and is looked at until it is good again")
             if draft.back.stage == "restoring":
                 return
         end(draft, at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cellwave.faults import ADVICE
-from cellwave.health.judge import BakeVerdict, Decision, few, judge_bake, tell
+from cellwave.health.judge import BakeVerdict, Decision, few, judge_bake, longest, tell
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.ahead import foresee, look_ahead
 from cellwave.rollout.backward import go_back, goes_back, spare
@@ -356,7 +356,7 @@ def absorb_restored(draft: Draft, event: Checked) -> None:
         *(tell(gate) for gate in event.gates if gate.verdict in {Verdict.FAIL, Verdict.ERROR}),
     ]
     thin = [tell(gate) for gate in event.gates if gate.verdict is Verdict.INCONCLUSIVE]
-    if (red or thin) and watched < max(wave.bake.limit, wave.bake.seconds, wave.bake.patience):
+    if (red or thin) and watched < longest(wave.bake, event.gates):
         draft.move(next_look=event.at + look_interval(wave, watched))
     elif red:
         draft.finish(

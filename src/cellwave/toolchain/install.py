@@ -101,7 +101,9 @@ def _install_engine(project: Project, report: Report) -> Engine:
     version = ENGINE.version(project)
     with _staged(project) as staging:
         if reason := _official(staging, version, report):
-            report(f"Pulumi's installer can't be used ({reason}): building the engine {version} instead")
+            report(
+                f"building the engine {version}, some minutes, once; Pulumi's installer can't be used: {reason}"
+            )
             build(project, ENGINE, staging / "bin", report)
     engine = find_engine(project)
     if engine is None:

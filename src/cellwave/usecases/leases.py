@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cellwave.errors import BadInput
+from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
 from cellwave.rollout.identity import require_known, require_same
 from cellwave.rollout.leases import UP
@@ -19,14 +21,17 @@ class Lease(Frozen):
 
 
 def lease_of(around: Surroundings, cell: str) -> Lease | None:
-    """The lease of a cell; None for a free one, or where nothing is recorded. Unavailable when what is recorded is not
-    what this project has worked with."""
+    """The lease of a cell; None for a free one, or where nothing is recorded. BadInput when the fleet has no such cell,
+    Unavailable when what is recorded is not what this project has worked with."""
     home, url = around.project.home, around.project.database_url
     require_known(home, url)
     if records := recorded(url):
         require_same(home, records)
     held = records.lease_of(cell) if records else None
     if records is None or held is None:
+        names = [known.name for known in around.configuration()[0].every_cell]
+        if cell not in names:
+            raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
         return None
     owner, since = held
     if owner.startswith(UP):

@@ -202,4 +202,6 @@ def _stage(state: State, number: int) -> str:
         return ""
     if number < at or state.outcome == "done":
         return "done"
+    if state.back is not None and state.back.stage == "restoring":
+        return "restoring"
     return "going back" if state.head.condemned else state.forward.stage
