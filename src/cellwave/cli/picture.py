@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -13,7 +15,7 @@ from rich.text import Text
 from cellwave.cli.show import text
 from cellwave.health.model import GateResult, Verdict
 from cellwave.text import visible
-from cellwave.usecases.views import AheadView, FailureView, RolloutView, WaveView
+from cellwave.usecases.views import AheadView, CellView, FailureView, RolloutView, WaveView
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -24,6 +26,8 @@ MARKS = {
     "back_running": ("◑", "magenta"),
     "back": ("↺", "cyan"),
 }
+BUSY = ("running", "failed", "back_running")
+MOST = 30  # cells, failures, engines or gates that a person still reads one by one
 STATUS_STYLES = {
     "running": "bold yellow",
     "paused": "bold yellow",
@@ -81,44 +85,72 @@ def ahead_in_words(ahead: AheadView) -> str:
 
 def _wave(wave: WaveView) -> Panel:
     table = Table.grid(padding=(0, 1))
-    for cell in wave.cells:
+    cells = wave.cells if len(wave.cells) <= MOST else [*islice(filter(_is_busy, wave.cells), MOST)]
+    for cell in cells:
         marks = Text()
         for service, phase in cell.services:
             mark, style = MARKS[phase]
             marks.append(f"{mark} {service}  ", style=style)
         table.add_row(text(cell.name, "bold"), marks)
+    if rest := len(wave.cells) - len(cells):
+        table.add_row(text(f"{rest:,} {'more' if cells else 'cells'}", "bold"), _counted(wave, cells))
     style = STAGE_STYLES.get(wave.stage, "yellow")
     title = text(f"wave {wave.number} {wave.name}")
     return Panel(table, title=title, subtitle=wave.stage, border_style=style)
+
+
+def _is_busy(cell: CellView) -> bool:
+    return any(phase in BUSY for _, phase in cell.services)
+
+
+def _counted(wave: WaveView, shown: Sequence[CellView]) -> Text:
+    """How many services of the cells that are not shown are in which phase."""
+    named = {cell.name for cell in shown}
+    phases = Counter(phase for c in wave.cells if c.name not in named for _, phase in c.services)
+    return Text.assemble(
+        *(
+            (f"{mark} {phases[phase]:,} {phase}  ", style)
+            for phase, (mark, style) in MARKS.items()
+            if phases[phase]
+        )
+    )
 
 
 def _failures(failures: Sequence[FailureView]) -> Table:
     """Each with its kind, and what mends that, once a kind."""
     table = Table.grid(padding=(0, 2))
     told: set[str] = set()
-    for failure in failures:
+    for failure in failures[:MOST]:
         where = f"{failure.deployment}{' (back)' if failure.back else ''}"
         advice = "" if failure.fault in told else failure.advice
         told.add(failure.fault)
         table.add_row(text(failure.fault, "bold red"), text(where), text(advice, "dim"))
+    if len(failures) > MOST:
+        table.add_row(text(f"and {len(failures) - MOST:,} more", "bold red"))
     return table
 
 
 def _engines(running: Sequence[str], progress: Mapping[str, tuple[str, int]]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for deployment in running:
+    for deployment in running[:MOST]:
         doing, done = progress.get(deployment, ("starting", 0))
         table.add_row(text(deployment, "yellow"), f"{done} done" if done else "", text(doing, "dim"))
+    if len(running) > MOST:
+        table.add_row(text(f"and {len(running) - MOST:,} more", "yellow"))
     return table
 
 
 def _gates(gates: Sequence[GateResult]) -> Table:
+    """Gates, each in a row; of many, those that tell more than that all is well come first."""
     table = Table.grid(padding=(0, 2))
-    for gate in gates:
+    order = sorted(gates, key=lambda gate: gate.verdict == Verdict.PASS) if len(gates) > MOST else gates
+    for gate in order[:MOST]:
         style = VERDICT_STYLES[gate.verdict]
         table.add_row(
             text(gate.verdict, style),
             text(f"{gate.cell}.{gate.service} {gate.gate}"),
             text(gate.reason, "dim"),
         )
+    if rest := Counter(gate.verdict for gate in order[MOST:]):
+        table.add_row("", text("and " + ", ".join(f"{count:,} {verdict}" for verdict, count in rest.items())))
     return table
