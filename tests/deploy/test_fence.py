@@ -59,6 +59,7 @@ def test_no_engine_begins_after_its_time(
     write_deadline(until, since_boot() - 1)
     result = run(engine_world.deployer(), wanted, [])
     assert (result.outcome, result.fault) == ("failed", "network"), result.reason
+    assert "lost touch" in result.reason
     assert not engine_world.is_made(stack)
 
 

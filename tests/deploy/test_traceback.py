@@ -14,6 +14,7 @@ from cellwave.deploy import drive as driving
 from cellwave.deploy.attempt import open_attempt
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.drive import Task, drive
+from cellwave.deploy.fence import since_boot, write_deadline
 from cellwave.deploy.hosts import UNSEEN, Look, LookingHost, Program, hosting
 from cellwave.deploy.logs import newest_log
 from cellwave.deploy.port import Job, Result
@@ -138,3 +139,17 @@ def test_a_look_ahead_that_breaks_keeps_its_traceback(tmp_path: Path) -> None:
     left = (tmp_path / "traceback.log").read_text()
     assert "in broken\n" in left
     assert "hunter2" not in left
+
+
+def test_a_driver_whose_time_is_over_before_it_begins_surprises_nobody(tmp_path: Path) -> None:
+    """No engine has printed anything then: it is told that this host had lost touch."""
+    (tmp_path / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
+    write_deadline(tmp_path / "until", since_boot() - 1)
+    program = {"program": str(tmp_path), "source": str(tmp_path), "fence": str(tmp_path / "until")}
+    attempt = open_attempt(tmp_path, JOB.attempt)
+    environment = {**os.environ, "PULUMI_BACKEND_URL": f"file://{tmp_path}"}
+    job = JOB.model_copy(update=program)
+    result = drive(Task(job, "/nowhere", environment, attempt, -1, tmp_path, Deadlines()))
+    assert (result.outcome, result.fault) == ("failed", "network"), result.reason
+    assert "lost touch" in result.reason
+    assert not attempt.traceback.exists()

@@ -93,8 +93,11 @@ class Drive:
         return (self.launch.attempt.folder, scratch, *([self.files.root] if self.files else []))
 
     def log(self) -> str:
-        """What the engine's last command printed."""
-        return clean(self.launch.attempt.log.read_text(errors="replace"))
+        """What the engine's last command printed; "" where none has begun."""
+        try:
+            return clean(self.launch.attempt.log.read_text(errors="replace"))
+        except FileNotFoundError:
+            return ""
 
 
 def drive(task: Task) -> Result:
