@@ -14,6 +14,7 @@ import pytest
 
 from cellwave.errors import BadInput, Unavailable
 from cellwave.project import Project
+from cellwave.release import Release
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
 from cellwave.releases.s3 import S3Store
@@ -100,6 +101,15 @@ def test_a_release_whose_folder_is_gone_is_named_and_can_be_built_again(project:
         store.path(release.digest)
     build_release(project, "v1")
     assert store.path(release.digest) == folder
+
+
+def test_a_releases_path_is_found_without_reading_any_manifest(tmp_path: Path) -> None:
+    """Every step of a rollout asks for it, and a store may have a thousand releases."""
+    store, release = DirectoryStore(tmp_path), Release(version="v1", files={"a": "0" * 64}, code={})
+    store.put(release, {"a": b""})
+    for manifest in (tmp_path / "versions").iterdir():
+        manifest.write_text("not to be read")
+    assert store.path(release.digest) == tmp_path / release.digest
 
 
 def test_the_store_is_in_the_home_unless_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

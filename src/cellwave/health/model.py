@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from pydantic import SkipValidation, field_validator
@@ -122,7 +123,7 @@ class SeriesReading(Frozen):
     @property
     def values(self) -> tuple[float, ...]:
         """The metric's values, with as many entries as samples."""
-        return tuple(value for period in self.periods for value in period.values)
+        return tuple(chain.from_iterable(period.values for period in self.periods))
 
 
 class ProbeReading(Frozen):

@@ -19,12 +19,11 @@ from pydantic import ValidationError
 from cellwave.errors import BadInput, Unavailable
 from cellwave.faults import of_error
 from cellwave.release import Release
-from cellwave.releases.store import Hold, choose, refuse_other, write_folder
+from cellwave.releases.store import DIGEST_LENGTH, Hold, choose, refuse_other, write_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-DIGEST_LENGTH = 64
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

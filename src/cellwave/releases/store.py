@@ -16,6 +16,7 @@ from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
 from cellwave.release import MANIFEST, Release
 
+DIGEST_LENGTH = 64
 _BLOCK = 4096
 _SPARE = 1 << 20
 
@@ -184,7 +185,9 @@ class DirectoryStore:
         return tuple(Release.model_validate_json(file.read_bytes()) for file in files)
 
     def path(self, digest: str) -> Path:
-        """See ReleaseStore."""
+        """See ReleaseStore. Of a whole digest no manifest is read: every step of a rollout asks for one."""
+        if len(digest) == DIGEST_LENGTH and (self._root / digest).is_dir():
+            return self._root / digest
         release = self.get(digest)
         folder = self._root / release.digest
         if not folder.is_dir():
