@@ -349,8 +349,8 @@ def test_each_red_of_an_alarm_is_judged_by_what_it_had_seen() -> None:
 
 
 def test_what_an_alarm_saw_beside_the_platforms_trouble_wants_the_same_evidence_as_a_gate() -> None:
-    """Eight of 24 in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
-    own = SeriesReading(periods=(*counts(8, 24, NOW - 100).periods, *counts(40, 60).periods))
+    """Half of 24 in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
+    own = SeriesReading(periods=(*counts(12, 24, NOW - 100).periods, *counts(40, 60).periods))
     theirs = (Period(at=at, bad=4 * (at >= NOW - 40), total=4) for at in range(int(NOW) - 130, int(NOW)))
     failing = failures(0, 0).model_copy(update={"reading": SeriesReading(periods=tuple(theirs))})
     alarm = red(FAILING.model_copy(update={"window": 200.0}))

@@ -47,12 +47,10 @@ class Limit(Frozen):
 
     def count(self, periods: Sequence[Period]) -> tuple[int, int]:
         """How many data points are bad, of how many."""
-        if self.over is not None:
-            counts = [_above(period, self.over) for period in periods]
-            return round(sum(above for above, _ in counts)), round(sum(total for _, total in counts))
+        counts = [(p.bad, p.total) if self.over is None else _above(p, self.over) for p in periods]
         # The two series arrive on their own: an error may be counted before the request that it belongs to.
-        bad = round(sum(period.bad for period in periods))
-        return bad, max(bad, round(sum(period.total for period in periods)))
+        bad = round(sum(bad for bad, _ in counts))
+        return bad, max(bad, round(sum(total for _, total in counts)))
 
     def broken(self, periods: Sequence[Period]) -> bool:
         """Whether more are bad than may be, and not just one or two."""
@@ -102,8 +100,10 @@ class Yardstick(Frozen):
     def outdone(self, own: SeriesReading, limit: Limit, at: float, gates: int) -> bool:
         """Whether the deployment, one of so many `gates`, broke its limit and did worse than this, both in the same
         slices up to `at` (epoch seconds): the newest, or the calmest."""
+        begun = own.periods[0].at if own.periods else at  # before that nothing befell both
         newest = [
-            _compare(inside_of(own, [span]), limit, part, self.limit) for span, part in self._slices(at)
+            _compare(inside_of(own, [span]), limit, [p for p in part if p.at >= begun], self.limit)
+            for span, part in self._slices(at)
         ]
         calmest = sorted(newest, key=lambda both: both.trouble)
         wanted = evidence_wanted(gates, ways=4 * max(1, len(newest)))
@@ -145,7 +145,7 @@ class _Slice(NamedTuple):
 
 def _compare(own: SeriesReading, limit: Limit, theirs: Sequence[Period], their_limit: Limit) -> _Slice:
     (bad, total), (other_bad, other_total) = limit.count(own.periods), their_limit.count(theirs)
-    both = total + other_total
+    both = total + other_total or 1
     above, of, usual = 0, 0, [value for period in theirs for value in period.values]
     if limit.over and their_limit.over and usual:
         middle = median(usual) / their_limit.over
