@@ -173,7 +173,7 @@ def status_s(cells: int = 10_000) -> float:
 
 
 def _status_s(cells: int) -> float:
-    with fleet(cells * SERVICES, waves=min(cells, WAVES)) as made:
+    with fleet(SERVICES, waves=1) as made:  # a look reads nothing of the project's files
         # An ended one: nobody has to work on it, and every deployment has come as far as it can.
         played = play(plan(cells, min(cells, WAVES)))
         while played.todo:
