@@ -8,7 +8,7 @@ from statistics import median, quantiles
 
 from tests.postgres.server import running
 
-from bench import decision_cost, rollout_vs_loop, rollouts
+from bench import decision_cost, planning, rollout_vs_loop, rollouts
 
 HOSTS = ("one", "two")
 DECISIONS = 3_000
@@ -18,6 +18,12 @@ Measured = dict[str, float]
 def versus() -> Measured:
     """A rollout on the real engine for each second of a loop over `pulumi up`, and of one in the rollout's order."""
     return rollout_vs_loop.ratios(rollout_vs_loop.compare(1, None))
+
+
+def plans() -> Measured:
+    """Processor seconds of a plan of 10,000 cells, in ten waves and in one, and of the help."""
+    ten, one = planning.plan_s(), planning.plan_s(waves=1)
+    return {"plan_10000_s": ten, "plan_10000_one_wave_s": one, "help_s": planning.help_s()}
 
 
 def decisions() -> Measured:
@@ -67,7 +73,7 @@ def restart() -> Measured:
 
 
 FIGURES: dict[str, Callable[[], Measured]] = {
-    one.__name__: one for one in (versus, decisions, small, sqlite, postgres, large, status, restart)
+    one.__name__: one for one in (versus, plans, decisions, small, sqlite, postgres, large, status, restart)
 }
 
 
