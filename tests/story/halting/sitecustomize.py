@@ -63,6 +63,22 @@ def turns() -> None:
     setattr(rows, "keep", passing)  # noqa: B010
 
 
+def hand_overs() -> None:
+    """Inside of a transaction too, when DBOS was given an effect and nothing is kept yet."""
+    from cellwave.rollout.records import Records
+
+    placed = Records.placed
+
+    def passing(self: Records, found: Any, hand_over: Callable[[Any, Any], object]) -> None:
+        def handed(db: Any, asked: Any) -> None:
+            hand_over(db, asked)
+            come_by("handed over", asked.key)
+
+        placed(self, found, handed)
+
+    setattr(Records, "placed", passing)  # noqa: B010
+
+
 def locks() -> None:
     """A worker that finds an attempt's lock held waits for whoever holds it."""
     from cellwave.deploy.attempt import Attempt
@@ -84,7 +100,7 @@ if FOLDER in os.environ:
 
         locks()
         turns()
-        around(Records, "placed", lambda _, asked: asked.key, before="handed over")
+        hand_overs()
         around(Records, "begin", lambda _, key, worker: key, after="begun")
         around(Records, "finish", lambda _, asked, *more: asked.key, before="ended", after="told")
     elif "cellwave.deploy.warm" in sys.orig_argv:
