@@ -319,7 +319,7 @@ def test_what_the_next_wave_would_lose_is_known_while_this_one_bakes(hello: Stor
     argv = [sys.executable, "-m", "cellwave.cli.main", "rollout", "start", "v2"]
     with subprocess.Popen(argv, cwd=root, env=hello.environment, stderr=subprocess.DEVNULL) as following:
         ahead = hello.wait("a finding", lambda: found_ahead(hello))
-        following.send_signal(signal.SIGINT)
+        following.terminate()
     assert (ahead["wave"], ahead["previewed"], ahead["previewable"]) == ("second", 1, 1)
     assert "replace aws:ssm/parameter:Parameter greeting" in ahead["findings"]["two.hello"]
     lines = hello.run("journal", "show", "v2-1", "--json").splitlines()
