@@ -18,6 +18,9 @@ from tests.postgres import server as postgres_server
 # How long an example, or the making of one, takes says more about the machine than about the code.
 settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no deadline")
+# A shell has what it runs in the background ignore Ctrl-C, and whatever that starts would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

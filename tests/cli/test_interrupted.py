@@ -25,11 +25,6 @@ from tests.cli.conftest import Run
 from tests.rollout.states import put, with_head
 
 
-def hearing() -> None:
-    """In a child: hear SIGINT, even where whoever runs the tests does not."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @contextmanager
 def followed(project: Path, name: str, *command: str) -> Iterator[tuple[Records, subprocess.Popen[str]]]:
     """A command that has recorded a rollout of that name and follows it; this test is the worker."""
@@ -44,7 +39,6 @@ def followed(project: Path, name: str, *command: str) -> Iterator[tuple[Records,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=hearing,  # noqa: PLW1509 - nothing else runs in this process
         ) as process,
     ):
         while not records.rollout(name):
