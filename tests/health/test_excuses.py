@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +21,7 @@ from cellwave.health.model import (
     SeriesReading,
     Verdict,
 )
+from cellwave.health.series import inside_of
 from cellwave.health.yardstick import Limit, Yardstick
 from cellwave.waves.model import Bake
 
@@ -69,6 +71,35 @@ def second_by_second(periods: Iterable[Period], first: int = 0) -> SeriesReading
     return SeriesReading(periods=tuple(p._replace(at=float(at)) for at, p in enumerate(periods, first)))
 
 
+def counted(failed: Iterable[int], calls: int, first: int = 0) -> SeriesReading:
+    """So many of so many calls failed in each second from the first on."""
+    return second_by_second((Period(at=0, bad=bad, total=calls) for bad in failed), first)
+
+
+def timed(took: Iterable[Iterable[float]]) -> SeriesReading:
+    """What the calls of each second took."""
+    return second_by_second(Period(at=0, values=tuple(values)) for values in took)
+
+
+def condemned(signal: Signal, own: SeriesReading, reference: Yardstick, looks: Iterable[int]) -> bool:
+    """Whether any of these looks, each of which sees what came before it, says FAIL in a rollout of 50 gates."""
+
+    def seen(reading: SeriesReading, at: int) -> SeriesReading:
+        return inside_of(reading, [(-math.inf, at)])
+
+    return any(
+        judge(
+            signal,
+            seen(own, at),
+            Evidence(reference=reference.model_copy(update={"reading": seen(reference.reading, at)})),
+            50,
+            at=at,
+        ).verdict
+        is Verdict.FAIL
+        for at in looks
+    )
+
+
 def counts(bad: int, total: int, at: float = NOW - 5) -> SeriesReading:
     """A ratio's reading."""
     return SeriesReading(periods=(Period(at=at, bad=bad, total=total),))
@@ -79,9 +110,14 @@ def platform(reading: SeriesReading, at_most: float = 500) -> Yardstick:
     return Yardstick(name="the reference", reading=reading, limit=Limit(share=0.1, over=at_most))
 
 
+def failing(reading: SeriesReading) -> Yardstick:
+    """A reference of which 1 % may fail."""
+    return Yardstick(name="the reference", reading=reading, limit=Limit(share=0.01))
+
+
 def failures(bad: int, total: int) -> Yardstick:
     """A reference of which 1 % may fail."""
-    return Yardstick(name="the reference", reading=counts(bad, total), limit=Limit(share=0.01))
+    return failing(counts(bad, total))
 
 
 def red(*parts: AlarmPart) -> AlarmReading:
@@ -122,43 +158,14 @@ def test_looking_again_and_again_finds_the_worse_alone_worse_than_a_platform_in_
 ) -> None:
     """Of 30 bakes with a platform a tenth of whose calls fail, or which is slow; nine looks half a minute apart. The
     trouble does not show in every half minute, and that must not be held against what has it too."""
-    chance, condemned = np.random.default_rng(1), {"failing": 0, "slow": 0}
+    chance, found = np.random.default_rng(1), {"failing": 0, "slow": 0}
     for _ in range(30):
         failed, others = (chance.binomial(n, s, 300) for n, s in ((4, 0.1 * times), (2, 0.1)))
         waited, slow = (chance.lognormal(0, 1, (300, n)) * by for n, by in ((4, 3000.0 * times), (2, 500.0)))
-        condemned["failing"] += any(
-            judge(
-                ERRORS,
-                second_by_second(Period(at=0, bad=bad, total=4) for bad in failed[:end]),
-                Evidence(
-                    reference=Yardstick(
-                        name="it",
-                        reading=second_by_second(Period(at=0, bad=bad, total=2) for bad in others[:end]),
-                        limit=Limit(share=0.01),
-                    )
-                ),
-                50,
-                at=end,
-            ).verdict
-            is Verdict.FAIL
-            for end in range(60, 301, 30)
-        )
-        condemned["slow"] += any(
-            judge(
-                LATENCY,
-                second_by_second(Period(at=0, values=tuple(found)) for found in waited[:end]),
-                Evidence(
-                    reference=platform(
-                        second_by_second(Period(at=0, values=tuple(found)) for found in slow[:end])
-                    )
-                ),
-                50,
-                at=end,
-            ).verdict
-            is Verdict.FAIL
-            for end in range(60, 301, 30)
-        )
-    assert all(least <= count <= most for count in condemned.values()), condemned
+        looks = range(60, 301, 30)
+        found["failing"] += condemned(ERRORS, counted(failed, 4), failing(counted(others, 2)), looks)
+        found["slow"] += condemned(LATENCY, timed(waited), platform(timed(slow)), looks)
+    assert all(least <= count <= most for count in found.values()), found
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05])
@@ -169,30 +176,10 @@ def test_mild_trouble_of_a_platform_that_is_called_less_often_is_not_held_agains
     often all are. The trouble shows in hardly any half minute of the few calls."""
     chance, found = np.random.default_rng(2), {"as often": 0, "more often": 0}
     for _ in range(30):
-        others = chance.binomial(2, share, 330)
-        for name, failed in (
-            ("as often", chance.binomial(20, share, 300)),
-            ("more often", chance.binomial(20, 5 * share, 300)),
-        ):
-            found[name] += any(
-                judge(
-                    ERRORS,
-                    second_by_second(Period(at=0, bad=bad, total=20) for bad in failed[:end]),
-                    Evidence(
-                        reference=Yardstick(
-                            name="it",
-                            reading=second_by_second(
-                                (Period(at=0, bad=bad, total=2) for bad in others[: 30 + end]), first=-30
-                            ),
-                            limit=Limit(share=0.01),
-                        )
-                    ),
-                    50,
-                    at=end,
-                ).verdict
-                is Verdict.FAIL
-                for end in range(60, 301, 60)
-            )
+        reference = failing(counted(chance.binomial(2, share, 330), 2, first=-30))
+        for name, times in (("as often", 1), ("more often", 5)):
+            own = counted(chance.binomial(20, times * share, 300), 20)
+            found[name] += condemned(ERRORS, own, reference, range(60, 301, 60))
     assert found["as often"] <= 2, found
     assert found["more often"] >= 28, found
 
@@ -201,7 +188,7 @@ def test_what_fails_between_a_platforms_troubles_is_the_releases() -> None:
     """A twentieth of its calls fail in calm minutes too; the platform's troubles, alike for both, don't hide it."""
     minutes = [bool(at % 80 < 20) for at in range(400)]
     theirs = second_by_second(Period(at=0, bad=4 * trouble, total=8) for trouble in minutes)
-    reference = Yardstick(name="it", reading=theirs, limit=Limit(share=0.01))
+    reference = failing(theirs)
     for every, verdict in ((5, Verdict.FAIL), (1000, Verdict.PASS)):
         failed = [4 * trouble or 2 * (at % every == 4) for at, trouble in enumerate(minutes)]
         own = second_by_second(Period(at=0, bad=bad, total=8) for bad in failed)
@@ -233,7 +220,7 @@ def test_bad_minutes_before_the_trouble_or_after_it_condemn_however_good_the_oth
         SeriesReading(periods=tuple(Period(at=at, bad=bad, total=total) for bad, total, at in parts))
         for parts in (over, own)
     )
-    reference = Yardstick(name="it", reading=theirs, limit=Limit(share=0.01))
+    reference = failing(theirs)
     assert judge(ERRORS, mine, Evidence(reference=reference)).verdict is Verdict.FAIL
 
 
@@ -255,7 +242,7 @@ def test_trouble_from_before_an_alarms_window_says_nothing_of_the_minutes_in_it(
     """Half of all failed in the good half of the window, after the platform had failed for long."""
     theirs = [Period(at=at, bad=2 * (at < 970), total=2) for at in range(800, 1000)]
     own = [Period(at=at, bad=2 if at < 970 else 1, total=2) for at in range(940, 1000)]
-    reference = Yardstick(name="it", reading=SeriesReading(periods=tuple(theirs)), limit=Limit(share=0.01))
+    reference = failing(SeriesReading(periods=tuple(theirs)))
     part = PartEvidence(own=SeriesReading(periods=tuple(own)), reference=reference)
     alarm = red(FAILING.model_copy(update={"window": 60.0}))
     assert judge(AlarmSignal(name="a"), alarm, Evidence(parts=(part,))).verdict is Verdict.FAIL
@@ -297,10 +284,10 @@ def test_a_red_alarm_is_excused_by_most_of_its_twins(twins: list[Reading], verdi
 def test_every_red_part_of_a_composite_must_be_excused() -> None:
     """A slow platform does not excuse the errors beside the slowness."""
     slow = PartEvidence(own=series((970, 1000, 6000)), reference=platform(series((940, 1000, 800)), 600))
-    failing = PartEvidence(own=counts(5, 60), reference=failures(0, 60))
+    errors = PartEvidence(own=counts(5, 60), reference=failures(0, 60))
     alarm = AlarmSignal(name="a")
     assert judge(alarm, red(SLOW), Evidence(parts=(slow,))).excused
-    both = Evidence(parts=(slow, failing))
+    both = Evidence(parts=(slow, errors))
     assert judge(alarm, red(SLOW, FAILING), both).verdict is Verdict.FAIL
     healthy = slow.model_copy(update={"reference": platform(series((940, 1000, 30)), 600)})
     assert judge(alarm, red(SLOW), Evidence(parts=(healthy,))).verdict is Verdict.FAIL
@@ -352,9 +339,9 @@ def test_what_an_alarm_saw_beside_the_platforms_trouble_wants_the_same_evidence_
     """Half of 24 in quiet minutes condemn in a rollout of five gates, and may be chance in one of many more."""
     own = SeriesReading(periods=(*counts(12, 24, NOW - 100).periods, *counts(40, 60).periods))
     theirs = (Period(at=at, bad=4 * (at >= NOW - 40), total=4) for at in range(int(NOW) - 130, int(NOW)))
-    failing = failures(0, 0).model_copy(update={"reading": SeriesReading(periods=tuple(theirs))})
+    reference = failing(SeriesReading(periods=tuple(theirs)))
     alarm = red(FAILING.model_copy(update={"window": 200.0}))
-    evidence = Evidence(parts=(PartEvidence(own=own, reference=failing),))
+    evidence = Evidence(parts=(PartEvidence(own=own, reference=reference),))
     few, many = (judge(AlarmSignal(name="a"), alarm, evidence, gates=gates) for gates in (GATES, 10_000))
     assert (few.verdict, many.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
 
