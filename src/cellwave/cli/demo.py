@@ -33,13 +33,16 @@ def demo(
 
     Example: [bold]cellwave demo[/]   or   [bold]cellwave demo --json | jq .rollouts[/]
     """
+    from cellwave.demo.fresh import alone
+
     # The demo is for the sandbox alone, whatever this shell otherwise works on.
     for name in ("PULUMI_BACKEND_URL", "CELLWAVE_RELEASES"):
         os.environ.pop(name, None)
     # Everything for people goes to standard error when only the JSON is wanted.
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-    with aside:
-        summary, lines = run(here())
+    around = here()
+    with aside, alone(around.project):
+        summary, lines = run(around)
         for line in lines:
             tell(line)
     tell_json(summary)
@@ -53,14 +56,6 @@ def demo(
 
 def run(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
     """The whole job; the summary, and the story in words."""
-    from cellwave.demo.fresh import alone
-
-    with alone(around.project):
-        return run_alone(around)
-
-
-def run_alone(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
-    """The same, where no other demo runs."""
     from cellwave.demo.customers import Customers, read_commands
     from cellwave.demo.fresh import fresh
     from cellwave.demo.report import in_words

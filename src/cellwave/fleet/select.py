@@ -31,6 +31,13 @@ def select(
     )
 
 
+def require_cell(fleet: Fleet, name: str) -> None:
+    """BadInput unless the fleet has a cell of that name; the control plane's is one too."""
+    names = [cell.name for cell in fleet.every_cell]
+    if name not in names:
+        raise BadInput(f"cell {name!r}", "there is none of that name", did_you_mean(name, names, "cells"))
+
+
 def cells_named(fleet: Fleet, names: Iterable[str], where: str) -> tuple[Cell, ...]:
     """The cells of these names in the fleet's order; BadInput (at `where`) for a name that is not a cell's."""
     known = {cell.name: cell for cell in fleet.cells}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cellwave.errors import BadInput
-from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.fleet.select import require_cell
 from cellwave.frozen import Frozen
 from cellwave.rollout.identity import require_known, require_same
 from cellwave.rollout.leases import UP
@@ -29,9 +28,7 @@ def lease_of(around: Surroundings, cell: str) -> Lease | None:
         require_same(home, records)
     held = records.lease_of(cell) if records else None
     if records is None or held is None:
-        names = [known.name for known in around.configuration()[0].every_cell]
-        if cell not in names:
-            raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
+        require_cell(around.configuration()[0], cell)
         return None
     owner, since = held
     if owner.startswith(UP):

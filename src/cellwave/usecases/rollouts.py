@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
-from cellwave.fleet.yamlfile import did_you_mean
+from cellwave.fleet.select import require_cell
 from cellwave.releases.store import other_names
 from cellwave.rollout.beats import living, seat_of, unattended_since
 from cellwave.rollout.identity import require_same
@@ -93,9 +93,7 @@ def begin_up(
 
     release = around.store.get(wanted) if wanted else None
     fleet, _ = around.configuration(release.digest if release else None)
-    names = [known.name for known in fleet.every_cell]
-    if cell not in names:
-        raise BadInput(f"cell {cell!r}", "there is none of that name", did_you_mean(cell, names, "cells"))
+    require_cell(fleet, cell)
     around.ready()
     release = release or build_release(around.project, None, report=around.tell)
     return _begin(around, plan_up(around, release, cell, everything=everything), show)

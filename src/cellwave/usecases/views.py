@@ -49,7 +49,8 @@ class CellView(Frozen):
 
 
 class WaveView(Frozen):
-    """A wave. `stage`: "" (not reached, or never), entering, checking, deploying, baking, passed, going back, done."""
+    """A wave. `stage`: "" (not reached, or never), entering, checking, deploying, baking, passed, going back,
+    restoring, done."""
 
     number: int
     name: str
