@@ -27,6 +27,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     )
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something, as "1 cell" or "10,000 cells"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def storable(text: str) -> str:
     """The text as every database can keep it: PostgreSQL takes no NUL, which is spelt out."""
     return text.replace("\0", "\\x00")

@@ -47,7 +47,7 @@ def perform(folder: Path, command: tuple[str, ...]) -> Records:
     row = records.create_rollout(first_state("v2-1", made), "ann", "t", 1.0)
     ports = (cast(Deployer, None), cast(SignalSource, None))
     effects = Effects(folder, "t", records, OneFolder(folder), *ports)
-    news = Notify(turn=7, what="done", text="v2 runs in 1 cells")
+    news = Notify(turn=7, what="done", text="v2 runs in 1 cell")
     asked = Asked(
         key=f"{row.name}:notify:7:done", rollout=row.id, effect=news, at=5.0, round=0, undo_since=0.0
     )
@@ -65,7 +65,7 @@ def test_the_command_gets_the_news_as_json(tmp_path: Path) -> None:
         "v2-1",
         "v2",
         "done",
-        "v2 runs in 1 cells",
+        "v2 runs in 1 cell",
     )
     assert records.journal("v2-1") == []
 

@@ -174,9 +174,17 @@ class Ground:
         return str(told["Value"]), int(told["Version"])
 
     def at_work(self) -> dict[int, psutil.Process]:
-        """The processes that have the lock of any attempt open. The system is asked: cellwave may be mistaken."""
+        """The processes that have the lock of any attempt open, and every engine that was witnessed and lives.
+
+        The system is asked: cellwave may be mistaken, and an engine may have been begun without the lock.
+        """
         locks = (self.story.project.home.resolve() / "deploy").as_posix() + "/"
         found = {}
+        for engine in self.engines(""):
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(engine["pid"])
+                if engine["attempt"] and process.environ().get("CELLWAVE_ATTEMPT") == engine["attempt"]:
+                    found[process.pid] = process
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if any(f.path.startswith(locks) and f.path.endswith("/lock") for f in process.open_files()):

@@ -9,6 +9,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json, text, when
+from cellwave.text import counted
 from cellwave.usecases.drift import Standing
 from cellwave.usecases.fleet_status import StackStatus, fleet_status
 
@@ -47,7 +48,7 @@ def status(
     console().print(shown)
     drifted = sum(bool(stack.drift) for stack in stacks)
     tell(
-        f"{len(stacks)} stacks, {drifted or 'none'} of them not as proven"
+        f"{counted(len(stacks), 'stack')}, {drifted or 'none'} of them not as proven"
         if stacks
         else "there are no stacks"
     )

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from cellwave.cli.here import here
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json
+from cellwave.text import counted
 from cellwave.usecases.plans import plan_for
 from cellwave.waves.explain import summed, tally, to_dot, to_mermaid, to_rows, why
 from cellwave.waves.model import Plan
@@ -54,7 +55,8 @@ def plan(
 
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
-    title = f"{made.version}: {len(made.cells)} cells in {len(made.waves)} waves, {tally(made)}"
+    cells, waves = counted(len(made.cells), "cell"), counted(len(made.waves), "wave")
+    title = f"{made.version}: {cells} in {waves}, {tally(made)}"
     shown = table("wave", "cell", "services", "at once, and bake", "why", title=title, show_lines=True)
     shown.columns[2].max_width = 12  # so that in 80 columns a region's name has room in the others
     wave = ""

@@ -7,6 +7,7 @@ from cellwave.rollout.forward import look_interval
 from cellwave.rollout.leg import Leg, Position
 from cellwave.rollout.model import HoldRelease
 from cellwave.rollout.schedule import start_ready
+from cellwave.text import counted
 from cellwave.waves.model import Step
 from cellwave.waves.planner import data_at_risk, make_rollback, stays
 
@@ -67,8 +68,8 @@ def begin(draft: Draft) -> None:
     back = make_rollback(draft.forward.plan, touched)
     if back.steps:
         lost = data_at_risk(draft.forward.plan, touched)
-        text = "; ".join([f"{len(back.steps)} deployments in {len(back.cells)} cells", *lost])
-        draft.note("back_started", text)
+        whole = f"{counted(len(back.steps), 'deployment')} in {counted(len(back.cells), 'cell')}"
+        draft.note("back_started", "; ".join([whole, *lost]))
     draft.back = Leg.of(back, Position(stage="deploying", looks=draft.forward.position.looks))
     for step in draft.forward.running:
         if draft.forward.phase_of(step) == "proving" and goes_back(draft, step.deployment):

@@ -35,6 +35,7 @@ from cellwave.rollout.model import (
     Turn,
     has_come,
 )
+from cellwave.text import counted
 from cellwave.waves.model import Bake
 
 BACK_ATTEMPTS = 3
@@ -93,7 +94,7 @@ def absorb_started(draft: Draft, event: Started) -> None:
     if draft.head.begun:
         return
     plan = draft.forward.plan
-    text = f"{plan.version} to {len(plan.cells)} cells in {len(plan.waves)} waves"
+    text = f"{plan.version} to {counted(len(plan.cells), 'cell')} in {counted(len(plan.waves), 'wave')}"
     if plan.by_hand:
         text = f"{plan.version} to {', '.join(plan.cells)}, by hand"
     if draft.head.condemned:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cellwave.errors import BadInput
 from cellwave.fleet.yamlfile import did_you_mean
-from cellwave.text import visible
+from cellwave.text import counted, visible
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step, is_foreseeable
 
 MOST_ROWS = 30  # of a wave, that a person still reads one by one
@@ -236,7 +236,7 @@ def _no_way_back(steps: Iterable[Step], *, whole: bool = False) -> list[str]:
 
 def _title(plan: Plan) -> str:
     verb = "back from" if plan.direction == "back" else "to"
-    whole = f"{len(plan.cells)} cells, {len(plan.waves)} waves"
+    whole = f"{counted(len(plan.cells), 'cell')}, {counted(len(plan.waves), 'wave')}"
     return f"{verb} {plan.version} ({plan.release[:12]}): {whole}, {tally(plan)}"
 
 
