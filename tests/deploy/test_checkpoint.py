@@ -44,6 +44,17 @@ def test_a_stack_is_there_or_not(files: StackFiles) -> None:
     assert not files.is_usable
 
 
+def test_a_new_stack_holds_nothing_and_one_that_is_there_stays(files: StackFiles) -> None:
+    """It is made whole, as the engine names it; nothing else is left in the folder."""
+    new = StackFiles(files.root, "shop", "c.d")
+    for stack in (new, files):
+        stack.make_stack()
+    assert json.loads(new.file.read_text())["checkpoint"] == {"stack": "organization/shop/c.d"}
+    assert new.export() == {"version": 3, "deployment": None}
+    assert files.file.read_text() == CONTENT
+    assert sorted(files.file.parent.iterdir()) == [files.file, new.file]
+
+
 @pytest.mark.parametrize("ago", [0, 3, 10**7, -7200])
 def test_a_lock_is_dead_when_its_engine_is_gone_whatever_the_clock_says(ago: float) -> None:
     """A living engine holds its lock, though the clock was corrected since; a pid that nobody or anybody else has

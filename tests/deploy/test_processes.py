@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cellwave.deploy.attempt import ENGINE, open_attempt
 from cellwave.deploy.port import Job, Result
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.errors import Unavailable
@@ -155,6 +156,16 @@ def test_an_abort_reaches_an_attempt_that_another_worker_began(
     result = deployer.run(wanted, progress=lambda event: None, aborted=lambda: True)
     assert result.outcome == "aborted"
     assert not engine_world.is_locked(stack)
+
+
+def test_a_new_stack_s_deployment_is_one_command_of_the_engine(
+    deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
+) -> None:
+    """In a directory an empty stack is a file, which the engine takes for its own."""
+    wanted = job(f"rollout:{uuid.uuid4()}:forward:1", stack, release(tmp_path / "v1"))
+    assert run(deployer, wanted).outcome == "succeeded"
+    trail = open_attempt(sandbox.home, wanted.attempt).trail()
+    assert [detail for _, phase, detail in trail if phase == ENGINE] == ["up"]
 
 
 def test_no_process_stays(engine_world: RealWorld, stack: str, tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ For a backend in a directory this reads the files themselves, which costs nothin
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +96,22 @@ class StackFiles:
     def has_stack(self) -> bool:
         """Whether the stack was made, in whatever encoding."""
         return any(self.file.with_name(self.file.name + ending).exists() for ending in ("", ".gz", ".zst"))
+
+    def make_stack(self) -> None:
+        """Make the stack with nothing in it, as `pulumi stack init` would; nothing happens when it is there.
+
+        The engine makes a secrets manager for a state that has none, at its first update. Killed anywhere, the stack is
+        there, whole, or not.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        state = {"version": 3, "checkpoint": {"stack": f"organization/{self.project}/{self.stack}"}}
+        name = f"{self.file.name}."
+        with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=name, suffix=".tmp") as fresh:
+            json.dump(state, fresh)
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            with suppress(FileExistsError):
+                os.link(fresh.name, self.file)
 
     def locks(self) -> tuple[StackLock, ...]:
         """The engine's locks on the stack."""

@@ -284,7 +284,9 @@ def _free(at: Drive, locks: tuple[StackLock, ...]) -> None:
 
 def _ensure_stack(at: Drive) -> None:
     """Make the stack when it is not there."""
-    if at.files and at.files.is_usable and at.files.has_stack():
+    if at.files and at.files.is_usable:
+        if not at.files.has_stack():
+            at.files.make_stack()
         return
     try:
         _plain(at, "stack", "init", "--no-select")
