@@ -35,6 +35,11 @@ def test_a_plan_of_the_working_tree_loads_nothing_heavy() -> None:
     assert loaded("plan") & HEAVY == set()
 
 
+def test_a_rollout_is_started_and_looked_at_without_what_judges_or_deploys() -> None:
+    """That is the worker's: a command loads the database, and what reads it."""
+    assert loaded("rollout", "start") & HEAVY <= {"alembic", "networkx", "psutil", "sqlalchemy", "structlog"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     """The first paragraph of its own help."""

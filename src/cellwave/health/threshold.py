@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import betaincc, betaln
-
 from cellwave.health.model import Verdict
 
 # At most so many of the rollouts all of whose gates keep their limits are condemned by one of them.
@@ -34,6 +32,9 @@ def log_wealth(bad: int, total: int, limit: float) -> float:
         return 0.0
     if limit <= 0:
         return math.inf
+    # Commands that judge nothing would take a fifth longer to begin.
+    from scipy.special import betaincc, betaln
+
     # The integral over p in (limit, 1) of p ** (bad - 1.5) * (1 - p) ** (total - bad), normed.
     a, b = bad - 0.5, total - bad + 1.0
     mass = 2 * math.expm1(-0.5 * math.log(limit))

@@ -23,9 +23,6 @@ from itertools import accumulate
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
-from scipy.special import bdtr
-
 from cellwave.frozen import Frozen
 from cellwave.health.model import Period, SeriesReading
 from cellwave.health.series import Span, inside_of
@@ -36,7 +33,7 @@ CONTROL_SAMPLES = 30
 CONTROL_EFFECT = 0.147
 HINT = 2  # one bad data point is anybody's
 CLEAR = 0.01
-ODDS = np.geomspace(1.5, 5000, 7)
+ODDS = tuple(1.5 * (5000 / 1.5) ** (n / 6) for n in range(7))
 
 
 class Limit(Frozen):
@@ -78,6 +75,8 @@ class Yardstick(Frozen):
         found = tuple(span for span, periods in slices if self.limit.broken(periods))
         if found or not slices:
             return found
+        from scipy.special import bdtr  # see threshold.py
+
         (bad, total), (my_bad, mine) = self.limit.count(whole), limit.count(own.periods)
         alike = bad >= HINT and mine and bdtr(bad, total, my_bad / mine) > CLEAR
         return ((whole[0].at, math.inf),) if alike or self.limit.broken(whole) else ()
@@ -161,7 +160,10 @@ def _compare(own: SeriesReading, limit: Limit, theirs: Sequence[Period], their_l
 
 def _evidence(trials: Iterable[_Trials]) -> Iterator[float]:
     """The logarithm of what 1, betted on more hits than by chance, has become after each."""
-    money = np.zeros(len(ODDS))
+    import numpy as np  # see threshold.py
+
+    odds = np.array(ODDS)
+    money = np.zeros(len(odds))
     for hits, of, share in trials:
-        money = money + hits * np.log(ODDS) - of * np.log1p(share * (ODDS - 1))
-        yield float(np.logaddexp.reduce(money)) - math.log(len(ODDS))
+        money = money + hits * np.log(odds) - of * np.log1p(share * (odds - 1))
+        yield float(np.logaddexp.reduce(money)) - math.log(len(odds))
