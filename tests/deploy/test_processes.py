@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from cellwave.deploy.attempt import ENGINE, open_attempt
+from cellwave.deploy.checkpoint import StackFiles, stack_files
+from cellwave.deploy.drive import YIELDS
 from cellwave.deploy.port import Job, Result
 from cellwave.deploy.pulumi import PulumiDeployer
 from cellwave.errors import Unavailable
@@ -158,6 +160,18 @@ def test_an_abort_reaches_an_attempt_that_another_worker_began(
     assert not engine_world.is_locked(stack)
 
 
+@pytest.fixture
+def files(stack: str) -> StackFiles:
+    """The stack's files in a backend that an engine has used before, though no other test has."""
+    found = stack_files(os.environ, "shop", stack)
+    assert found is not None
+    if not found.is_usable:
+        found.root.mkdir(exist_ok=True)
+        (found.root / "meta.yaml").write_text("version: 1\n")
+    return found
+
+
+@pytest.mark.usefixtures("files")
 def test_a_new_stack_s_deployment_is_one_command_of_the_engine(
     deployer: PulumiDeployer, sandbox: Project, stack: str, tmp_path: Path
 ) -> None:
@@ -166,6 +180,18 @@ def test_a_new_stack_s_deployment_is_one_command_of_the_engine(
     assert run(deployer, wanted).outcome == "succeeded"
     trail = open_attempt(sandbox.home, wanted.attempt).trail()
     assert [detail for _, phase, detail in trail if phase == ENGINE] == ["up"]
+
+
+def test_a_preview_makes_room_for_whatever_deploys(
+    deployer: PulumiDeployer, files: StackFiles, stack: str, tmp_path: Path
+) -> None:
+    """Its program, as its engine, is as nice as a process that nothing waits for."""
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    (tmp_path / "__main__.py").write_text("import os\nraise RuntimeError(f'niceness {os.nice(0)}.')\n")
+    files.make_stack()
+    result = run(deployer, job(f"rollout:{uuid.uuid4()}:ahead:1", stack, tmp_path, "preview"))
+    assert f"niceness {min(19, os.nice(0) + YIELDS)}." in result.reason
+    files.file.unlink()
 
 
 def test_no_process_stays(engine_world: RealWorld, stack: str, tmp_path: Path) -> None:

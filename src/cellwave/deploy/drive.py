@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ from cellwave.releases.views import View
 from cellwave.text import redact
 from cellwave.words import is_lost
 
+YIELDS = 5  # steps of niceness
 TRIES = 4  # a killed engine, a dead lock and a missing stack each cost one
 
 ENGINE_ENVIRONMENT = {
@@ -228,7 +230,11 @@ def _once(at: Drive) -> Result:
 
 
 def _preview(at: Drive) -> Result:
-    """Tell what an update would do. The stack is neither made nor mended; where it would be, nothing can be told."""
+    """Tell what an update would do. The stack is neither made nor mended; where it would be, nothing can be told.
+
+    Nothing waits for it: this process, and all that it starts, make room for whatever deploys.
+    """
+    os.nice(YIELDS)
     if at.files and at.files.is_usable and not at.files.has_stack():
         return Result(outcome="failed", reason="there is no such stack yet", fault="unknown")
     deployment = _export(at).get("deployment") or {}
