@@ -324,6 +324,36 @@ def _(engine: Engine, tmp: Path) -> Case:
     )
 
 
+@case("aws:lambda/invocation:Invocation")
+def _(engine: Engine, tmp: Path) -> Case:
+    inputs = {"functionName": function(engine, "called")["name"], "qualifier": "1", "input": "{}"}
+    return Case({**inputs, "triggers": {"version": "1"}}, None, ("triggers", {"version": "2"}), lasts=True)
+
+
+@case("aws:cloudwatch/eventRule:EventRule")
+def _(engine: Engine, tmp: Path) -> Case:
+    inputs = {"name": "case-rule"}
+    return Case(
+        {**inputs, "scheduleExpression": "rate(1 minute)", "description": "one", **TAGS},
+        {**inputs, "scheduleExpression": "rate(2 minutes)", "state": "DISABLED", **OTHER_TAGS},
+        ("name", "another"),
+    )
+
+
+@case("aws:cloudwatch/eventTarget:EventTarget")
+def _(engine: Engine, tmp: Path) -> Case:
+    rule = engine.make(
+        "aws:cloudwatch/eventRule:EventRule", name="case-aimed", scheduleExpression="rate(1 minute)"
+    )
+    inputs = {"rule": rule.ref, "targetId": "case"}
+    return Case(
+        {**inputs, "arn": function(engine, "aimed")["arn"], "input": "{}"},
+        {**inputs, "arn": function(engine, "aimed-at")["arn"]},
+        ("targetId", "another"),
+        scope=rule.ref,
+    )
+
+
 @case("aws:sqs/queue:Queue")
 def _(engine: Engine, tmp: Path) -> Case:
     dead = json.dumps({"deadLetterTargetArn": queue(engine, "dead")["arn"], "maxReceiveCount": 3})

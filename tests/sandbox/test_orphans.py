@@ -125,6 +125,8 @@ def test_every_kind_of_resource_is_listed(sandbox: Project) -> None:
     made[BY_TYPE["aws:cloudwatch/metricAlarm:MetricAlarm"]] = "orphan"
     cloudwatch.put_composite_alarm(AlarmName="all", AlarmRule='ALARM("orphan")')
     made[BY_TYPE["aws:cloudwatch/compositeAlarm:CompositeAlarm"]] = "all"
+    aws.client("events").put_rule(Name="orphan", ScheduleExpression="rate(1 day)")
+    made[BY_TYPE["aws:cloudwatch/eventRule:EventRule"]] = "orphan"
     for group in ("orphan", "/aws/lambda/orphan"):
         aws.client("logs").create_log_group(logGroupName=group)
     made[BY_TYPE["aws:cloudwatch/logGroup:LogGroup"]] = "orphan"

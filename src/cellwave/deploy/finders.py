@@ -31,6 +31,8 @@ def _by(*keys: str) -> Callable[[Inputs], str]:
 
 NAMED: dict[str, Callable[[Inputs], str]] = {
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": _by("alarmName"),
+    "aws:cloudwatch/eventRule:EventRule": _by("name"),
+    "aws:cloudwatch/eventTarget:EventTarget": lambda i: f"{i['rule']}-{i['targetId']}",
     "aws:cloudwatch/logGroup:LogGroup": _by("name"),
     "aws:cloudwatch/metricAlarm:MetricAlarm": _by("name"),
     "aws:apigatewayv2/stage:Stage": _by("name"),
@@ -40,6 +42,8 @@ NAMED: dict[str, Callable[[Inputs], str]] = {
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": lambda i: f"{i['role']}/{i['policyArn']}",
     "aws:kms/alias:Alias": _by("name"),
     "aws:lambda/function:Function": _by("name"),
+    # One that may not have been made counts as made: what it should have brought about is another's to prove.
+    "aws:lambda/invocation:Invocation": _by("functionName", "qualifier"),
     "aws:lambda/permission:Permission": _by("statementId"),
     "aws:s3/bucket:Bucket": _by("bucket"),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _by("bucket"),

@@ -144,6 +144,7 @@ KINDS = (
         "cloudwatch",
         _paged("describe_alarms", "CompositeAlarms", "AlarmName", AlarmTypes=["CompositeAlarm"]),
     ),
+    Kind("aws:cloudwatch/eventRule:EventRule", "events", _paged("list_rules", "Rules", "Name")),
     Kind("aws:cloudwatch/logGroup:LogGroup", "logs", _log_groups),
     Kind("aws:ssm/parameter:Parameter", "ssm", _paged("describe_parameters", "Parameters", "Name")),
 )

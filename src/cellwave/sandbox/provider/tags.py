@@ -48,6 +48,7 @@ ROLE = Tags("iam", "RoleName", "name", list="list_role_tags", add="tag_role", re
 LOGS = Tags("logs", "resourceArn")
 API = Tags("apigatewayv2", list="get_tags")
 CLOUDWATCH = Tags("cloudwatch", "ResourceARN")
+EVENTS = Tags("events", "ResourceARN")
 SNS = Tags("sns")
 SSM = Tags(
     "ssm",

@@ -6,6 +6,7 @@ from cellwave.sandbox.provider.kinds import (
     apigateway,
     cloudwatch,
     dynamodb,
+    events,
     iam,
     kms,
     lambdas,
@@ -18,6 +19,6 @@ from cellwave.sandbox.provider.kinds import (
 
 TYPES = {
     kind.token: kind
-    for module in (apigateway, cloudwatch, dynamodb, iam, kms, lambdas, logs, s3, sns, sqs, ssm)
+    for module in (apigateway, cloudwatch, dynamodb, events, iam, kms, lambdas, logs, s3, sns, sqs, ssm)
     for kind in module.TYPES
 }

@@ -1,10 +1,12 @@
-"""Lambda functions, aliases, permissions and event source mappings."""
+"""Lambda functions, aliases, permissions, event source mappings, and calls that a deployment makes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from cellwave.sandbox.provider import tags
 from cellwave.sandbox.provider.archive import archive_zip
@@ -308,4 +310,30 @@ MAPPING = ResourceType(
     recomputed=lambda changed, new: ["functionArn", "lastModified", "state"],
 )
 
-TYPES = (FUNCTION, ALIAS, PERMISSION, MAPPING)
+
+def _invoke(aws: Aws, new: Props) -> str:
+    asked = {"FunctionName": new["functionName"], "Qualifier": new["qualifier"], "Payload": new["input"]}
+    answer = aws.call("lambda", "invoke", **asked)
+    if "FunctionError" in answer:
+        said = answer["Payload"].read().decode()
+        raise ClientError({"Error": {"Code": answer["FunctionError"], "Message": said}}, "Invoke")
+    return f"{new['functionName']}:{new['qualifier']}"
+
+
+def _invoked(aws: Aws, ref: str, prior: Props) -> Props:
+    """A call that was made: nothing of it is there to be read, or to be deleted."""
+    return dict(zip(("functionName", "qualifier"), ref.split(":"), strict=True))
+
+
+INVOCATION = ResourceType(
+    "aws:lambda/invocation:Invocation",
+    inputs="functionName qualifier input triggers",
+    local="input triggers",
+    replaces="functionName qualifier input triggers",
+    defaults={"qualifier": "$LATEST"},
+    create=_invoke,
+    read=_invoked,
+    delete=lambda aws, ref, state: None,
+)
+
+TYPES = (FUNCTION, ALIAS, PERMISSION, MAPPING, INVOCATION)
