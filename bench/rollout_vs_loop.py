@@ -1,9 +1,9 @@
-"""Six cells x three services, created and then updated: `cellwave rollout` against a loop over `pulumi up`.
+"""Six cells x four services, created and then updated: `cellwave rollout` against a loop over `pulumi up`.
 
 Each contender gets a copy of the project and a fresh sandbox, with the control plane deployed beforehand. The
 rollout's time is that of its commands from start to exit: release build, plan, worker, waves, proof of convergence and
-journal, with bakes of 0. The loop is what one would write without it: two stacks at a time, storage before the
-services that need it, no proof of anything. A second loop keeps the rollout's own order, waves and failover pairs. The
+journal, with bakes of 0. The loop is what one would write without it: two stacks at a time, each after those
+that it needs, no proof of anything. A second loop keeps the rollout's own order, waves and failover pairs. The
 update changes one file of the handlers.
 """
 
@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+
+import networkx as nx
 
 from bench import spans
 from cellwave.fleet.model import Fleet
@@ -118,9 +120,13 @@ def by_rollout(bench: Bench, trace: Path | None = None) -> Times:
 
 def all_cells(fleet: Fleet, _strategy: Strategy) -> list[list[str]]:
     """The stacks of all cells at once, but for what services need: groups, one after the other."""
+    needs: nx.DiGraph[str] = nx.DiGraph()
+    for service in fleet.services:
+        needs.add_node(service.name)
+        needs.add_edges_from((need, service.name) for need in service.needs)
     return [
-        [f"{c.name}.{s.name}" for c in fleet.cells for s in fleet.services if bool(s.needs) is needs]
-        for needs in (False, True)
+        [f"{cell.name}.{name}" for cell in fleet.cells for name in names]
+        for names in nx.topological_generations(needs)
     ]
 
 
@@ -166,7 +172,7 @@ def table(rollout: Times, loop: Times, ordered: Times) -> str:
         lines.append(f"| {name} | {ours:.1f} s | {theirs:.1f} s | {ratios} |")
     loops = "`xargs -P2` over `pulumi up` | ratio | the same in the rollout's order | ratio"
     return "\n".join(
-        [f"| 6 cells x 3 services | `cellwave rollout` | {loops} |", "|---|" + "---:|" * 5, *lines]
+        [f"| 6 cells x 4 services | `cellwave rollout` | {loops} |", "|---|" + "---:|" * 5, *lines]
     )
 
 

@@ -1,6 +1,7 @@
 """Keys and tenants, in the control plane's tables: `python -m audit.admin key acme acme/north`.
 
-A cell learns of a new key when its storage stack is deployed next, and answers it within a minute of that.
+What a command has done is published before it ends with 0: every cell knows it within two minutes, and nothing is
+deployed for it.
 """
 
 from __future__ import annotations
@@ -20,24 +21,31 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.events import AN_ID, is_id
+from audit.publish import KEYS_TABLE, TENANTS_TABLE, publish, regions, scanned
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-KEYS_TABLE = "control-keys"
-TENANTS_TABLE = "control-tenants"
+
+class Unknown(Exception):
+    """What was named is not there; the text says what would be right."""
 
 
-def make_key(application: str, tenant: str | None = None) -> str:
-    """Make a key and return it; only its hash is kept. A tenant key registers its tenant to the application."""
+def make_key(application: str, tenant: str | None = None, of: Sequence[str] = ()) -> str:
+    """Make a key of some product regions (none named: of all) and return it; only its hash is kept.
+
+    A tenant key registers its tenant to the application. No cell knows of it before the next `publish`.
+    """
     secret = secrets.token_urlsafe(32)
     credential = ",".join(part for part in (application, tenant, secret) if part is not None)
-    item = {
+    item: dict[str, Any] = {
         "hash": hashlib.sha256(credential.encode()).hexdigest(),
         "kind": "application" if tenant is None else "tenant",
         "applicationId": application,
         "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if of:
+        item["regions"] = sorted(of)
     if tenant is not None:
         _table(TENANTS_TABLE).put_item(Item={"applicationId": application, "tenantId": tenant})
         item["tenantId"] = tenant
@@ -47,15 +55,20 @@ def make_key(application: str, tenant: str | None = None) -> str:
 
 def list_keys() -> list[dict[str, Any]]:
     """What is known of every key (never the key itself), by application and tenant."""
-    table = _table(KEYS_TABLE)
-    answer = table.scan()
-    keys = answer["Items"]
-    while "LastEvaluatedKey" in answer:
-        answer = table.scan(ExclusiveStartKey=answer["LastEvaluatedKey"])
-        keys += answer["Items"]
     return sorted(
-        keys, key=lambda key: (str(key["applicationId"]), str(key.get("tenantId", "")), str(key["hash"]))
+        scanned(KEYS_TABLE),
+        key=lambda key: (str(key["applicationId"]), str(key.get("tenantId", "")), str(key["hash"])),
     )
+
+
+def revoke(hashes: Sequence[str]) -> None:
+    """Take keys away; Unknown, and nothing is changed, when one of them is not there. See `publish`."""
+    there = {str(key["hash"]) for key in scanned(KEYS_TABLE)}
+    for one in hashes:
+        if one not in there:
+            raise Unknown(f"found {one!r}, expected a hash that `python -m audit.admin keys` lists")
+    for one in hashes:
+        _table(KEYS_TABLE).delete_item(Key={"hash": one})
 
 
 def _table(name: str) -> Table:
@@ -83,25 +96,33 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="APPLICATION[/TENANT]",
         help="an application's key writes events for its tenants, a tenant's reads its own",
     )
+    key.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="REGION",
+        help="a product region whose cells are told of the keys; may be given again (default: all)",
+    )
+    revoked = commands.add_parser("revoke", help="take keys away")
+    revoked.add_argument("hashes", nargs="+", metavar="HASH", help="of a key, as `keys` lists it")
     commands.add_parser("keys", help="list the keys: hash, kind, application, tenant, one JSON line each")
+    commands.add_parser(
+        "publish", help="tell the cells once more: after a command that could not, or a new region"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 when done, 1 when the control plane could not be reached or nobody reads what is printed.
 
-    Bad arguments end the process with 2.
+    2 when what is named is not there, and nothing was changed. Bad arguments end the process with 2.
     """
     asked = _arguments(argv)
     try:
-        if asked.command == "key":
-            for application, tenant in asked.holders:
-                key = make_key(application, tenant)
-                # At once: should the next one fail, this one exists and is never shown again.
-                print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}), flush=True)
-        else:
-            for known in list_keys():
-                print(json.dumps(known, sort_keys=True), flush=True)
+        _run(asked)
+    except Unknown as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except (BotoCoreError, ClientError) as error:
         print(f"error: {_in_words(error)}", file=sys.stderr)
         return 1
@@ -113,11 +134,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(asked: argparse.Namespace) -> None:
+    if asked.command == "keys":
+        for known in list_keys():
+            print(json.dumps(known, sort_keys=True), flush=True)
+        return
+    there = regions()  # before anything is changed that no cell could be told of
+    if asked.command == "key":
+        _give(asked.holders, asked.region, there)
+        return
+    if asked.command == "revoke":
+        revoke(asked.hashes)
+    _tell()
+
+
+def _give(holders: Sequence[tuple[str, str | None]], of: Sequence[str], there: Sequence[str]) -> None:
+    for region in of:
+        if region not in there:
+            raise Unknown(f"--region: found {region!r}, expected one of {', '.join(there)}")
+    try:
+        for application, tenant in holders:
+            key = make_key(application, tenant, of)
+            # At once: should the next one fail, this one exists and is never shown again.
+            print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}), flush=True)
+    finally:
+        _tell()
+
+
+def _tell() -> None:
+    try:
+        publish()
+    except (BotoCoreError, ClientError):
+        print(
+            "no cell was told of it yet: when this is mended, `python -m audit.admin publish`",
+            file=sys.stderr,
+        )
+        raise
+
+
 def _in_words(error: BotoCoreError | ClientError) -> str:
     code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-    if code == "ResourceNotFoundException":
+    if code in ("ResourceNotFoundException", "ParameterNotFound"):
         return (
-            f"this account and region have no tables {KEYS_TABLE} and {TENANTS_TABLE}\n"
+            "this account and region have no control plane that keys could be made in\n"
             "  Deploy control.control first, and call this with credentials and AWS_REGION of the control cell."
         )
     return f"the control plane's tables can't be used: {error}"

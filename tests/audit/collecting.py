@@ -8,6 +8,7 @@ A process of its own: pulumi's mocks, loops and warnings are its whole process's
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 import pulumi
 from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
-from audit.stacks import storage
 from cellwave.cell import CellContext
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
@@ -40,15 +40,24 @@ class Collected(Mocks):
         raise AssertionError(args.token)
 
 
+def refuse(*_: object) -> None:
+    """Nobody is asked anything."""
+    raise AssertionError("a program of a cell asks the network")
+
+
 def main(name: str, region: str = "") -> None:
-    """Run the programs of storage, ingest and query, one after the other."""
+    """Run the programs of a cell's services, one after the other."""
     project = find_project(Path(__file__).parent)
     fleet = parse_fleet(project.config_files())
     cell = fleet.cell(name)
     cell = cell.model_copy(update={"aws_region": region or cell.aws_region})
-    setattr(storage, "read_directory", lambda fleet: "{}")  # noqa: B010 (there is no control plane to ask)
+    assert fleet.control is not None
+    # No role of another partition can be assumed: each has a control plane of its own.
+    control = fleet.control.model_copy(update={"aws_region": region or fleet.control.aws_region})
+    fleet = fleet.model_copy(update={"control": control})
+    setattr(socket.socket, "connect", refuse)  # noqa: B010 (what is deployed follows from the release alone)
     collected = Collected()
-    for service in ("storage", "ingest", "query"):
+    for service in ("storage", "directory", "ingest", "query"):
         pulumi.runtime.set_mocks(collected, project="audit", stack=f"{name}.{service}", preview=False)
         ctx = CellContext(fleet, cell, fleet.service(name, service), project.root, "release")
         deploy = import_module(f"audit.stacks.{service}").deploy

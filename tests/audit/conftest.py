@@ -15,7 +15,7 @@ from audit.handlers.common import aws, directory
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from tests.audit.deployment import CELL, SERVICES, Deployment, release_folder
-from tests.audit.support import REGION, AuditCell, create
+from tests.audit.support import REGION, AuditCell, create, create_control
 
 ACCOUNTS = itertools.count(310000000000)
 LOADER = create_loader()  # shared, because reading the service models takes longer than a test
@@ -35,6 +35,12 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "ARCHIVE_BUCKET": made.bucket("archive"),
         "INDEX_TABLE": "test-index",
         "TRIES": "5",
+        "PRODUCT_REGION": "eu",
+        "CONTROL_REGION": REGION,
+        "CONTROL_BUCKET": f"control-{made.account}-directory",
+        "CONTROL_OBJECT": "eu.json",
+        "CONTROL_KEY": "alias/control-directory",
+        "CONTROL_ROLE": f"arn:aws:iam::{made.account}:role/control-directory-eu",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("UPLOAD_URL", raising=False)
@@ -48,6 +54,13 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     yield made
     aws.forget()
     directory.forget()
+
+
+@pytest.fixture
+def control(cell: AuditCell) -> AuditCell:
+    """A cell with a control plane in its own account."""
+    create_control(cell.account)
+    return cell
 
 
 @pytest.fixture(scope="session")

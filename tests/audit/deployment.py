@@ -20,7 +20,7 @@ from cellwave.project import Project
 
 ROOT = Path(__file__).parents[2]
 CELL = "eu-west-1"
-SERVICES = ("storage", "ingest", "query")
+SERVICES = ("storage", "directory", "ingest", "query")
 ACCOUNTS = ("2000000000", "3300000000")  # of the project's fleet, and in their place those of this test
 
 
@@ -64,14 +64,25 @@ class Deployment:
 
     def key(self, *argv: str) -> dict[str, str]:
         """A new key, as an Authorization header."""
+        return {"Authorization": f"Bearer {json.loads(self.admin('key', *argv))['key']}"}
+
+    def admin(self, *argv: str) -> str:
+        """What the tool for keys prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "audit.admin", "key", *argv],
+            [sys.executable, "-m", "audit.admin", *argv],
             env=self.environment,
             capture_output=True,
             text=True,
             check=True,
         )
-        return {"Authorization": f"Bearer {json.loads(done.stdout)['key']}"}
+        return done.stdout
+
+    def pull(self) -> dict[str, Any]:
+        """What the cell's directory answers when it is called, without waiting for its schedule."""
+        name = f"{CELL}-directory"
+        answer = self.aws("lambda").invoke(FunctionName=name, Qualifier="live", Payload=b"{}")
+        found: dict[str, Any] = json.loads(answer["Payload"].read())
+        return found
 
     def aws(self, service: str) -> Any:
         """A client in the cell's account and region."""

@@ -136,6 +136,27 @@ class AuditCell:
         return {key: [json.loads(line) for line in text.splitlines()] for key, text in contents.items()}
 
 
+def create_control(account: str) -> None:
+    """Make what the control plane's stack would make, for the regions us and eu."""
+    for name, keys in (("keys", ["hash"]), ("tenants", ["applicationId", "tenantId"])):
+        boto3.client("dynamodb").create_table(
+            TableName=f"control-{name}",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            KeySchema=[
+                {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
+                for index, key in enumerate(keys)
+            ],
+        )
+    aws.s3().create_bucket(
+        Bucket=f"control-{account}-directory", CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
+    kms = boto3.client("kms")
+    key = kms.create_key(KeyUsage="GENERATE_VERIFY_MAC", KeySpec="HMAC_256")["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/control-directory", TargetKeyId=key)
+    boto3.client("ssm").put_parameter(Name="/audit/regions", Value="us,eu", Type="StringList")
+
+
 def create(cell: AuditCell) -> None:
     """Make what a cell's storage stack would make."""
     for kind in ("config", "landing", "archive"):

@@ -1,4 +1,4 @@
-"""Keys are made in the control plane's tables, and reach a cell when it is deployed."""
+"""Keys are made and revoked in the control plane's tables, and its cells are told."""
 
 from __future__ import annotations
 
@@ -12,42 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import pulumi
 import pytest
 
 from audit import admin
 from audit.handlers.common.directory import Directory
-from audit.stacks.directory import read_directory
-from cellwave.fleet.model import AlarmSignal, Cell, Fleet, Region, Service
+from audit.publish import known_in
 from tests.audit.support import AuditCell
-
-
-def fleet(cell: AuditCell) -> Fleet:
-    """A fleet whose control plane is the test's own account."""
-    service = Service(name="any", program=".", signals={"alarm": AlarmSignal(name="any")})
-    home = Cell(name="one", account="123456789012", aws_region="eu-west-1")
-    return Fleet(
-        role="arn:aws:iam::{account}:role/cellwave-deploy",
-        control=Cell(name="control", account=cell.account, aws_region="eu-west-1"),
-        services=(service,),
-        regions=(Region(name="eu", endpoint="eu.example", residency="EU", cells=(home,)),),
-    )
-
-
-@pytest.fixture
-def tables(cell: AuditCell) -> AuditCell:
-    """The control plane's tables, in the account of a cell."""
-    for name, keys in (("keys", ["hash"]), ("tenants", ["applicationId", "tenantId"])):
-        boto3.client("dynamodb").create_table(
-            TableName=f"control-{name}",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            KeySchema=[
-                {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
-                for index, key in enumerate(keys)
-            ],
-        )
-    return cell
 
 
 def make(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, str]:
@@ -58,7 +28,7 @@ def make(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, str]:
 
 
 def test_a_key_is_printed_once_and_kept_as_a_hash(
-    tables: AuditCell, capsys: pytest.CaptureFixture[str]
+    control: AuditCell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The tables and the listing hold its SHA-256, kind and owner, and never the key."""
     made = make(capsys, "acme/t1")
@@ -71,18 +41,67 @@ def test_a_key_is_printed_once_and_kept_as_a_hash(
     assert credential.rsplit(",", maxsplit=1)[-1] not in listed
 
 
-def test_a_cells_directory_knows_every_key(tables: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
-    """Read through the control plane's role; a tenant's key registers the tenant; the text is stable."""
-    keys = [
-        make(capsys, "acme")["key"],
-        make(capsys, "acme/t1")["key"],
-    ]
-    text = read_directory(fleet(tables))
-    assert read_directory(fleet(tables)) == text
-    directory = Directory(json.loads(text)["applications"])
-    callers = [directory.caller(base64.b64decode(key).decode()) for key in keys]
+def told(region: str) -> Directory:
+    """What the control plane tells the cells of a region."""
+    return Directory(known_in(region))
+
+
+def test_the_cells_are_told_of_every_key(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenant's key registers the tenant; what is told is the same text for the same keys."""
+    keys = [make(capsys, "acme")["key"], make(capsys, "acme/t1")["key"]]
+    assert json.dumps(known_in("eu")) == json.dumps(known_in("eu"))
+    callers = [told("eu").caller(base64.b64decode(key).decode()) for key in keys]
     assert [(c.application, c.tenant) for c in callers if c] == [("acme", None), ("acme", "t1")]
-    assert directory.tenants("acme") == {"t1"}
+    assert told("eu").tenants("acme") == {"t1"}
+
+
+def test_the_cells_of_a_region_are_told_of_its_own_keys_only(
+    control: AuditCell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that names no region is one of every region."""
+    for argv in (["everywhere/t1"], ["here/t1", "--region", "eu"], ["there/t1", "--region", "us"]):
+        make(capsys, *argv)
+    assert {region: set(told(region).applications) for region in ("eu", "us")} == {
+        "eu": {"everywhere", "here"},
+        "us": {"everywhere", "there"},
+    }
+
+
+def test_an_unknown_region_is_refused(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 names the known ones, and no key is made."""
+    assert admin.main(["key", "acme", "--region", "mars"]) == 2
+    assert "found 'mars', expected one of us, eu" in capsys.readouterr().err
+    assert admin.list_keys() == []
+
+
+def test_a_revoked_key_is_gone(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
+    """And its tenant stays registered, for what was sent."""
+    made = [make(capsys, holder)["key"] for holder in ("acme", "acme/t1")]
+    hashes = [hashlib.sha256(base64.b64decode(key)).hexdigest() for key in made]
+    assert admin.main(["revoke", hashes[1]]) == 0
+    assert [told("eu").caller(base64.b64decode(key).decode()) is None for key in made] == [False, True]
+    assert told("eu").tenants("acme") == {"t1"}
+
+
+def test_what_is_no_key_is_not_revoked(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and none of the others is either."""
+    key = make(capsys, "acme")["key"]
+    there = hashlib.sha256(base64.b64decode(key)).hexdigest()
+    assert admin.main(["revoke", there, "nothing"]) == 2
+    assert "found 'nothing', expected a hash" in capsys.readouterr().err
+    assert [key["hash"] for key in admin.list_keys()] == [there]
+
+
+def test_a_key_that_no_cell_was_told_of_is_said(
+    control: AuditCell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 and the command that tells them; the key was shown, and is told of then."""
+    kms = boto3.client("kms")
+    kms.delete_alias(AliasName="alias/control-directory")
+    assert admin.main(["key", "acme"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["applicationId"] == "acme"
+    assert "python -m audit.admin publish" in said.err
 
 
 @pytest.mark.parametrize("argv", [["a,b"], ["a/b/c"], ["a/"], [".."], ["a/.."], []])
@@ -132,7 +151,7 @@ def test_a_shell_that_is_not_set_up_is_told_what_is_missing(missing: str, said: 
     assert "Traceback" not in done.stderr
 
 
-def test_nobody_reads_the_keys(tables: AuditCell) -> None:
+def test_nobody_reads_the_keys(control: AuditCell) -> None:
     """A closed pipe is an error in words: the keys that were not shown are lost."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -154,9 +173,3 @@ def run(environment: dict[str, str], *argv: str, stdout: int = subprocess.DEVNUL
         text=True,
         check=False,
     )
-
-
-def test_a_cell_is_not_deployed_without_its_directory(cell: AuditCell) -> None:
-    """An empty one would lock every customer out."""
-    with pytest.raises(pulumi.RunError, match=r"Deploy control\.control first"):
-        read_directory(fleet(cell))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
+import boto3
 import httpx
 import pytest
 
@@ -18,14 +23,15 @@ pytestmark = pytest.mark.engine
 
 
 def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
-    """A direct post and an upload by policy are archived, indexed and read back by their tenant alone."""
+    """A direct post and an upload by policy are archived, indexed and read back by their tenant alone: with keys that
+    were made after all was deployed."""
     application = deployed.key("flow")
     tenant, other = (deployed.key(f"flow/{name}") for name in ("t1", "t2"))
-    deployed.up(f"{CELL}.storage")
+    assert "stale" not in deployed.pull()
     ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
 
     def accepted() -> bool:
-        # The cell's copy of the directory may be a minute old.
+        # A function's copy of the directory may be older.
         return httpx.post(f"{ingest}/v1/events", headers=application, json=event()).status_code == 202
 
     until(accepted, within=90)
@@ -50,6 +56,41 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     ]
     assert len(keys) == 2
     assert all(key.startswith("flow/t1/") for key in keys)
+
+
+def test_a_revoked_key_ends_by_itself(deployed: Deployment) -> None:
+    """Nobody calls anything: the cell's schedule brings it."""
+    key, kept = deployed.key("leaver/t1"), deployed.key("stayer/t1")
+    deployed.pull()
+    url = f"{deployed.outputs('query')['url']}/v1/events"
+    until(lambda: httpx.get(url, headers=key).status_code == 200, within=90)
+    credential = base64.b64decode(key["Authorization"].split()[1])
+    deployed.admin("revoke", hashlib.sha256(credential).hexdigest())
+    until(lambda: httpx.get(url, headers=key).status_code == 401, within=300)
+    assert httpx.get(url, headers=kept).status_code == 200
+
+
+def test_a_cell_of_before_is_upgraded_in_place(deployed: Deployment) -> None:
+    """Its storage said what the directory holds. The new one puts and deletes nothing, and what came from there serves
+    until the next pull."""
+    path = deployed.folder / "src/audit/stacks/storage.py"
+    whole = path.read_text()
+    before = whole.replace('{"applications": {}}', '{"applications": {"old": {}}}')
+    before = before.replace('ignore_changes=["content"]', "")
+    assert before.count("old") > whole.count("old")
+    place: Any = {"Bucket": f"{CELL}-{deployed.fleet.cell(CELL).account}-config", "Key": "directory.json"}
+    s3 = deployed.aws("s3")
+    path.write_text(before)
+    try:
+        deployed.up(f"{CELL}.storage")
+    finally:
+        path.write_text(whole)
+    put = s3.get_object(**place)
+    assert json.loads(put["Body"].read()) == {"applications": {"old": {}}}
+    deployed.up(f"{CELL}.storage", "--expect-no-changes")
+    assert s3.head_object(**place)["VersionId"] == put["VersionId"]
+    assert deployed.pull()["version"]
+    assert "old" not in json.loads(s3.get_object(**place)["Body"].read())["applications"]
 
 
 def test_health_answers_the_digest_of_the_service_s_code(deployed: Deployment) -> None:
@@ -93,10 +134,38 @@ def test_each_service_has_one_composite_alarm(deployed: Deployment) -> None:
         cloudwatch.put_metric_data(Namespace="AWS/ApiGateway", MetricData=[errors])
         return state("query") == "ALARM"
 
-    until(lambda: [state(service) for service in SERVICES] == ["OK"] * 3)
+    until(lambda: [state(service) for service in SERVICES] == ["OK"] * len(SERVICES))
     until(red_while_errors_last)
     assert state("ingest") == "OK"
     until(lambda: state("query") == "OK")
+
+
+def test_a_snapshot_that_is_no_good_is_reported_and_changes_nothing(deployed: Deployment) -> None:
+    """The last good one serves on; the alarm is red when that lasts."""
+    key, url = deployed.key("stale/t1"), f"{deployed.outputs('query')['url']}/v1/events"
+    deployed.pull()
+    until(lambda: httpx.get(url, headers=key).status_code == 200, within=90)
+    account = deployed.fleet.cell("control").account
+    s3 = boto3.client("s3", aws_access_key_id=account, aws_secret_access_key="any", region_name="us-east-1")
+    place: Any = {"Bucket": f"control-{account}-directory", "Key": "eu-west-1.json"}
+    good = s3.get_object(**place)
+    s3.put_object(**place, Body=b'{"applications": {}}', Metadata=good["Metadata"])
+    try:
+        assert "signature is wrong" in deployed.pull()["stale"]
+        assert httpx.get(url, headers=key).status_code == 200
+    finally:
+        s3.put_object(**place, Body=good["Body"].read(), Metadata=good["Metadata"])
+    assert "stale" not in deployed.pull()
+    cloudwatch, now = deployed.aws("cloudwatch"), time.time()
+    stale = {"MetricName": "Stale", "Dimensions": [{"Name": "Service", "Value": "directory"}], "Value": 1.0}
+    metrics = [{**stale, "Timestamp": now - ago} for ago in (0, 60)]
+
+    def red() -> bool:
+        alarms = cloudwatch.describe_alarms(AlarmNames=[f"{CELL}-directory"], AlarmTypes=["CompositeAlarm"])
+        return bool(alarms["CompositeAlarms"][0]["StateValue"] == "ALARM")
+
+    cloudwatch.put_metric_data(Namespace="Audit", MetricData=metrics)
+    until(red)
 
 
 def test_the_archive_is_locked_and_encrypted(deployed: Deployment) -> None:

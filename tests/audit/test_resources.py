@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from audit.handlers.common import aws
-from audit.stacks import directory
+from audit.handlers.common.directory import FRESH
 from cellwave.fleet.model import AlarmSignal
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
@@ -39,6 +39,10 @@ CALLED = {
         "index": {"dynamodb:PartiQLInsert"},
         "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    },
+    "directory": {
+        "config": {"s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"},
+        "role": {"sts:AssumeRole"},
     },
     "query-api": {"config": {"s3:GetObject"}, "index": {"dynamodb:Query"}, "index key": {"kms:Decrypt"}},
 }
@@ -91,6 +95,7 @@ def place(statement: dict[str, Any]) -> str:
         f":::{CELL.name}-{CELL.account}-archive/*": "archive",
         f":table/{CELL.name}-index": "index",
         f":{CELL.account}:{CELL.name}-ingest": "queue",
+        ":role/control-directory-us": "role",
         ":*": "log",
     }
     return next(name for end, name in known.items() if resource.endswith(end))
@@ -151,14 +156,12 @@ def test_the_archive_never_expires_by_itself(resources: Resources) -> None:
     ],
 )
 def test_no_request_leaves_its_region(region: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The form of an upload session, and the role of the control plane, are of the region's own endpoint, whatever
-    the shell prefers."""
+    """The form of an upload session is of the region's own endpoint, whatever the shell prefers."""
     for name, value in {
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_ACCESS_KEY_ID": "A" * 16,
         "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
         "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy",
     }.items():
         monkeypatch.setenv(name, value)
@@ -168,8 +171,29 @@ def test_no_request_leaves_its_region(region: str, host: str, monkeypatch: pytes
     aws.forget()
     post = aws.s3().generate_presigned_post(Bucket="bucket", Key="acme/${filename}")
     assert post["url"] == f"https://bucket.s3.{host}/"
-    assert directory.regional_sts(region).meta.endpoint_url == f"https://sts.{host}"
     aws.forget()
+
+
+def test_the_role_of_the_control_plane_is_asked_for_in_the_cells_own_region(resources: Resources) -> None:
+    """STS's global endpoint is another region's to fail."""
+    function = resources.of("aws:lambda/function:Function")["directory"]
+    assert function["environment"]["variables"]["AWS_STS_REGIONAL_ENDPOINTS"] == "regional"
+
+
+def test_keys_reach_a_cell_within_two_minutes(resources: Resources) -> None:
+    """A minute until the next pull, the longest that it takes, and as long as a function uses its copy."""
+    assert (
+        resources.of("aws:cloudwatch/eventRule:EventRule")["directory"]["scheduleExpression"]
+        == "rate(1 minute)"
+    )
+    longest = resources.of("aws:lambda/function:Function")["directory"]["timeout"]
+    assert 60 + longest + FRESH <= 120
+
+
+def test_no_program_of_a_cell_says_who_has_keys(resources: Resources) -> None:
+    """None asks anybody (`collecting` lets none), and what the directory holds is left to whoever brings it."""
+    (directory,) = resources.of("aws:s3/bucketObjectv2:BucketObjectv2").values()
+    assert json.loads(directory["content"]) == {"applications": {}}
 
 
 @pytest.mark.parametrize(

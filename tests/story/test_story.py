@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +90,7 @@ def test_a_good_release_reaches_every_cell(story: Story, live: object) -> None:
     assert {(s["expected"]["name"], s["observed"]["name"], s["answers"], s["drift"]) for s in status} == {
         ("v1", "v1", "v1", "")
     }
-    assert len(status) == 7
+    assert len(status) == 9
     story.run("journal", "verify")
 
 
@@ -132,14 +134,19 @@ def test_the_fixed_release_goes_through_though_engines_are_killed(story: Story, 
     assert runs["ap-south-1"] == runs["eu-west-1"] == {"v1", "v3"}
     forward = state_of(story, "v3-1").forward
     kept = {step.service for step in forward.plan.steps if forward.keeps(step)}
-    assert kept == {"storage", "ingest"}, "only the query handler was changed"
+    assert kept == {"storage", "directory", "ingest"}, "only the query handler was changed"
     assert story.records.leases() == {}
+
+
+def test_a_key_that_is_given_deploys_nothing(story: Story, live: object) -> None:
+    """It reaches the cells by itself: a plan keeps all that runs."""
+    subprocess.run([sys.executable, "-m", "audit.admin", "key", "late/t1"], check=True, capture_output=True)
+    plan = story.json("plan", "v3")
+    assert {bool(step["kept"]) for wave in plan["waves"] for step in wave["steps"]} == {True}
 
 
 def test_a_literal_pulumi_up_works_and_changes_nothing(story: Story, live: object) -> None:
     """`pulumi stack select` and `pulumi up`, as any Pulumi user types them, agree with what the rollout deployed."""
-    import subprocess
-
     environment = dict(Surroundings(story.project).environment)
     for command in (
         "pulumi stack select ap-south-1.query",

@@ -88,7 +88,7 @@ def deployed(plan: Plan) -> set[str]:
 
 
 def test_a_change_of_one_handler_runs_its_service_alone(fleet: Fleet) -> None:
-    """Six engines instead of eighteen; what is kept says since when, and by which digest."""
+    """Six engines instead of twenty-four; what is kept says since when, and by which digest."""
     fleet.edit()
     plan = fleet.plan()
     assert deployed(plan) == {f"{cell}.query" for cell in plan.cells}
@@ -101,20 +101,22 @@ def test_a_change_of_one_handler_runs_its_service_alone(fleet: Fleet) -> None:
 def test_a_change_of_a_program_runs_all_that_see_it(fleet: Fleet) -> None:
     """Programs of one folder see each other's files."""
     fleet.edit("src/audit/stacks/query.py")
-    assert len(deployed(fleet.plan())) == 18
+    assert len(deployed(fleet.plan())) == 24
 
 
 def test_a_change_of_a_cell_runs_that_cell(fleet: Fleet) -> None:
     """With all its services."""
     us = fleet.around.project.root / "cells" / "us.yaml"
     us.write_text(us.read_text().replace("weight: 20", "weight: 21"))
-    assert deployed(fleet.plan()) == {f"us-west-2.{service}" for service in ("storage", "ingest", "query")}
+    assert deployed(fleet.plan()) == {
+        f"us-west-2.{service}" for service in ("storage", "directory", "ingest", "query")
+    }
 
 
 def test_all_keeps_nothing(fleet: Fleet) -> None:
     """Each step has its digest all the same."""
     plan = fleet.plan("v1", everything=True)
-    assert (len(deployed(plan)), {bool(step.inputs) for step in plan.steps}) == (18, {True})
+    assert (len(deployed(plan)), {bool(step.inputs) for step in plan.steps}) == (24, {True})
 
 
 def test_one_cell_by_hand_keeps_too(fleet: Fleet) -> None:
@@ -137,7 +139,7 @@ def test_what_is_held_is_not_kept(fleet: Fleet) -> None:
     """What runs it is to get rid of it."""
     fleet.around.store.hold(fleet.v1.digest, "it loses events", "v1-1")
     fleet.edit("waves.yaml")
-    assert len(deployed(fleet.plan())) == 18
+    assert len(deployed(fleet.plan())) == 24
 
 
 @pytest.mark.parametrize("inputs", ["", "i0:5"])
@@ -170,7 +172,7 @@ def test_what_drifted_is_not_kept(fleet: Fleet, there: BackendStack | None) -> N
 def test_nothing_is_kept_when_nobody_knows_what_runs(fleet: Fleet) -> None:
     """The state backend is away."""
     fleet.backend.away = True
-    assert len(deployed(fleet.plan("v1"))) == 18
+    assert len(deployed(fleet.plan("v1"))) == 24
 
 
 def test_a_release_of_before_is_deployed_as_it_was(fleet: Fleet) -> None:

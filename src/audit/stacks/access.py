@@ -15,8 +15,8 @@ def environment(ctx: CellContext) -> dict[str, str]:
     return {"SERVICE": ctx.service.name, "CONFIG_BUCKET": ctx.bucket("config")}
 
 
-def read_directory_object(ctx: CellContext, *actions: str) -> Statement:
-    """Read the cell's copy of the directory: as it is now, unless `actions` say more."""
+def directory_object(ctx: CellContext, *actions: str) -> Statement:
+    """The cell's copy of the directory: read it as it is now, unless `actions` say more."""
     return {
         "Action": list(actions) or ["s3:GetObject"],
         "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('config')}/directory.json",

@@ -1,16 +1,86 @@
-"""The control plane: who has keys, and which tenants belong to which application. No cell asks it while serving."""
+"""The control plane: who has keys, which tenants belong to which application, and what the cells are told of it."""
 
 from __future__ import annotations
 
-from pulumi_aws import dynamodb
+import json
 
+import pulumi
+from pulumi_aws import dynamodb, iam, kms, ssm
+
+from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
 from cellwave.cell import CellContext
+from cellwave.fleet.model import Cell, Region
 
 
 def deploy(ctx: CellContext) -> None:
-    """The tables of keys (hashes only) and of tenants."""
+    """The tables of keys (hashes only) and of tenants; the bucket and the key of snapshots, and who may read which."""
     _table(ctx, "keys", "hash")
     _table(ctx, "tenants", "applicationId", "tenantId")
+    # Versioned: what the cells were told, and when, can be seen afterwards.
+    bucket = PrivateBucket(ctx, "directory", PrivateBucketArgs(versioned=True))
+    key = kms.Key(
+        "directory",
+        description=f"{ctx.cell.name}: directory",
+        key_usage="GENERATE_VERIFY_MAC",
+        customer_master_key_spec="HMAC_256",
+        deletion_window_in_days=7 if ctx.sandbox else 30,
+    )
+    kms.Alias("directory", name=f"alias/{ctx.name('directory')}", target_key_id=key.key_id)
+    for region in ctx.fleet.regions:
+        _reader(ctx, region, bucket.bucket.arn, key.arn)
+    ssm.Parameter(
+        "regions",
+        name="/audit/regions",
+        type="StringList",
+        value=",".join(region.name for region in ctx.fleet.regions),
+        description="The product regions whose cells are told of keys and tenants.",
+    )
+
+
+def snapshot(region: str) -> str:
+    """The object that the cells of a product region are told by."""
+    return f"{region}.json"
+
+
+def reader(control: Cell, region: str) -> str:
+    """The role by which the cells of a product region read their snapshot."""
+    return f"{control.name}-directory-{region}"
+
+
+def _reader(ctx: CellContext, region: Region, bucket: pulumi.Output[str], key: pulumi.Output[str]) -> None:
+    """A cell's own function, by its role's name: an account is asked for no role that is not there yet."""
+    who = [
+        f"arn:{cell.partition}:iam::{cell.account}:role/{cell.name}-directory-{cell.aws_region}"
+        for cell in region.cells
+    ]
+    accounts = sorted({f"arn:{cell.partition}:iam::{cell.account}:root" for cell in region.cells})
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": accounts},
+        "Action": "sts:AssumeRole",
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": who}},
+    }
+    name = reader(ctx.cell, region.name)
+    role = iam.Role(
+        f"directory-{region.name}",
+        name=name,
+        assume_role_policy=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
+    policy = pulumi.Output.all(bucket, key).apply(
+        lambda arns: _may_read(arns[0], arns[1], snapshot(region.name))
+    )
+    iam.RolePolicy(f"directory-{region.name}", name="own", role=role.name, policy=policy)
+
+
+def _may_read(bucket: str, key: str, name: str) -> str:
+    allowed = [
+        {"Action": ["s3:GetObject"], "Resource": f"{bucket}/{name}"},
+        # Or what is not there would look like what may not be read.
+        {"Action": ["s3:ListBucket"], "Resource": bucket},
+        {"Action": ["kms:VerifyMac"], "Resource": key},
+    ]
+    statements = [{"Effect": "Allow", **statement} for statement in allowed]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def _table(ctx: CellContext, name: str, hash_key: str, range_key: str | None = None) -> None:

@@ -1,83 +1,104 @@
-"""The control plane's directory, read when a cell is deployed."""
+"""The directory service: once a minute it brings what the control plane publishes into the cell."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import boto3
-import botocore.session
 import pulumi
-from botocore.exceptions import BotoCoreError, ClientError
+from pulumi_aws import cloudwatch, lambda_
 
-from cellwave.fleet.model import Cell, Fleet
+from audit.stacks import access
+from audit.stacks.control import reader, snapshot
+from cellwave.cell import CellContext, code_archive
+from cellwave.cell.alarms import ON_AWS, Alarm, ServiceAlarms, ServiceAlarmsArgs
+from cellwave.cell.function import ALIAS, Function, FunctionArgs
+from cellwave.fleet.model import Cell
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import DynamoDBServiceResource
-    from mypy_boto3_sts import STSClient
+EVERY = "rate(1 minute)"  # no schedule is shorter
+SECONDS = 20  # the longest that a pull takes
 
 
-def read_directory(fleet: Fleet) -> str:
-    """Applications with their tenants and key hashes as JSON, the same text for the same content.
-
-    RunError when the control plane can't be read: a cell without it would lock every customer out.
-    """
-    if fleet.control is None:
+def deploy(ctx: CellContext) -> None:
+    """The function, its first call, its schedule and its alarms."""
+    control = ctx.known.control
+    region = ctx.known.region_of(ctx.cell.name)
+    if control is None or region is None:
         raise pulumi.RunError("cells/fleet.yaml: the audit product needs a `control` cell")
-    try:
-        dynamodb = _dynamodb(fleet, fleet.control)
-        keys = _scan(dynamodb, f"{fleet.control.name}-keys")
-        tenants = _scan(dynamodb, f"{fleet.control.name}-tenants")
-    except (BotoCoreError, ClientError) as error:
-        raise pulumi.RunError(
-            f"the control plane's directory can't be read: {error}\n"
-            f"Deploy {fleet.control.name}.control first, and check the role of account {fleet.control.account}."
-        ) from None
-    return json.dumps({"applications": _applications(keys, tenants)}, sort_keys=True)
+    function = _function(ctx, control, region.name)
+    # A cell is ready when it knows its customers, and new code when it has run here.
+    called = lambda_.Invocation(
+        "first",
+        function_name=function.name,
+        qualifier=function.function.version,
+        input="{}",
+        triggers={"version": function.function.version},
+    )
+    _schedule(ctx, function, called)
+    ServiceAlarms(ctx, ServiceAlarmsArgs(_alarms(function.name), timing=ON_AWS))
 
 
-def _dynamodb(fleet: Fleet, control: Cell) -> DynamoDBServiceResource:
-    """DynamoDB of the control plane's account, through its role."""
-    role = fleet.role_arn(control)
-    if role is None:
-        return boto3.resource("dynamodb", region_name=control.aws_region)
-    found = regional_sts(control.aws_region).assume_role(RoleArn=role, RoleSessionName="cellwave-directory")[
-        "Credentials"
-    ]
-    return boto3.resource(
-        "dynamodb",
-        region_name=control.aws_region,
-        aws_access_key_id=found["AccessKeyId"],
-        aws_secret_access_key=found["SecretAccessKey"],
-        aws_session_token=found["SessionToken"],
+def _function(ctx: CellContext, control: Cell, region: str) -> Function:
+    role = f"arn:{control.partition}:iam::{control.account}:role/{reader(control, region)}"
+    return Function(
+        ctx,
+        "directory",
+        FunctionArgs(
+            code=code_archive(ctx.source, ctx.service.code),
+            handler="audit.handlers.directory.pull.handler",
+            environment={
+                **access.environment(ctx),
+                "PRODUCT_REGION": region,
+                "CONTROL_REGION": control.aws_region,
+                "CONTROL_BUCKET": f"{control.name}-{control.account}-directory",
+                "CONTROL_OBJECT": snapshot(region),
+                "CONTROL_KEY": f"alias/{control.name}-directory",
+                "CONTROL_ROLE": role,
+                # The global endpoint is another region's to fail.
+                "AWS_STS_REGIONAL_ENDPOINTS": "regional",
+            },
+            allow=[
+                access.directory_object(
+                    ctx, "s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"
+                ),
+                {"Action": ["sts:AssumeRole"], "Resource": role},
+            ],
+            timeout=SECONDS,
+        ),
     )
 
 
-def regional_sts(region: str) -> STSClient:
-    """STS of that region: its global endpoint is another region's to fail."""
-    session = botocore.session.get_session()
-    session.set_config_variable("sts_regional_endpoints", "regional")
-    return boto3.Session(botocore_session=session).client("sts", region_name=region)
+def _schedule(ctx: CellContext, function: Function, called: pulumi.Resource) -> None:
+    rule = cloudwatch.EventRule(
+        "directory",
+        name=ctx.name("directory"),
+        description="Brings the control plane's directory into the cell.",
+        schedule_expression=EVERY,
+        opts=pulumi.ResourceOptions(depends_on=[called]),
+    )
+    permission = lambda_.Permission(
+        "directory",
+        statement_id="schedule",
+        action="lambda:InvokeFunction",
+        function=function.name,
+        qualifier=ALIAS,
+        principal="events.amazonaws.com",
+        source_arn=ctx.arn("events", f"rule/{ctx.name('directory')}"),
+        opts=pulumi.ResourceOptions(depends_on=[function.alias]),
+    )
+    cloudwatch.EventTarget(
+        "directory",
+        rule=rule.name,
+        target_id="directory",
+        arn=function.alias.arn,
+        opts=pulumi.ResourceOptions(depends_on=[permission]),
+    )
 
 
-def _scan(dynamodb: DynamoDBServiceResource, name: str) -> list[dict[str, Any]]:
-    table = dynamodb.Table(name)
-    answer = table.scan(ConsistentRead=True)
-    items = answer["Items"]
-    while "LastEvaluatedKey" in answer:
-        answer = table.scan(ConsistentRead=True, ExclusiveStartKey=answer["LastEvaluatedKey"])
-        items += answer["Items"]
-    return items
-
-
-def _applications(keys: list[dict[str, Any]], tenants: list[dict[str, Any]]) -> Mapping[str, object]:
-    found: dict[str, dict[str, list[Any]]] = {}
-    for item in (*keys, *tenants):
-        found.setdefault(item["applicationId"], {"tenants": [], "keys": []})
-    for item in sorted(tenants, key=lambda tenant: str(tenant["tenantId"])):
-        found[item["applicationId"]]["tenants"].append(item["tenantId"])
-    for item in sorted(keys, key=lambda key: str(key["hash"])):
-        known = {name: item[name] for name in ("hash", "kind", "tenantId") if name in item}
-        found[item["applicationId"]]["keys"].append(known)
-    return found
+def _alarms(function: str) -> dict[str, Alarm]:
+    return {
+        "errors": Alarm(
+            "Errors", "AWS/Lambda", {"FunctionName": function}, 0, "the cell's directory can't be kept"
+        ),
+        "stale": Alarm(
+            "Stale", "Audit", {"Service": "directory"}, 0,
+            "the control plane's directory can't be had, or may not be taken: the last good one serves on",
+        ),
+    }  # fmt: skip

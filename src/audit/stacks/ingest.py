@@ -40,7 +40,7 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
             handler="audit.handlers.ingest.session.handler",
             environment={**access.environment(ctx), "LANDING_BUCKET": ctx.bucket("landing"), **upload},
             allow=[
-                access.read_directory_object(ctx),
+                access.directory_object(ctx),
                 # For what the API itself puts, and for what uploads by the policies that it signs put.
                 access.objects(ctx, "landing", "s3:PutObject"),
                 access.use_key(ctx, "archive", "kms:GenerateDataKey", through="s3"),
@@ -65,7 +65,7 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
                 "TRIES": str(TRIES),
             },
             allow=[
-                access.read_directory_object(ctx, "s3:GetObject", "s3:GetObjectVersion"),
+                access.directory_object(ctx, "s3:GetObject", "s3:GetObjectVersion"),
                 # S3 always names the version that it announces.
                 access.objects(ctx, "landing", "s3:GetObjectVersion"),
                 access.objects(ctx, "archive", "s3:GetObject"),

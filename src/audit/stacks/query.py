@@ -21,7 +21,7 @@ def deploy(ctx: CellContext) -> None:
             handler="audit.handlers.query.api.handler",
             environment={**access.environment(ctx), "INDEX_TABLE": ctx.name("index")},
             allow=[
-                access.read_directory_object(ctx),
+                access.directory_object(ctx),
                 access.index(ctx, "dynamodb:Query"),
                 access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
             ],

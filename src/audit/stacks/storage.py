@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pulumi
 from pulumi_aws import dynamodb, kms, s3
 
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
 from audit.stacks.days import LANDING_DAYS
-from audit.stacks.directory import read_directory
 from cellwave.cell import CellContext
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 
@@ -25,8 +25,10 @@ def deploy(ctx: CellContext) -> None:
         "directory",
         bucket=config.bucket.bucket,
         key="directory.json",
-        content=read_directory(ctx.known),
+        # Nobody yet: what it holds is brought by the service `directory`, and nothing of this program's.
+        content='{"applications": {}}',
         content_type="application/json",
+        opts=pulumi.ResourceOptions(ignore_changes=["content"]),
     )
     _index(ctx)
     ServiceAlarms(

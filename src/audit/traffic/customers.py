@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from audit.admin import make_key
+from audit.publish import publish
 from audit.traffic.model import Config, Customer
 from cellwave.fleet.homing import home_cell
 from cellwave.fleet.model import Cell, Fleet, Region
@@ -11,7 +12,7 @@ TENANTS = ("north", "south")
 
 
 def with_customers(fleet: Fleet, edge_url: str, rate: float) -> Config:
-    """Make every customer's keys; raises botocore's errors when the control plane can't be reached."""
+    """Make every customer's keys, and tell the cells; raises botocore's errors when the control plane can't be had."""
     customers = []
     for application, region in invent(fleet):
         customers.append(
@@ -20,10 +21,11 @@ def with_customers(fleet: Fleet, edge_url: str, rate: float) -> Config:
                 region=region.name,
                 events_host=f"events.{region.endpoint}",
                 query_host=f"query.{region.endpoint}",
-                key=make_key(application),
-                tenants={tenant: make_key(application, tenant) for tenant in TENANTS},
+                key=make_key(application, of=[region.name]),
+                tenants={tenant: make_key(application, tenant, [region.name]) for tenant in TENANTS},
             )
         )
+    publish()
     return Config(edge_url=edge_url, rate=rate, customers=tuple(customers))
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # A handler's own time is short: better to fail soon and be retried than to hang in a socket.
-_FAST = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
+QUICK = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
 # Without these two, boto3 writes the global host into what it signs for others, and no event may leave its region.
-_REGIONAL = Config(
+REGIONAL = Config(
     signature_version="s3v4",
     s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
 )
@@ -66,9 +66,9 @@ def forget() -> None:
 
 @cache
 def _s3() -> S3Client:
-    return boto3.client("s3", config=_FAST.merge(_REGIONAL))
+    return boto3.client("s3", config=QUICK.merge(REGIONAL))
 
 
 @cache
 def _table(name: str) -> Table:
-    return boto3.resource("dynamodb", config=_FAST).Table(name)
+    return boto3.resource("dynamodb", config=QUICK).Table(name)

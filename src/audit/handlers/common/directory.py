@@ -1,6 +1,6 @@
 """Who may do what: the cell's own copy of the directory of applications, tenants and key hashes.
 
-The control plane's content is copied in when the cell is deployed; while serving, only that copy is read.
+The cell's service `directory` brings it from the control plane; while serving, only that copy is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from audit.handlers.common.http import ApiError, Request, parse_json
 
 Kind = Literal["application", "tenant"]
 
-FRESH = 60.0  # seconds that a copy is used before it is read again
+FRESH = 20.0  # seconds that a copy is used before it is read again
 RETRY = 5.0  # seconds between attempts while it can't be read
 PAST = 8  # versions of old that are remembered
 OBJECT = "directory.json"
@@ -83,12 +83,13 @@ def read_directory(version: str | None = None) -> Directory:
     which = {"VersionId": version} if version else {}
     answer = s3().get_object(Bucket=setting("CONFIG_BUCKET"), Key=OBJECT, **which)  # type: ignore[arg-type]
     content = parse_json(answer["Body"].read())
-    if not isinstance(content, dict) or not _is_directory(content.get("applications")):
+    if not isinstance(content, dict) or not is_directory(content.get("applications")):
         raise ValueError(f"{OBJECT} is no directory of applications, tenants and keys")
     return Directory(content["applications"], answer.get("VersionId"))
 
 
-def _is_directory(applications: object) -> bool:
+def is_directory(applications: object) -> bool:
+    """Whether that has the shape of `Directory.applications`."""
     return isinstance(applications, dict) and all(
         isinstance(found, dict)
         and all(isinstance(tenant, str) for tenant in found.get("tenants", ()))

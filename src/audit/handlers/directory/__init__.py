@@ -1,0 +1,1 @@
+"""Bringing the control plane's directory to a cell."""

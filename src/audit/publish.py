@@ -1,0 +1,121 @@
+"""What the cells are told of keys and tenants: a snapshot for each product region, newer than the last and signed.
+
+A cell's service `directory` takes it within a minute, and its functions know it FRESH seconds later.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, message_of, parsed
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEYS_TABLE = "control-keys"
+TENANTS_TABLE = "control-tenants"
+KEY = "alias/control-directory"
+REGIONS = "/audit/regions"
+TRIES = 10  # others may publish at the same moment
+FASTER = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")  # somebody else was
+
+Items = list[dict[str, Any]]
+
+
+def regions() -> list[str]:
+    """The product regions that there are; ClientError ParameterNotFound before `control.control` is deployed."""
+    return str(boto3.client("ssm").get_parameter(Name=REGIONS)["Parameter"]["Value"]).split(",")
+
+
+def scanned(table: str) -> Items:
+    """All that a table of the control plane holds now."""
+    found = boto3.resource("dynamodb").Table(table)
+    answer = found.scan(ConsistentRead=True)
+    items: Items = answer["Items"]
+    while "LastEvaluatedKey" in answer:
+        answer = found.scan(ConsistentRead=True, ExclusiveStartKey=answer["LastEvaluatedKey"])
+        items += answer["Items"]
+    return items
+
+
+def publish() -> dict[str, int]:
+    """Tell every region's cells what the tables hold now; the version by region. Raises botocore's errors."""
+    return {region: _publish(region) for region in regions()}
+
+
+def _publish(region: str) -> int:
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    s3, bucket = boto3.client("s3"), f"control-{account}-directory"
+    for left in reversed(range(TRIES)):
+        version, condition = _next(s3, bucket, f"{region}.json")
+        # Read after the one before was seen to be the newest: what that holds and more.
+        content = {"region": region, "version": version, "applications": known_in(region)}
+        body = json.dumps(content, sort_keys=True).encode()
+        try:
+            s3.put_object(
+                Bucket=bucket,
+                Key=f"{region}.json",
+                Body=body,
+                ContentType="application/json",
+                Metadata={MAC: _mac(body)},
+                **condition,
+            )
+        except ClientError as error:
+            if left and error.response["Error"]["Code"] in FASTER:
+                continue
+            raise
+        return version
+    raise AssertionError("the last try returns or raises")
+
+
+def _next(s3: S3Client, bucket: str, name: str) -> tuple[int, Any]:
+    """The next version, and the condition that the newest is still the one that it comes after.
+
+    The clock's milliseconds, so that a control plane made anew is newer than what its cells know.
+    """
+    now = int(time.time() * 1000)
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return now, {"IfNoneMatch": "*"}
+        raise
+    try:
+        before = parsed(answer["Body"].read(), answer["Metadata"]).version
+    except Refused:
+        before = 0
+    return max(now, before + 1), {"IfMatch": answer["ETag"]}
+
+
+def _mac(body: bytes) -> str:
+    made = boto3.client("kms").generate_mac(KeyId=KEY, MacAlgorithm=ALGORITHM, Message=message_of(body))
+    return base64.b64encode(made["Mac"]).decode()
+
+
+def known_in(region: str) -> dict[str, dict[str, list[Any]]]:
+    """The applications that have a key in that region, with those keys (hashes) and their tenants.
+
+    A key that names no regions is one of every region.
+    """
+    keys = [key for key in scanned(KEYS_TABLE) if region in key.get("regions", [region])]
+    return _applications(keys, scanned(TENANTS_TABLE))
+
+
+def _applications(keys: Items, tenants: Iterable[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
+    found: dict[str, dict[str, list[Any]]] = {
+        str(key["applicationId"]): {"tenants": [], "keys": []} for key in keys
+    }
+    for item in sorted(tenants, key=lambda tenant: str(tenant["tenantId"])):
+        if item["applicationId"] in found:
+            found[item["applicationId"]]["tenants"].append(item["tenantId"])
+    for item in sorted(keys, key=lambda key: str(key["hash"])):
+        told = {name: item[name] for name in ("hash", "kind", "tenantId") if name in item}
+        found[item["applicationId"]]["keys"].append(told)
+    return found
