@@ -166,7 +166,7 @@ def _tell() -> None:
         publish()
     except (BotoCoreError, ClientError):
         print(
-            "no cell was told of it yet: when this is mended, `python -m audit.admin publish`",
+            "not every cell is told of it yet: when this is mended, `python -m audit.admin publish`",
             file=sys.stderr,
         )
         raise
