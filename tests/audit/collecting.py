@@ -57,10 +57,10 @@ def main(name: str, region: str = "") -> None:
     fleet = fleet.model_copy(update={"control": control})
     setattr(socket.socket, "connect", refuse)  # noqa: B010 (what is deployed follows from the release alone)
     collected = Collected()
-    for service in ("storage", "directory", "ingest", "query"):
-        pulumi.runtime.set_mocks(collected, project="audit", stack=f"{name}.{service}", preview=False)
-        ctx = CellContext(fleet, cell, fleet.service(name, service), project.root, "release")
-        deploy = import_module(f"audit.stacks.{service}").deploy
+    for service in fleet.services_of(name):
+        pulumi.runtime.set_mocks(collected, project="audit", stack=f"{name}.{service.name}", preview=False)
+        ctx = CellContext(fleet, cell, service, project.root, "release")
+        deploy = import_module(f"audit.stacks.{service.name}").deploy
         pulumi.runtime.test(lambda deploy=deploy, ctx=ctx: deploy(ctx))()  # type: ignore[no-untyped-call]
     print(json.dumps(collected.made, default=repr))
 

@@ -66,14 +66,14 @@ class Resources:
 @pytest.fixture(scope="module")
 def resources() -> Resources:
     """Those of every service of a cell on AWS."""
-    return collected(CELL.aws_region)
+    return collected(CELL.name)
 
 
-def collected(region: str) -> Resources:
-    """Those of the cell, were it in that region."""
+def collected(cell: str, region: str = "") -> Resources:
+    """Those of a cell, were it in that region (its own without one)."""
     own = ("CELLWAVE_", "AWS_", "PULUMI_")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.audit.collecting", CELL.name, region],
+        [sys.executable, "-m", "tests.audit.collecting", cell, region],
         env={name: value for name, value in os.environ.items() if not name.startswith(own)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -180,6 +180,37 @@ def test_the_role_of_the_control_plane_is_asked_for_in_the_cells_own_region(reso
     assert function["environment"]["variables"]["AWS_STS_REGIONAL_ENDPOINTS"] == "regional"
 
 
+def test_a_cell_may_read_its_regions_snapshot_and_nothing_else_of_the_control_plane(
+    resources: Resources,
+) -> None:
+    """By a role that only the functions of that region's cells may take, each in its own account; none makes a MAC."""
+    control = collected("control")
+    roles, policies = (control.of(f"aws:iam/{kind}") for kind in ("role:Role", "rolePolicy:RolePolicy"))
+    assert set(roles) == set(policies) == {f"directory-{region.name}" for region in FLEET.regions}
+    for region in FLEET.regions:
+        policy = json.loads(policies[f"directory-{region.name}"]["policy"])
+        allowed: dict[str, set[str]] = {}
+        for statement in policy["Statement"]:
+            allowed.setdefault(statement["Resource"], set()).update(statement["Action"])
+        bucket_or_key = "arn:aws:test:::directory"
+        assert allowed == {
+            f"{bucket_or_key}/{region.name}.json": {"s3:GetObject"},
+            bucket_or_key: {"s3:ListBucket", "kms:VerifyMac"},
+        }
+        (trust,) = json.loads(roles[f"directory-{region.name}"]["assumeRolePolicy"])["Statement"]
+        assert trust["Principal"] == {"AWS": sorted(f"arn:aws:iam::{c.account}:root" for c in region.cells)}
+        assert trust["Condition"] == {
+            "ArnEquals": {
+                "aws:PrincipalArn": [
+                    f"arn:aws:iam::{c.account}:role/{c.name}-directory-{c.aws_region}" for c in region.cells
+                ]
+            }
+        }
+    assert (
+        resources.of("aws:iam/role:Role")["directory"]["name"] == f"{CELL.name}-directory-{CELL.aws_region}"
+    )
+
+
 def test_keys_reach_a_cell_within_two_minutes(resources: Resources) -> None:
     """A minute until the next pull, the longest that it takes, and as long as a function uses its copy."""
     assert (
@@ -202,7 +233,7 @@ def test_no_program_of_a_cell_says_who_has_keys(resources: Resources) -> None:
 )
 def test_a_cell_of_any_partition_names_nothing_of_another(region: str, partition: str, suffix: str) -> None:
     """Every ARN of the program's own and every host in a policy is of the cell's partition."""
-    texts = json.dumps(list(collected(region).made.values()))
+    texts = json.dumps(list(collected(CELL.name, region).made.values()))
     own = {arn for arn in re.findall(r"arn:[a-z-]+:[a-z0-9-]+", texts) if arn != "arn:aws:test"}
     assert {arn.split(":")[1] for arn in own} == {partition}
     hosts = set(re.findall(rf"{region}\.([a-z.]+)", texts))
