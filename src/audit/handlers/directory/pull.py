@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -26,7 +27,7 @@ from audit.handlers.directory.snapshot import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
@@ -101,18 +102,20 @@ class _Control:
         found = boto3.client("sts", config=QUICK).assume_role(
             RoleArn=setting("CONTROL_ROLE"), RoleSessionName="directory"
         )["Credentials"]
-        self._session = boto3.Session(
-            found["AccessKeyId"],
-            found["SecretAccessKey"],
-            found["SessionToken"],
+        # Of the process's own session, which has read boto3's models once: a session a minute would read them anew.
+        self._client: Any = partial(
+            boto3.client,
             region_name=setting("CONTROL_REGION"),
+            aws_access_key_id=found["AccessKeyId"],
+            aws_secret_access_key=found["SecretAccessKey"],
+            aws_session_token=found["SessionToken"],
         )
 
     def newest(self, name: str) -> Snapshot | None:
         """The snapshot as it is offered; None when there is none."""
-        client = self._session.client("s3", config=QUICK.merge(REGIONAL))
+        client: S3Client = self._client("s3", config=QUICK.merge(REGIONAL))
         try:
-            answer: GetObjectOutputTypeDef = client.get_object(Bucket=setting("CONTROL_BUCKET"), Key=name)
+            answer = client.get_object(Bucket=setting("CONTROL_BUCKET"), Key=name)
         except ClientError as error:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
@@ -121,7 +124,7 @@ class _Control:
 
     def verify(self, snapshot: Snapshot) -> None:
         """Raises Refused unless the control plane has made the snapshot's MAC."""
-        kms: Any = self._session.client("kms", config=QUICK)
+        kms = self._client("kms", config=QUICK)
         asked: Mapping[str, Any] = {
             "KeyId": setting("CONTROL_KEY"),
             "MacAlgorithm": ALGORITHM,
