@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore.parsers import JSONParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cellwave.health.aws import parsers
 from cellwave.health.metrics import OVERLAP_SECONDS, Line, Lines, Metrics, Series
 
 NOW = 60 * 20_000_000.0
@@ -246,3 +250,17 @@ def test_an_earlier_moment_is_read_from_its_own_beginning(world: CloudWatch) -> 
     assert sum(look(metrics, world, NOW - 100)["all"].values()) == 100
     assert sum(look(metrics, world, NOW - 130)["all"].values()) == 130
     assert sum(look(metrics, world, NOW - 100)["all"].values()) == 100
+
+
+def test_an_answer_is_read_as_the_sdk_reads_it() -> None:
+    """Only quicker: lists of numbers, also with holes, and whatever else there is."""
+    told = {"Timestamps": [NOW, NOW + 60.5], "Values": [1.0, 2], "Id": "q0", "StatusCode": "Complete"}
+    holes = {"Timestamps": [None, NOW], "Values": [None, 2.5], "Messages": [{"Code": "c", "Value": None}]}
+    body = json.dumps({"MetricDataResults": [told, holes], "NextToken": "n"}).encode()
+    answer = {"body": body, "status_code": 200, "headers": {}}
+    operation = (
+        botocore.session.get_session().get_service_model("cloudwatch").operation_model("GetMetricData")
+    )
+    shape = operation.output_shape
+    assert shape is not None
+    assert parsers().create_parser("json").parse(answer, shape) == JSONParser().parse(answer, shape)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from cellwave.cli.here import here
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json
 from cellwave.text import counted
-from cellwave.usecases.plans import plan_for
-from cellwave.waves.explain import summed, tally, to_dot, to_mermaid, to_rows, why
-from cellwave.waves.model import Plan
+
+# To load what makes and explains a plan takes as long as all that a help needs.
+if TYPE_CHECKING:
+    from cellwave.waves.model import Plan
 
 Everything = Annotated[bool, typer.Option("--all", help="Run what would not change, too.")]
 
@@ -34,6 +34,10 @@ def plan(
 
     Example: [bold]cellwave plan v2[/]   or   [bold]cellwave plan v2 --dot | dot -Tsvg > plan.svg[/]
     """
+    from cellwave.cli.here import here
+    from cellwave.usecases.plans import plan_for
+    from cellwave.waves.explain import to_dot, to_mermaid, why
+
     around = here()
     release = around.store.get(wanted) if wanted else None
     made = plan_for(around, release, everything=everything)
@@ -55,6 +59,8 @@ def plan(
 
 def table_of(made: Plan) -> Table:
     """A plan as a table for a terminal."""
+    from cellwave.waves.explain import summed, tally, to_rows
+
     cells, waves = counted(len(made.cells), "cell"), counted(len(made.waves), "wave")
     title = f"{made.version}: {cells} in {waves}, {tally(made)}"
     shown = table("wave", "cell", "services", "at once, and bake", "why", title=title, show_lines=True)

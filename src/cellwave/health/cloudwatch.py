@@ -227,8 +227,9 @@ def _of_quantile(
     if seen < COVERAGE * total:
         return Unreadable(reason=f"only {seen:g} of {total:g} requests have a {signal.metric}")
     periods = []
+    columns = [(share, series[name]) for name, share in points.items()]
     for start, number in sorted(counts.items()):
-        known = {share: series[name][start] for name, share in points.items() if start in series[name]}
+        known = {share: column[start] for share, column in columns if start in column}
         if number > 2 and len(known) < len(points):
             return Unreadable(
                 reason=f"{signal.metric} has no percentiles (it was published as statistic sets)"
