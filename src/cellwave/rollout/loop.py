@@ -26,6 +26,15 @@ UNABLE = (
     ArithmeticError, LookupError, TypeError, ValueError, AssertionError, AttributeError,
     sa.exc.DataError, sa.exc.IntegrityError,
 )  # fmt: skip
+# Asked ten times a second: to make it anew costs as much as to ask.
+TOLD = sa.select(INBOX.c.rollout).where(INBOX.c.turn.is_(None))
+NOT_DUE = sa.and_(ROLLOUTS.c.due > sa.bindparam("now"), ROLLOUTS.c.due <= sa.bindparam("later"))
+DUE = sa.and_(sa.not_(ROLLOUTS.c.ended), ROLLOUTS.c.due.is_not(None), sa.not_(NOT_DUE))
+READY = (
+    sa.select(ROLLOUTS.c.id)
+    .where(ROLLOUTS.c.target == sa.bindparam("of"), sa.or_(DUE, ROLLOUTS.c.id.in_(TOLD)))
+    .order_by(ROLLOUTS.c.created)
+)
 MOST = 50  # turns that a transaction takes: what they ask for is handed over after it
 log = structlog.get_logger()
 
@@ -65,15 +74,9 @@ def _events(db: sa.Connection, row: sa.Row[Any], now: float) -> list[tuple[int |
 
 def ready(records: Records, target: str, now: float) -> Sequence[str]:
     """The rollouts of a state backend that have a turn to take."""
-    later = sa.and_(ROLLOUTS.c.due > now, ROLLOUTS.c.due <= now + 2 * LONGEST_LOOK_SECONDS)  # see `has_come`
-    due = sa.and_(ROLLOUTS.c.due.is_not(None), sa.not_(later))
-    told = sa.select(INBOX.c.rollout).where(INBOX.c.turn.is_(None))
-    query = sa.select(ROLLOUTS.c.id).where(
-        ROLLOUTS.c.target == target,
-        sa.or_(sa.and_(sa.not_(ROLLOUTS.c.ended), due), ROLLOUTS.c.id.in_(told)),
-    )
+    later = now + 2 * LONGEST_LOOK_SECONDS  # see `has_come`
     with records.engine.connect() as db:
-        return db.execute(query.order_by(ROLLOUTS.c.created)).scalars().all()
+        return db.execute(READY, {"of": target, "now": now, "later": later}).scalars().all()
 
 
 def take_turns(records: Records, memory: Memory, target: str, now: float) -> bool:

@@ -33,6 +33,7 @@ from cellwave.rollout.records import Asked, Records
 
 NAME, EFFECT = "cellwave", "effect"  # of the application, and of its one workflow
 POLL_SECONDS = 0.1
+RARELY_SECONDS = 1.0  # between two polls of a queue that has something after a death only
 STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more is to come
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
 ENGINES = "engines"
@@ -101,9 +102,15 @@ class Queues:
         self._workflow = effect
         DBOS.listen_queues([ENGINES, LOOKS, self._seat])
         DBOS.launch()
-        for name, limit in ((ENGINES, self.engines), (LOOKS, None), (self._seat, None)):
+        # A poll costs milliseconds of a processor that engines want.
+        rare = (None, RARELY_SECONDS)
+        for name, (limit, poll) in {
+            ENGINES: (self.engines, POLL_SECONDS),
+            LOOKS: rare,
+            self._seat: rare,
+        }.items():
             DBOS.register_queue(
-                name, worker_concurrency=limit, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
+                name, worker_concurrency=limit, polling_interval_sec=poll, on_conflict="always_update"
             )
 
     def place(self, records: Records, target: str) -> None:
