@@ -285,6 +285,12 @@ def strike(ground: Ground, who: str, moment: str, start: subprocess.Popen[str]) 
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if who == "provider":
+        # What was killed is there for a moment longer, and would be taken for what runs.
+        story.wait(
+            "its end",
+            lambda: not any(p.alive for p in server.status(story.project) if p.pid in doomed),
+            PATIENCE,
+        )
         server.up(story.project, print)
     if parts["worker"] <= doomed and (left := parts["attempt"] - doomed):
         # One that nothing holds up may have ended before anybody could wait for it.
