@@ -41,15 +41,16 @@ class ResourceType:
 
     `witness` maps an input that AWS doesn't give back to the output that tells whether it still holds. `defaults` are
     AWS's own for inputs not given. Where AWS's create overwrites silently, `upsert(aws, inputs)` is the id to look
-    under first. `recomputed(changed, new)` are the outputs that an update changes. `rename` maps properties to the
-    API's names where they don't agree.
+    under first; without a `create` it is also the id under which `update`, with no old inputs, makes it.
+    `recomputed(changed, new)` are the outputs that an update changes. `rename` maps properties to the API's names where
+    they don't agree.
     """
 
     token: str
     inputs: str
-    create: Create
     read: Read
     delete: Delete
+    create: Create | None = None
     update: Update | None = None
     finish: bool = False
     outputs: str = ""
@@ -105,6 +106,15 @@ class ResourceType:
     def told_apart_by(self) -> frozenset[str]:
         """The inputs that two resources of this type, side by side, can't share."""
         return words(self.identity or self.name)
+
+    def make(self, aws: Aws, inputs: Props) -> str:
+        """Make one; its id."""
+        if self.create:
+            return self.create(aws, inputs)
+        if self.update is None or self.upsert is None:
+            raise TypeError(f"{self.token}: nothing says how one is made")
+        self.update(aws, "", inputs, {})
+        return str(self.upsert(aws, inputs))
 
     def effective(self, inputs: Mapping[str, Any]) -> Props:
         """The inputs with AWS's defaults for those not given, and without what says nothing (empty)."""

@@ -65,7 +65,7 @@ def create(kind: ResourceType, aws: Aws, inputs: Props) -> tuple[str, Props]:
     there = kind.upsert(aws, new) if kind.upsert else None
     if there is not None and kind.read(aws, there, new) is not None:
         raise AlreadyThere(f"{there} is there already (import it, or give this one another name)")
-    ref = kind.create(aws, new)
+    ref = kind.make(aws, new)
     try:
         if kind.finish and kind.update:
             kind.update(aws, ref, new, {})

@@ -33,11 +33,6 @@ def _put_metric(aws: Aws, name: str, new: Props, old: Props) -> None:
     aws.call("cloudwatch", "put_metric_alarm", {**new, **queries}, _METRIC_NAMES)
 
 
-def _create_metric(aws: Aws, new: Props) -> str:
-    _put_metric(aws, "", new, {})
-    return str(new["name"])
-
-
 def _read_alarm(kind: str, answer: str, aws: Aws, name: str) -> Any:
     found = aws.call("cloudwatch", "describe_alarms", AlarmNames=[name], AlarmTypes=[kind]).get(answer, [])
     return {key: value for key, value in found[0].items() if value not in ([], "")} if found else None
@@ -69,7 +64,6 @@ METRIC = ResourceType(
     tags=tags.CLOUDWATCH,
     upsert=lambda aws, new: new["name"],
     rename=_METRIC_NAMES,
-    create=_create_metric,
     read=_read_metric,
     update=_put_metric,
     delete=_delete,
@@ -78,11 +72,6 @@ METRIC = ResourceType(
 
 def _put_composite(aws: Aws, name: str, new: Props, old: Props) -> None:
     aws.call("cloudwatch", "put_composite_alarm", new)
-
-
-def _create_composite(aws: Aws, new: Props) -> str:
-    _put_composite(aws, "", new, {})
-    return str(new["alarmName"])
 
 
 def _read_composite(aws: Aws, name: str, prior: Props) -> Props | None:
@@ -100,7 +89,6 @@ COMPOSITE = ResourceType(
     tags=tags.CLOUDWATCH,
     upsert=lambda aws, new: new["alarmName"],
     rename={"arn": "AlarmArn"},
-    create=_create_composite,
     read=_read_composite,
     update=_put_composite,
     delete=_delete,

@@ -14,11 +14,6 @@ def _put_rule(aws: Aws, name: str, new: Props, old: Props) -> None:
     aws.call("events", "put_rule", given)
 
 
-def _create_rule(aws: Aws, new: Props) -> str:
-    _put_rule(aws, "", new, {})
-    return str(new["name"])
-
-
 def _read_rule(aws: Aws, name: str, prior: Props) -> Props | None:
     found = aws.find("events", "describe_rule", Name=name)
     return found and RULE.props({key: value for key, value in found.items() if value != ""})
@@ -37,7 +32,6 @@ RULE = ResourceType(
     defaults={"state": "ENABLED"},
     tags=tags.EVENTS,
     upsert=lambda aws, new: new["name"],
-    create=_create_rule,
     read=_read_rule,
     update=_put_rule,
     delete=_delete_rule,
@@ -50,12 +44,7 @@ def _put_target(aws: Aws, ref: str, new: Props, old: Props) -> None:
     aws.call("events", "put_targets", Rule=new["rule"], Targets=[given])
 
 
-def _create_target(aws: Aws, new: Props) -> str:
-    _put_target(aws, "", new, {})
-    return _target_ref(new)
-
-
-def _target_ref(new: Props) -> str:
+def _target_id(aws: Aws, new: Props) -> str:
     return f"{new['rule']}-{new['targetId']}"
 
 
@@ -78,8 +67,7 @@ TARGET = ResourceType(
     name="targetId",
     scope="rule",
     identity="rule targetId",
-    upsert=lambda aws, new: _target_ref(new),
-    create=_create_target,
+    upsert=_target_id,
     read=_read_target,
     update=_put_target,
     delete=_delete_target,

@@ -70,11 +70,6 @@ def _put_policy(aws: Aws, ref: str, new: Props, old: Props) -> None:
     aws.call("iam", "put_role_policy", new, names)
 
 
-def _create_policy(aws: Aws, new: Props) -> str:
-    _put_policy(aws, "", new, {})
-    return _policy_id(aws, new)
-
-
 def _read_policy(aws: Aws, ref: str, prior: Props) -> Props | None:
     role, name = ref.split(":", 1)
     found = aws.find("iam", "get_role_policy", RoleName=role, PolicyName=name)
@@ -93,7 +88,6 @@ ROLE_POLICY = ResourceType(
     name="name",
     identity="role name",
     upsert=_policy_id,
-    create=_create_policy,
     read=_read_policy,
     update=_put_policy,
     delete=_delete_policy,

@@ -259,11 +259,6 @@ def _object_id(aws: Aws, new: Props) -> str:
     return f"{new['bucket']}/{new['key']}"
 
 
-def _create_object(aws: Aws, new: Props) -> str:
-    _put_object(aws, "", new, {})
-    return _object_id(aws, new)
-
-
 def _read_object(aws: Aws, ref: str, prior: Props) -> Props | None:
     bucket, key = ref.split("/", 1)
     found = aws.find("s3", "head_object", Bucket=bucket, Key=key)
@@ -300,7 +295,6 @@ OBJECT = ResourceType(
     defaults={"contentType": "application/octet-stream", "storageClass": "STANDARD"},
     upsert=_object_id,
     rename=_OBJECT_NAMES,
-    create=_create_object,
     read=_read_object,
     update=_put_object,
     delete=_delete_object,
