@@ -8,6 +8,7 @@ import typer
 
 from cellwave.cli.here import here
 from cellwave.cli.show import tell, tell_json
+from cellwave.text import counted
 from cellwave.usecases.collecting import KEPT, collect, in_words
 
 
@@ -33,5 +34,4 @@ def gc(
     if as_json:
         tell_json(gone.model_dump() | {"kept": keep})
     else:
-        rollouts = "rollout" if keep == 1 else "rollouts"
-        tell(f"removed: {in_words(gone)}; of the newest {keep} ended {rollouts} all is kept")
+        tell(f"removed: {in_words(gone)}; of the newest {counted(keep, 'ended rollout')} all is kept")

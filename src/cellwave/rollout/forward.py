@@ -9,6 +9,7 @@ from cellwave.rollout.draft import Draft
 from cellwave.rollout.leg import Leg, Track, bits, places_of
 from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Action, Question, Waiting
 from cellwave.rollout.schedule import start_ready
+from cellwave.text import counted
 from cellwave.waves.model import PlannedWave
 
 LOOKS_A_BAKE = 20
@@ -186,9 +187,8 @@ def done_in_words(leg: Leg, harmed: Mapping[str, str]) -> str:
     """How many cells run the release, every one that does not and why, and those that do though a gate fails there."""
     every = (1 << len(leg.shape.sites)) - 1
     missing = every & ~leg.index.whole
-    total = len(leg.shape.sites)
-    of = f" of {total}" if missing else ""
-    text = f"{leg.plan.version} runs in {leg.index.whole.bit_count()}{of} cell{'s' if total > 1 else ''}"
+    of = f"{leg.index.whole.bit_count()} of " if missing else ""
+    text = f"{leg.plan.version} runs in {of}{counted(len(leg.shape.sites), 'cell')}"
     if missing:
         text += f", not in {tell_missing(leg, missing)}"
     passed = [cell for cell in harmed if not sites_of(leg, [cell]) & missing]

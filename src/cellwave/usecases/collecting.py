@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cellwave.rollout.records import KEPT as KEPT  # noqa: PLC0414 - how much is kept unless one says
+from cellwave.text import counted
 from cellwave.usecases.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def collect(around: Surroundings, keep: int) -> Collected:
 def in_words(gone: Collected) -> str:
     """What was removed."""
     return (
-        f"{gone.attempts} attempts ({gone.bytes / 2**20:.1f} MiB), {gone.environments} environments, "
-        f"{gone.workflows} workflows, {gone.rows} rows"
+        f"{counted(gone.attempts, 'attempt')} ({gone.bytes / 2**20:.1f} MiB), "
+        f"{counted(gone.environments, 'environment')}, {counted(gone.workflows, 'workflow')}, "
+        f"{counted(gone.rows, 'row')}"
     )
