@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,7 @@ def list_keys() -> list[dict[str, Any]]:
 
 
 def revoke(hashes: Sequence[str]) -> None:
-    """Take keys away; Unknown, and nothing is changed, when one of them is not there. See `publish`."""
-    there = {str(key["hash"]) for key in scanned(KEYS_TABLE)}
-    for one in hashes:
-        if one not in there:
-            raise Unknown(f"found {one!r}, expected a hash that `python -m audit.admin keys` lists")
+    """Take keys away. Every cell lets them in until the next `publish`."""
     for one in hashes:
         _table(KEYS_TABLE).delete_item(Key={"hash": one})
 
@@ -141,24 +137,30 @@ def _run(asked: argparse.Namespace) -> None:
         return
     there = regions()  # before anything is changed that no cell could be told of
     if asked.command == "key":
-        _give(asked.holders, asked.region, there)
-        return
-    if asked.command == "revoke":
-        revoke(asked.hashes)
-    _tell()
-
-
-def _give(holders: Sequence[tuple[str, str | None]], of: Sequence[str], there: Sequence[str]) -> None:
-    for region in of:
-        if region not in there:
-            raise Unknown(f"--region: found {region!r}, expected one of {', '.join(there)}")
+        _require(asked.region, there, "--region: ", f"one of {', '.join(there)}")
+    elif asked.command == "revoke":
+        known_hashes = {str(key["hash"]) for key in scanned(KEYS_TABLE)}
+        _require(asked.hashes, known_hashes, "", "a hash that `python -m audit.admin keys` lists")
     try:
-        for application, tenant in holders:
-            key = make_key(application, tenant, of)
-            # At once: should the next one fail, this one exists and is never shown again.
-            print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}), flush=True)
+        if asked.command == "key":
+            _give(asked.holders, asked.region)
+        elif asked.command == "revoke":
+            revoke(asked.hashes)
     finally:
-        _tell()
+        _tell()  # should a later one fail, what was done before is done
+
+
+def _require(named: Sequence[str], there: Collection[str], where: str, right: str) -> None:
+    for one in named:
+        if one not in there:
+            raise Unknown(f"{where}found {one!r}, expected {right}")
+
+
+def _give(holders: Sequence[tuple[str, str | None]], of: Sequence[str]) -> None:
+    for application, tenant in holders:
+        key = make_key(application, tenant, of)
+        # At once: should the next one fail, this one exists and is never shown again.
+        print(json.dumps({"applicationId": application, "tenantId": tenant, "key": key}), flush=True)
 
 
 def _tell() -> None:

@@ -47,12 +47,12 @@ def scanned(table: str) -> Items:
 
 def publish() -> dict[str, int]:
     """Tell every region's cells what the tables hold now; the version by region. Raises botocore's errors."""
-    return {region: _publish(region) for region in regions()}
-
-
-def _publish(region: str) -> int:
     account = boto3.client("sts").get_caller_identity()["Account"]
     s3, bucket = boto3.client("s3"), f"control-{account}-directory"
+    return {region: _publish(s3, bucket, region) for region in regions()}
+
+
+def _publish(s3: S3Client, bucket: str, region: str) -> int:
     for left in reversed(range(TRIES)):
         version, condition = _next(s3, bucket, f"{region}.json")
         # Read after the one before was seen to be the newest: what that holds and more.

@@ -13,10 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from audit import admin
 from audit.handlers.common.directory import Directory
-from audit.publish import known_in
+from audit.publish import KEYS_TABLE, known_in
 from tests.audit.support import AuditCell
 
 
@@ -43,7 +44,9 @@ def test_a_key_is_printed_once_and_kept_as_a_hash(
 
 def told(region: str) -> Directory:
     """What the control plane tells the cells of a region."""
-    return Directory(known_in(region))
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    answer = boto3.client("s3").get_object(Bucket=f"control-{account}-directory", Key=f"{region}.json")
+    return Directory(json.loads(answer["Body"].read())["applications"])
 
 
 def test_the_cells_are_told_of_every_key(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +84,29 @@ def test_a_revoked_key_is_gone(control: AuditCell, capsys: pytest.CaptureFixture
     assert admin.main(["revoke", hashes[1]]) == 0
     assert [told("eu").caller(base64.b64decode(key).decode()) is None for key in made] == [False, True]
     assert told("eu").tenants("acme") == {"t1"}
+
+
+def test_what_was_revoked_before_something_failed_is_told(
+    control: AuditCell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 for the rest; the key that is gone is one that no cell lets in."""
+    made = [make(capsys, holder)["key"] for holder in ("acme", "acme/t1")]
+    first, second = (hashlib.sha256(base64.b64decode(key)).hexdigest() for key in made)
+    table = boto3.resource("dynamodb").Table(KEYS_TABLE)
+    refused = ClientError({"Error": {"Code": "ThrottlingException", "Message": "later"}}, "DeleteItem")
+
+    class Failing:
+        """The table, until the second key is to be deleted."""
+
+        def delete_item(self, *, Key: dict[str, str]) -> None:
+            if Key["hash"] == second:
+                raise refused
+            table.delete_item(Key=Key)
+
+    monkeypatch.setattr(admin, "_table", lambda name: Failing())
+    assert admin.main(["revoke", first, second]) == 1
+    assert "later" in capsys.readouterr().err
+    assert [told("eu").caller(base64.b64decode(key).decode()) is None for key in made] == [True, False]
 
 
 def test_what_is_no_key_is_not_revoked(control: AuditCell, capsys: pytest.CaptureFixture[str]) -> None:
