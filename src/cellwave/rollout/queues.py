@@ -103,12 +103,11 @@ class Queues:
         DBOS.listen_queues([ENGINES, LOOKS, self._seat])
         DBOS.launch()
         # A poll costs milliseconds of a processor that engines want.
-        rare = (None, RARELY_SECONDS)
-        for name, (limit, poll) in {
-            ENGINES: (self.engines, POLL_SECONDS),
-            LOOKS: rare,
-            self._seat: rare,
-        }.items():
+        for name, limit, poll in (
+            (ENGINES, self.engines, POLL_SECONDS),
+            (LOOKS, None, RARELY_SECONDS),
+            (self._seat, None, RARELY_SECONDS),
+        ):
             DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=poll, on_conflict="always_update"
             )
