@@ -119,15 +119,19 @@ def test_what_is_no_key_is_not_revoked(control: AuditCell, capsys: pytest.Captur
 
 
 def test_a_key_that_no_cell_was_told_of_is_said(
-    control: AuditCell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    control: AuditCell, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 1 and the command that tells them; the key was shown, and is told of then."""
-    kms = boto3.client("kms")
-    kms.delete_alias(AliasName="alias/control-directory")
+    kms, alias = boto3.client("kms"), "alias/control-directory"
+    key = kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"]
+    kms.delete_alias(AliasName=alias)
     assert admin.main(["key", "acme"]) == 1
     said = capsys.readouterr()
     assert json.loads(said.out)["applicationId"] == "acme"
     assert "python -m audit.admin publish" in said.err
+    kms.create_alias(AliasName=alias, TargetKeyId=key)
+    assert admin.main(["publish"]) == 0
+    assert set(told("eu").applications) == {"acme"}
 
 
 @pytest.mark.parametrize("argv", [["a,b"], ["a/b/c"], ["a/"], [".."], ["a/.."], []])
