@@ -29,10 +29,11 @@ from cellwave.deploy.checkpoint import (
     made_since,
     stack_files,
 )
-from cellwave.deploy.command import Ended, Launch, run_plain, run_with_program
+from cellwave.deploy.command import NOT_BEGUN, Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.disk import trouble, unwritable
 from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.fence import is_over
 from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
 from cellwave.deploy.placed import foreign
@@ -181,6 +182,8 @@ def _run(at: Drive) -> Result:
     locks = at.files.locks() if at.files else ()
     for _ in range(TRIES):
         try:
+            if is_over(at.launch.fence):
+                _check(at, NOT_BEGUN)  # another host has the stack: no file of it is ours any more
             _free(at, locks)
             return _once(at)
         except _Stopped as stopped:
