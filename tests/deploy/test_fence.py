@@ -55,12 +55,15 @@ def test_an_engine_ends_when_its_time_here_is_over(
 def test_no_engine_begins_after_its_time(
     engine_world: RealWorld, wanted: Job, until: Path, stack: str
 ) -> None:
-    """A worker that wakes from a long sleep starts nothing."""
+    """A worker that wakes from a long sleep starts nothing, and touches nothing that may be another's by now."""
     write_deadline(until, since_boot() - 1)
+    engine_world.lock(stack, living=False)
     result = run(engine_world.deployer(), wanted, [])
     assert (result.outcome, result.fault) == ("failed", "network"), result.reason
     assert "lost touch" in result.reason
     assert not engine_world.is_made(stack)
+    assert engine_world.is_locked(stack)
+    engine_world.unlock(stack)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGKILL])
