@@ -98,13 +98,23 @@ def test_an_effect_is_one_living_workers(
 
 def test_who_is_late_counts_no_round_back(records: Records, wanted: Asked) -> None:
     """Two hosts see that a queue was given an effect in vain: a workflow's name is used once."""
-    records.placed_again(wanted)
+    assert records.placed_again(wanted)
     [again] = records.unplaced(TARGET)
-    records.placed_again(again)
-    records.placed_again(wanted)
+    assert records.placed_again(again)
+    assert not records.placed_again(wanted)
     [now] = records.unplaced(TARGET)
     assert (again.round, now.round) == (1, 2)
     assert len({asked.workflow for asked in (wanted, again, now)}) == 3
+
+
+def test_what_has_ended_since_is_not_performed_again(
+    records: Records, wanted: Asked, pair: tuple[Worker, Worker]
+) -> None:
+    """Who looked before it began sees a workflow that is over, and an effect that nobody owned."""
+    ann, _ = pair
+    assert records.begin(wanted.key, ann.id)
+    records.finish(wanted, END, ann.id)
+    assert not records.placed_again(wanted)
 
 
 def test_who_was_taken_for_dead_begins_and_tells_nothing_any_more(

@@ -14,19 +14,23 @@ from cellwave.rollout.decide import decide
 from cellwave.rollout.loop import ready, take_turn, take_turns
 from cellwave.rollout.model import (
     Action,
+    Applied,
     Checked,
     Commanded,
+    Deploy,
     Deployed,
+    Effect,
     Event,
     Failure,
     State,
     Turn,
     first_state,
 )
-from cellwave.rollout.records import Records
+from cellwave.rollout.records import Asked, Records, begin_all, end_all
 from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
 from cellwave.waves.model import Plan
+from tests.postgres.server import Server
 from tests.rollout.plans import plan
 
 ME = Worker(id="here:1:life", seat="here:1", target="t")
@@ -48,6 +52,15 @@ def turns(records: Records, memory: Memory, now: float = 2.0) -> None:
         pass
 
 
+def deployed(effect: Effect) -> Deployed:
+    """A deployment's engine has ended well, and nobody can look at what runs."""
+    assert isinstance(effect, Deploy)
+    step, how = effect.step, Applied(outputs={}, seconds=1.0)
+    return Deployed(
+        at=2.0, deployment=step.deployment, attempt=effect.attempt, back=False, result=how, unseen=True
+    )
+
+
 def tell_checked(records: Records) -> None:
     """Let the look before the wave find nothing."""
     [asked] = records.unplaced("t")
@@ -66,8 +79,11 @@ def test_an_effect_told_twice_is_taken_once(records: Records) -> None:
     assert not take_turn(records, Memory(), "v2-1", 2.0)
 
 
-def test_who_remembers_an_older_turn_reads_the_newer_one(records: Records) -> None:
+def test_who_remembers_an_older_turn_reads_the_newer_one(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two hosts take turns of one rollout; neither decides on what it remembers of before the other's."""
+    monkeypatch.setattr(rows, "LEFT_SECONDS", 0.0)
     one, other = Memory(), Memory()
     records.command("p", "v2-1", Commanded(at=2.0, action="pause", actor="ann"))
     turns(records, one)
@@ -77,6 +93,69 @@ def test_who_remembers_an_older_turn_reads_the_newer_one(records: Records) -> No
     turns(records, one)
     assert records.state("v2-1").head.paused == ""
     assert [asked.key.split(":", 1)[1] for asked in records.unplaced("t")] == ["a.storage:forward:1"]
+
+
+def test_a_rollout_is_left_to_the_worker_that_took_its_last_turn(records: Records) -> None:
+    """To know again what that one knows would cost what the fleet is big, at each turn."""
+    one, other = Memory(), Memory()
+    for number, memory in enumerate((one, other)):
+        records.command(str(number), "v2-1", Commanded(at=2.0, action="pause", actor="ann"))
+        turns(records, memory)
+    tell_checked(records)
+    assert not take_turns(records, one, "t", 2.0)
+    assert take_turns(records, other, "t", 2.0)
+
+
+def test_a_rollout_that_nobody_takes_the_turns_of_is_left_to_nobody() -> None:
+    """A second after a turn was seen to be ready whoever sees it takes it, and at once who never knew the rollout."""
+    memory = Memory()
+    assert not memory.leaves_to_another("v2-1", 5, 100.0)
+    memory.states["v2-1"] = first_state("v2-1", plan([["a"]]))
+    assert not memory.leaves_to_another("v2-1", 0, 100.0)
+    looks = [(1, 100.0), (1, 100.9), (2, 101.1), (2, 102.0), (2, 102.2), (2, 102.3)]
+    left = [memory.leaves_to_another("v2-1", turn, at) for turn, at in looks]
+    assert left == [True, True, True, True, False, False]
+
+
+@pytest.mark.parametrize("cells", [1, 9])
+def test_ends_that_come_together_are_written_by_as_many_statements_as_one(
+    database_url: str, cells: int
+) -> None:
+    """What is of one kind is written at once: two for owners and ends, one for the inbox, seven for all turns of it."""
+    records, memory = Records(database_url), Memory()
+    enter(records, ME)
+    wave = [f"c{number}" for number in range(cells)]
+    records.create_rollout(first_state("v2-1", plan([wave], concurrency=cells)), "ann", "t", 1.0)
+    turns(records, memory)
+    tell_checked(records)
+    turns(records, memory)
+    wanted = [(asked.key, ME.id) for asked in records.unplaced("t") if isinstance(asked.effect, Deploy)]
+    said: list[str] = []
+    sa.event.listen(records.engine, "before_cursor_execute", lambda *call: said.append(call[2]))
+    with records.transaction() as db:
+        begun = begin_all(db, wanted)
+        end_all(db, [(asked, deployed(asked.effect), ME.id) for asked in begun if asked])
+    assert take_turns(records, memory, "t", 3.0)
+    assert len(begun) == cells
+    assert sum(text.startswith(("INSERT", "UPDATE", "DELETE")) for text in said) == 3 + 7, said
+
+
+def test_what_one_host_hands_over_another_neither_waits_for_nor_hands_over(postgres: Server) -> None:
+    """Two that wait for each other's would end one of them, after a second."""
+    with postgres.database() as url:
+        one, other = Records(url), Records(url)
+        one.create_rollout(first_state("v2-1", plan([["a", "b"]])), "ann", "t", 1.0)
+        turns(one, Memory())
+        found, handed = one.unplaced("t"), list[str]()
+
+        def hand_over(_: sa.Connection, asked: Asked) -> None:
+            handed.append(asked.key)
+            other.placed(found, hand_over)
+
+        one.placed(found, hand_over)
+        other.placed(found, hand_over)
+        assert handed == [asked.key for asked in found]
+        assert not one.unplaced("t")
 
 
 def test_what_is_not_understood_is_set_aside_and_told_of(records: Records) -> None:

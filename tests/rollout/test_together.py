@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.records = Records(f"sqlite:///{folder / 'cellwave.db'}")
         self.transactions = 0
+        self.calls: list[list[str]] = []
         self.held, self.go_on = threading.Event(), threading.Event()
         self.together = Together(self.transaction)
 
@@ -35,17 +36,19 @@ class World:
 
     def write(self, name: str) -> str:
         """Write a line; the first one waits until it is let go on, and "bad" fails once it has written."""
+        return self.together.write(self.lines_of, name)
 
-        def line(db: sa.Connection) -> str:
+    def lines_of(self, db: sa.Connection, names: Sequence[str]) -> list[str]:
+        """Write these lines."""
+        self.calls.append(list(names))
+        for name in names:
             append(db, name, 1.0, "", Note(kind="k", text=name))
             if name == "first":
                 self.held.set()
                 self.go_on.wait()
             if name == "bad":
                 raise OSError(28, "No space left on device")
-            return name
-
-        return self.together.write(line)
+        return [name.upper() for name in names]
 
     def run(self, *names: str) -> list[str]:
         """Write the first, and these while it is being written; what became of them."""
@@ -71,16 +74,17 @@ def world(tmp_path: Path) -> World:
 
 
 def test_what_comes_while_another_is_written_is_written_in_one_transaction(world: World) -> None:
-    """Each is told what its own came to."""
-    assert world.run("a", "b", "c") == ["first", "a", "b", "c"]
+    """And by one call; each is told what its own came to."""
+    assert world.run("a", "b", "c") == ["FIRST", "A", "B", "C"]
     assert world.transactions == 2
+    assert [sorted(names) for names in world.calls] == [["first"], ["a", "b", "c"]]
     assert world.lines == ["a", "b", "c", "first"]
 
 
 def test_what_cant_be_written_is_written_for_none_beside_it_and_all_hear_why(world: World) -> None:
     """As if each had been alone on a full disk."""
     first, *rest = world.run("a", "bad")
-    assert first == "first"
+    assert first == "FIRST"
     assert all("No space left" in told for told in rest)
     assert world.lines == ["first"]
-    assert world.write("a") == "a"
+    assert world.write("a") == "A"

@@ -125,7 +125,7 @@ def renew(records: Records, me: Worker) -> bool:
 
 def beats(records: Records, target: str) -> dict[str, float]:
     """A state backend's workers, and all commands, that nobody has taken for dead, and each one's last beat."""
-    with records.engine.connect() as db:
+    with records.reader.connect() as db:
         # A lease of a cell binds every state backend.
         query = sa.select(WORKERS.c.id, WORKERS.c.beat).where(
             sa.or_(WORKERS.c.target == target, sa.not_(WORKS))
@@ -154,14 +154,14 @@ def take_for_dead(records: Records, silent: dict[str, float]) -> list[str]:
 def dead_hosts(records: Records, target: str, pace: Pace = PACE) -> dict[str, float]:
     """The hosts of which a worker was taken for dead, and until when (epoch seconds) an engine of its can have run."""
     query = sa.select(WORKERS.c.host, sa.func.max(WORKERS.c.beat).label("beat")).group_by(WORKERS.c.host)
-    with records.engine.connect() as db:
+    with records.reader.connect() as db:
         found = db.execute(query.where(WORKERS.c.target == target, WORKERS.c.pid == GONE))
         return {row.host: row.beat + pace.lease for row in found}
 
 
 def living(records: Records, target: str, pace: Pace = PACE) -> Sequence[str]:
     """A state backend's workers that live, as far as one look tells."""
-    with records.engine.connect() as db:
+    with records.reader.connect() as db:
         fresh = WORKERS.c.beat > _now(db) - pace.lease
         query = sa.select(WORKERS.c.id).where(WORKERS.c.target == target, WORKERS.c.pid != GONE, fresh, WORKS)
         return db.execute(query).scalars().all()
@@ -169,7 +169,7 @@ def living(records: Records, target: str, pace: Pace = PACE) -> Sequence[str]:
 
 def unattended_since(records: Records, target: str) -> float | None:
     """When the last worker of a state backend was last heard of (epoch seconds); None when none ever was."""
-    with records.engine.connect() as db:
+    with records.reader.connect() as db:
         query = sa.select(sa.func.max(WORKERS.c.beat)).where(WORKERS.c.target == target, WORKS)
         beat = db.execute(query).scalar()
         left = db.execute(sa.select(META.c.value).where(META.c.key == LEFT + target)).scalar()

@@ -61,4 +61,4 @@ def _end(db: sa.Connection, row: sa.Row[Any], why: str, at: float) -> None:
     for event in db.execute(untaken).all():
         command = event.key.startswith(rows.COMMAND)
         answer = Answer(kind="refused", said=f"it has ended: {why}") if command else None
-        rows.answer_event(db, event.seq, over.head.turn, answer)
+        rows.answer_events(db, [(event.seq, over.head.turn, answer)])

@@ -77,6 +77,13 @@ def open_engine(text: str) -> sa.Engine:
     return engine
 
 
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The same database for who only reads: a server is not told of a transaction's begin and end."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 def require_there(file: Path, *_: object) -> None:
     """Unavailable when the file of a database that was there is not there any more."""
     if not file.exists():

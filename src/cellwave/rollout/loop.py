@@ -7,7 +7,7 @@ not at all; no decision is ever made a second time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +31,7 @@ TOLD = sa.select(INBOX.c.rollout).where(INBOX.c.turn.is_(None))
 NOT_DUE = sa.and_(ROLLOUTS.c.due > sa.bindparam("now"), ROLLOUTS.c.due <= sa.bindparam("later"))
 DUE = sa.and_(sa.not_(ROLLOUTS.c.ended), ROLLOUTS.c.due.is_not(None), sa.not_(NOT_DUE))
 READY = (
-    sa.select(ROLLOUTS.c.id)
+    sa.select(ROLLOUTS.c.id, ROLLOUTS.c.turn)
     .where(ROLLOUTS.c.target == sa.bindparam("of"), sa.or_(DUE, ROLLOUTS.c.id.in_(TOLD)))
     .order_by(ROLLOUTS.c.created)
 )
@@ -72,17 +72,23 @@ def _events(db: sa.Connection, row: sa.Row[Any], now: float) -> list[tuple[int |
     return events or ([(None, Ticked(at=now))] if due else [])
 
 
-def ready(records: Records, target: str, now: float) -> Sequence[str]:
-    """The rollouts of a state backend that have a turn to take."""
+def ready(records: Records, target: str, now: float) -> dict[str, int]:
+    """The rollouts of a state backend that have a turn to take, and how many they took."""
     later = now + 2 * LONGEST_LOOK_SECONDS  # see `has_come`
-    with records.engine.connect() as db:
-        return db.execute(READY, {"of": target, "now": now, "later": later}).scalars().all()
+    with records.reader.connect() as db:
+        found = db.execute(READY, {"of": target, "now": now, "later": later})
+        return {row.id: row.turn for row in found}
 
 
 def take_turns(records: Records, memory: Memory, target: str, now: float) -> bool:
-    """Let every rollout that can take a turn; whether any did. One that can't is left with the reason, and told of."""
+    """Let every rollout that can take a turn; whether any did. One that can't is left with the reason, and told of.
+
+    A rollout whose turns another worker takes is left to it as long as it does: to know again what that one knows costs
+    what the fleet is big."""
     moved = False
-    for rollout in ready(records, target, now):
+    for rollout, turn in ready(records, target, now).items():
+        if memory.leaves_to_another(rollout, turn, time.monotonic()):
+            continue
         try:
             moved = take_turn(records, memory, rollout, now) or moved
         except UNABLE as error:

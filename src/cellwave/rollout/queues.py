@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from dbos import (
     DBOSConfig,
     DBOSPortableJSONSerializer,
     EnqueueOptions,
+    Queue,
     SetEnqueueOptions,
     SetWorkflowID,
     WorkflowStatus,
@@ -33,7 +34,7 @@ from cellwave.rollout.records import Asked, Records
 
 NAME, EFFECT = "cellwave", "effect"  # of the application, and of its one workflow
 POLL_SECONDS = 0.1
-RARELY_SECONDS = 1.0  # between two polls of a queue that has something after a death only
+SELDOM_SECONDS = 1.0  # how often a queue is polled that holds only what dead workers were at
 STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more is to come
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
 ENGINES = "engines"
@@ -59,6 +60,9 @@ class Queues:
     _seat: str = field(init=False)
     _version: str = field(init=False)
     _client: DBOSClient = field(init=False)
+    _own: Queue = field(init=False)
+    _poll: float = POLL_SECONDS  # of our own queue
+    _goes_on: bool = False  # whether that one was given anything at the last taking up
 
     def launch(self, url: str, me: Worker, perform: Callable[[str], None]) -> None:
         """Bring up DBOS for a worker. `engines` run at once here. What an earlier worker had begun is left alone."""
@@ -102,13 +106,12 @@ class Queues:
         self._workflow = effect
         DBOS.listen_queues([ENGINES, LOOKS, self._seat])
         DBOS.launch()
-        # A poll costs milliseconds of a processor that engines want.
         for name, limit, poll in (
             (ENGINES, self.engines, POLL_SECONDS),
-            (LOOKS, None, RARELY_SECONDS),
-            (self._seat, None, RARELY_SECONDS),
+            (LOOKS, None, SELDOM_SECONDS),
+            (self._seat, None, POLL_SECONDS),
         ):
-            DBOS.register_queue(
+            self._own = DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=poll, on_conflict="always_update"
             )
 
@@ -125,8 +128,14 @@ class Queues:
     def take_up(self, records: Records) -> None:
         """Hand over once more what dead workers were at, and what ended, or broke off, without having been told."""
         placed = {asked.workflow: asked for asked in records.unfinished_effects(self._me.target)}
-        if not placed:
-            return
+        self._goes_on = False
+        if placed:
+            self._take_up_of(records, placed)
+        if (poll := POLL_SECONDS if self._goes_on else SELDOM_SECONDS) != self._poll:
+            self._own.set_polling_interval_sec(poll)
+            self._poll = poll
+
+    def _take_up_of(self, records: Records, placed: Mapping[str, Asked]) -> None:
         found = {
             flow.workflow_id: flow
             for flow in DBOS.list_workflows(workflow_ids=list(placed), load_input=False)
@@ -162,9 +171,10 @@ class Queues:
         DBOS.resume_workflows([asked.workflow], queue_name=self._queue(asked))
 
     def _place_again(self, records: Records, asked: Asked) -> None:
-        log.warning("an effect ended untold, and is performed again", effect=asked.key)
-        self._enqueue(asked.model_copy(update={"round": asked.round + 1}))
-        records.placed_again(asked)
+        # Killed in between, the next look finds that round in no queue, and begins another.
+        if records.placed_again(asked):
+            log.warning("an effect ended untold, and is performed again", effect=asked.key)
+            self._enqueue(asked.model_copy(update={"round": asked.round + 1}))
 
     def _enqueue(self, asked: Asked) -> None:
         with SetWorkflowID(asked.workflow), SetEnqueueOptions(priority=_priority(asked)):
@@ -190,6 +200,7 @@ class Queues:
     def _queue(self, asked: Asked) -> str:
         """Where an effect goes: what this worker has begun is nobody else's."""
         if asked.owner == self._me.id:
+            self._goes_on = True
             return self._seat
         return ENGINES if isinstance(asked.effect, BOUNDED) else LOOKS
 

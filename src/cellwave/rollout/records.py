@@ -18,7 +18,7 @@ from cellwave.errors import Leased
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout import rows
-from cellwave.rollout.database import database_files, open_engine, unreachable
+from cellwave.rollout.database import database_files, open_engine, reading, unreachable
 from cellwave.rollout.journal import Entry
 from cellwave.rollout.leases import is_dead, take_lease
 from cellwave.rollout.model import (
@@ -68,11 +68,6 @@ class StackRow:
     inputs: str = ""
 
 
-# Another host may have been faster.
-SAME = (OUTBOX.c.key == sa.bindparam("of"), OUTBOX.c.round == sa.bindparam("in"))
-PLACED = sa.update(OUTBOX).where(*SAME).values(placed=True)
-
-
 class Asked(Frozen):
     """An effect that a turn asked for at `at` (epoch seconds), and whose end was not told yet. `round` counts how often
     a queue was given it in vain; `undo_since` is since when a way back may delete what was made (epoch seconds), and
@@ -107,6 +102,7 @@ class Records:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        self.reader = reading(self.engine)
         self._together = Together(self.transaction)
         try:
             bring_up_to_date(self.engine)
@@ -157,7 +153,7 @@ class Records:
 
     def next_id(self, version: str) -> str:
         """A rollout name that is not taken: `<version>-<n>`."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             query = (
                 sa.select(sa.func.count())
                 .select_from(ROLLOUTS)
@@ -167,7 +163,7 @@ class Records:
 
     def rollouts(self) -> list[RolloutRow]:
         """All rollouts, the newest first."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             query = sa.select(ROLLOUTS).order_by(ROLLOUTS.c.created.desc())
             return [rows.rollout_of(row) for row in db.execute(query)]
 
@@ -175,12 +171,12 @@ class Records:
         """A state backend's rollouts that have not ended: their names, and what their attempts' names begin with."""
         query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.target == target)
         query = query.where(sa.not_(ROLLOUTS.c.ended))
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return {row.id: rows.unique_name(row.id, row.key) for row in db.execute(query)}
 
     def rollout(self, name: str) -> RolloutRow | None:
         """One rollout; None when there is none of that name."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
             return rows.rollout_of(row) if row else None
 
@@ -198,7 +194,7 @@ class Records:
 
     def readings(self, name: str) -> tuple[GateResult, ...]:
         """A rollout's gates as last read."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return rows.read_readings(db, name)
 
     def trouble(self, name: str, why: str) -> None:
@@ -210,67 +206,54 @@ class Records:
 
     def unplaced(self, target: str) -> list[Asked]:
         """What turns have asked for and no queue has been given."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return _outbox(db, OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
 
     def unfinished_effects(self, target: str) -> list[Asked]:
         """What was given to a queue, and whose end was not told yet."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return _outbox(db, OUTBOX.c.target == target, OUTBOX.c.placed)
 
     def begin(self, key: str, worker: str) -> Asked | None:
         """What was asked for under a key, and is this worker's to perform from now on; None when that is nothing, or
         done, or a living worker's, or when this one was taken for dead."""
-        living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE)
-        mine = sa.or_(OUTBOX.c.owner.is_(None), OUTBOX.c.owner == worker, OUTBOX.c.owner.not_in(living))
-
-        def own(db: sa.Connection) -> Asked | None:
-            # Locked, so that nobody takes it for dead in between.
-            if db.execute(living.where(WORKERS.c.id == worker).with_for_update(read=True)).first() is None:
-                return None
-            wanted = sa.update(OUTBOX).where(OUTBOX.c.key == key, OUTBOX.c.done.is_(None), mine)
-            if db.execute(wanted.values(owner=worker)).rowcount == 0:
-                return None
-            return next(iter(_outbox(db, OUTBOX.c.key == key)), None)
-
-        return self._together.write(own)
+        return self._together.write(begin_all, (key, worker))
 
     def placed(self, found: Sequence[Asked], hand_over: Callable[[sa.Connection, Asked], object]) -> None:
-        """Hand effects over, all in one transaction or none."""
+        """Hand effects over, all in one transaction or none, but for those that another host is handing over, or has:
+        to wait for it would be to wait for each other."""
         with self.transaction() as db:
+            mine = OUTBOX.c.key.in_([asked.key for asked in found])
+            free = sa.select(OUTBOX.c.key).where(mine, sa.not_(OUTBOX.c.placed))
+            keys = set(db.execute(free.with_for_update(skip_locked=True)).scalars())
             for asked in found:
-                hand_over(db, asked)
-            db.execute(PLACED, [{"of": asked.key, "in": asked.round} for asked in found])
+                if asked.key in keys:
+                    hand_over(db, asked)
+            db.execute(sa.update(OUTBOX).where(OUTBOX.c.key.in_(keys)).values(placed=True))
 
-    def placed_again(self, asked: Asked) -> None:
-        """A queue was given the effect in vain: another workflow, the next one, performs it."""
+    def placed_again(self, asked: Asked) -> bool:
+        """A queue was given the effect in vain: another workflow, the next one, is to perform it; False when it has
+        ended, or another host was faster."""
         with self.transaction() as db:
-            again = {"of": asked.key, "in": asked.round, "round": asked.round + 1}
-            db.execute(sa.update(OUTBOX).where(*SAME), again)
+            same = (OUTBOX.c.key == asked.key, OUTBOX.c.round == asked.round, OUTBOX.c.done.is_(None))
+            return db.execute(sa.update(OUTBOX).where(*same).values(round=asked.round + 1)).rowcount == 1
 
     def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
         """An effect has ended; its rollout is told of it, once, and only by the living worker whose it is."""
-        living = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE, WORKERS.c.id == worker)
-
-        def tell(db: sa.Connection) -> None:
-            mine = (OUTBOX.c.key == asked.key, OUTBOX.c.owner.in_(living), OUTBOX.c.done.is_(None))
-            if db.execute(sa.update(OUTBOX).where(*mine).values(done=time.time())).rowcount and event:
-                rows.tell(db, asked.key, asked.rollout, event)
-
-        self._together.write(tell)
+        self._together.write(end_all, (asked, event, worker))
 
     def newest_attempt(self, stack: str) -> tuple[str, float] | None:
         """The host that made a rollout's newest attempt at a stack, and when it was asked for (epoch seconds)."""
         ways = (OUTBOX.c.key.contains(f":{stack}:{way}:", autoescape=True) for way in ("forward", "back"))
         query = sa.select(OUTBOX.c.owner, OUTBOX.c.asked).where(sa.or_(*ways), OUTBOX.c.owner.is_not(None))
         query = query.where(sa.not_(OUTBOX.c.key.endswith(":prove"))).order_by(OUTBOX.c.asked.desc())
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             row = db.execute(query.limit(1)).first()
         return (row.owner.partition(":")[0], row.asked) if row else None
 
     def targets(self) -> dict[str, str]:
         """The state backends of which anything is recorded, and what that is, in words."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             found: dict[str, list[str]] = {}
             for table, what in ((ROLLOUTS, "rollouts"), (STACKS, "stacks")):
                 query = sa.select(table.c.target, sa.func.count().label("n")).group_by(table.c.target)
@@ -288,26 +271,30 @@ class Records:
         query = sa.select(JOURNAL).where(JOURNAL.c.seq > after).order_by(JOURNAL.c.seq)
         if rollout is not None:
             query = query.where(JOURNAL.c.rollout == rollout)
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return [rows.entry_of(row) for row in db.execute(query)]
 
     def identity(self) -> str:
         """The database's own, made with it; "" when it is none of cellwave's (any more)."""
-        with self.engine.connect() as db:
-            if not sa.inspect(db).has_table(META.name):
-                return ""
-            return db.execute(sa.select(META.c.value).where(META.c.key == "id")).scalar() or ""
+        try:
+            with self.reader.connect() as db:
+                return db.execute(sa.select(META.c.value).where(META.c.key == "id")).scalar() or ""
+        except sa.exc.DBAPIError:
+            # To ask first whether there is such a table costs more than to read it.
+            if sa.inspect(self.engine).has_table(META.name):
+                raise
+            return ""
 
     def head(self) -> tuple[int, str]:
         """Number and hash of the journal's last line; (0, "") when it has none."""
         query = sa.select(JOURNAL.c.seq, JOURNAL.c.hash).order_by(JOURNAL.c.seq.desc()).limit(1)
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             row = db.execute(query).first()
         return (row.seq, row.hash) if row else (0, "")
 
     def hash_at(self, seq: int) -> str | None:
         """The hash of the journal's line of that number; None when there is none."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return db.execute(sa.select(JOURNAL.c.hash).where(JOURNAL.c.seq == seq)).scalar()
 
     def lease(self, cells: Sequence[str], owner: str) -> None:
@@ -322,18 +309,18 @@ class Records:
 
     def leases(self) -> dict[str, str]:
         """Owner by cell."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return {row.cell: row.owner for row in db.execute(sa.select(LEASES))}
 
     def lease_of(self, cell: str) -> tuple[str, float] | None:
         """The owner of a cell, and since when (epoch seconds); None when nobody has it, or a process that has ended."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             row = db.execute(sa.select(LEASES).where(LEASES.c.cell == cell)).first()
             return (row.owner, row.since) if row and not is_dead(row.owner) else None
 
     def stacks(self, target: str) -> dict[str, StackRow]:
         """What each stack of a state backend runs, by stack."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             found = db.execute(sa.select(STACKS).where(STACKS.c.target == target))
             return {
                 row.stack: StackRow(
@@ -371,18 +358,18 @@ class Records:
 
     def progress(self) -> dict[str, tuple[str, int]]:
         """What each engine last did, and how many resources it is done with, by stack."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return {row.stack: (row.text, row.done) for row in db.execute(sa.select(PROGRESS))}
 
     def command(self, identity: str, rollout: str, event: Commanded) -> None:
         """Leave a person's command in a rollout's inbox; the same `identity` is taken once."""
         with self.transaction() as db:
-            rows.tell(db, rows.COMMAND + identity, rollout, event)
+            rows.tell(db, [(rows.COMMAND + identity, rollout, event)])
 
     def answer(self, identity: str) -> Answer | None:
         """What became of a command; None when it has not been taken yet. LookupError: there is none (any more)."""
         query = sa.select(INBOX.c.answer, INBOX.c.said).where(INBOX.c.key == rows.COMMAND + identity)
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             row = db.execute(query).first()
         if row is None:
             raise LookupError(f"no command {identity} is recorded")
@@ -392,13 +379,13 @@ class Records:
         """Whether an attempt was asked to stop, or its rollout is over: then nobody wants what it would bring."""
         over = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == rollout, ROLLOUTS.c.ended)
         asked = sa.select(ABORTS.c.attempt).where(ABORTS.c.attempt == attempt)
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             return db.execute(sa.union_all(asked, over)).first() is not None
 
     def over(self, keep: int) -> dict[str, str]:
         """The rollouts that have ended, without the newest `keep` of them: their names, and what their attempts' names
         begin with."""
-        with self.engine.connect() as db:
+        with self.reader.connect() as db:
             query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.ended)
             found = db.execute(query.order_by(ROLLOUTS.c.created.desc())).all()
         return {row.id: rows.unique_name(row.id, row.key) for row in found[keep:]}
@@ -411,9 +398,43 @@ class Records:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def begin_all(db: sa.Connection, wanted: Sequence[tuple[str, str]]) -> list[Asked | None]:
+    """Give effects, by their keys, to the workers that are to perform them; see `Records.begin`."""
+    mine: dict[tuple[str, str], Asked] = {}
+    for worker in dict.fromkeys(worker for _, worker in wanted):
+        # Locked, so that nobody takes it for dead in between.
+        if db.execute(_living(worker).with_for_update(read=True)).first() is None:
+            continue
+        others = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE)
+        free = sa.or_(OUTBOX.c.owner.is_(None), OUTBOX.c.owner == worker, OUTBOX.c.owner.not_in(others))
+        keys = [key for key, whose in wanted if whose == worker]
+        own = sa.update(OUTBOX).where(OUTBOX.c.key.in_(keys), OUTBOX.c.done.is_(None), free)
+        owned = db.execute(own.values(owner=worker).returning(OUTBOX.c.key)).scalars().all()
+        mine |= {(asked.key, worker): asked for asked in _outbox(db, OUTBOX.c.key.in_(owned))}
+    return [mine.get(one) for one in wanted]
+
+
+def end_all(db: sa.Connection, ended: Sequence[tuple[Asked, Event | None, str]]) -> list[None]:
+    """Tell rollouts of the ends of effects; see `Records.finish`."""
+    now = time.time()
+    for worker in dict.fromkeys(worker for *_, worker in ended):
+        events = {asked.key: (asked.rollout, event) for asked, event, whose in ended if whose == worker}
+        mine = (OUTBOX.c.key.in_(list(events)), OUTBOX.c.owner.in_(_living(worker)), OUTBOX.c.done.is_(None))
+        done = db.execute(sa.update(OUTBOX).where(*mine).values(done=now).returning(OUTBOX.c.key))
+        mine_still = set(done.scalars())
+        told = [(key, rollout, event) for key, (rollout, event) in events.items() if key in mine_still]
+        rows.tell(db, [(key, rollout, event) for key, rollout, event in told if event])
+    return [None] * len(ended)
+
+
+def _living(worker: str) -> sa.Select[tuple[str]]:
+    return sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE, WORKERS.c.id == worker)
+
+
 def _outbox(db: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Asked]:
     query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
     found = db.execute(query.where(OUTBOX.c.done.is_(None), *where).order_by(OUTBOX.c.asked)).all()
+    undo_since = {head: Head.model_validate_json(head).undo_since for head in {row.head for row in found}}
     return [
         Asked(
             key=row.key,
@@ -421,7 +442,7 @@ def _outbox(db: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Asked]:
             effect=EFFECTS.validate_json(row.effect),
             at=row.asked,
             round=row.round,
-            undo_since=Head.model_validate_json(row.head).undo_since,
+            undo_since=undo_since[row.head],
             owner=row.owner,
         )
         for row in found

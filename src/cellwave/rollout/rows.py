@@ -6,6 +6,7 @@ Functions of an open transaction: whoever calls them decides what is kept togeth
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -61,6 +62,7 @@ GATES: TypeAdapter[list[GateResult]] = TypeAdapter(list[GateResult])
 FORWARD, BACK = "forward", "back"
 COMMAND = "command:"  # how the keys of people's commands in an inbox begin
 ASIDE = -1  # the turn of an event that none can take
+LEFT_SECONDS = 1.0  # how long a turn that is ready waits for the worker that took the one before
 JOURNAL_LOCK = 7263  # of PostgreSQL: one writer at a time keeps the journal's chain straight
 # What every turn does. A statement that is made once is compiled once; to make one costs more than to run it.
 LOCKED = sa.select(ROLLOUTS).where(ROLLOUTS.c.id == sa.bindparam("of")).with_for_update()
@@ -104,6 +106,18 @@ class Memory:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     states: dict[str, State] = field(default_factory=dict)
+    _left: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def leaves_to_another(self, rollout: str, turn: int, at: float) -> bool:
+        """Whether a turn that is ready after so many, at a moment (any clock's seconds), is left to who took the last:
+        not for longer than LEFT_SECONDS."""
+        known = self.states.get(rollout)
+        if known is None or known.head.turn >= turn:
+            self._left.pop(rollout, None)
+            return False
+        seen, since = self._left.get(rollout, (turn, at))
+        self._left[rollout] = (turn, since if seen == turn else at)
+        return at - self._left[rollout][1] < LEFT_SECONDS
 
 
 def upsert(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
@@ -121,10 +135,10 @@ def _insert(db: sa.Connection, table: sa.Table) -> Any:
     return (sqlite if db.dialect.name == "sqlite" else postgresql).insert(table)
 
 
-def insert_new(db: sa.Connection, table: sa.Table, key: str, row: Mapping[str, object]) -> None:
-    """Write a row unless there is one of this (unique) key already."""
-    insert = _insert(db, table).values(dict(row))
-    db.execute(insert.on_conflict_do_nothing(index_elements=[key]))
+def insert_new(db: sa.Connection, table: sa.Table, key: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows, but for those of whose (unique) key there is one already."""
+    if rows:
+        db.execute(_insert(db, table).on_conflict_do_nothing(index_elements=[key]), list(rows))
 
 
 def insert_rollout(db: sa.Connection, row: RolloutRow, state: State, started: Event) -> None:
@@ -132,12 +146,15 @@ def insert_rollout(db: sa.Connection, row: RolloutRow, state: State, started: Ev
     values = row.model_dump(exclude={"head"}) | _columns(db, state)
     db.execute(sa.insert(ROLLOUTS).values(values))
     _write_tracks(db, state, [(False, name) for name in state.forward.tracks])
-    tell(db, f"{row.name}:started", row.id, started)
+    tell(db, [(f"{row.name}:started", row.id, started)])
 
 
-def tell(db: sa.Connection, key: str, rollout: str, event: Event) -> None:
-    """Put an event into a rollout's inbox; one of the same key is there once."""
-    insert_new(db, INBOX, "key", {"key": key, "rollout": rollout, "event": event.model_dump_json()})
+def tell(db: sa.Connection, told: Iterable[tuple[str, str, Event]]) -> None:
+    """Put events, each under its key, into rollouts' inboxes; one of the same key is there once."""
+    rows = [
+        {"key": key, "rollout": rollout, "event": event.model_dump_json()} for key, rollout, event in told
+    ]
+    insert_new(db, INBOX, "key", rows)
 
 
 def lock(db: sa.Connection, rollout: str) -> sa.Row[Any] | None:
@@ -191,9 +208,8 @@ def keep(db: sa.Connection, row: sa.Row[Any], taken: Sequence[Taken]) -> None:
     _append_new(db, rollout, notes)
     write_ran(db, [(ran, at) for turn, at, _ in taken for ran in turn.ran], row.target)
     _ask(db, row, [(effect, at) for turn, at, _ in taken for effect in turn.effects])
-    for turn, _, event in taken:
-        if event is not None:
-            answer_event(db, event, turn.state.head.turn, turn.answer)
+    events = [(event, turn.state.head.turn, turn.answer) for turn, _, event in taken if event is not None]
+    answer_events(db, events)
     if state.head.outcome:
         db.execute(sa.delete(LEASES).where(LEASES.c.owner == rollout))
 
@@ -204,10 +220,15 @@ def set_aside(db: sa.Connection, rollout: str, seq: int, why: str, at: float) ->
     append(db, f"{rollout}/aside/{seq}", at, rollout, Note(kind="set_aside", text=why))
 
 
-def answer_event(db: sa.Connection, seq: int, turn: int, answer: Answer | None) -> None:
-    """An event was taken; what became of it, where it was a command."""
-    kind, said = (answer.kind, storable(answer.said)) if answer else (None, None)
-    db.execute(ANSWER, {"number": seq, "turn": turn, "answer": kind, "said": said})
+def answer_events(db: sa.Connection, answered: Iterable[tuple[int, int, Answer | None]]) -> None:
+    """Events, by their numbers, were taken by turns; what became of those that were commands."""
+    rows = [
+        {"number": number, "turn": turn}
+        | {"answer": answer.kind if answer else None, "said": storable(answer.said) if answer else None}
+        for number, turn, answer in answered
+    ]
+    if rows:
+        db.execute(ANSWER, rows)
 
 
 def write_readings(db: sa.Connection, rollout: str, gates: Iterable[GateResult]) -> None:
@@ -231,8 +252,13 @@ def read_readings(db: sa.Connection, rollout: str) -> tuple[GateResult, ...]:
 
 
 def write_ran(db: sa.Connection, told: Iterable[tuple[Ran, float]], target: str) -> None:
-    """Record what is known of what stacks run, and since when (epoch seconds), in that order."""
-    for kind, some in groupby(told, key=lambda one: one[0].kind):
+    """Record what is known of what stacks run, and since when (epoch seconds), for each stack in that order."""
+    alike: dict[tuple[int, str], list[tuple[Ran, float]]] = {}
+    told_before: Counter[str] = Counter()
+    for ran, at in told:
+        alike.setdefault((told_before[ran.deployment], ran.kind), []).append((ran, at))
+        told_before[ran.deployment] += 1
+    for (_, kind), some in sorted(alike.items(), key=lambda one: one[0][0]):
         rows: list[dict[str, Any]] = []
         for ran, at in some:
             known = {
@@ -349,9 +375,8 @@ def _ask(db: sa.Connection, row: sa.Row[Any], effects: Iterable[tuple[Effect, fl
             continue
         fields = {"effect": effect.model_dump_json(), "asked": at, "placed": False, "round": 0}
         asked.append({"key": key, "rollout": row.id, "target": row.target, **fields})
-    for table, key, found in ((ABORTS, "attempt", aborts), (OUTBOX, "key", asked)):
-        if found:
-            db.execute(_insert(db, table).on_conflict_do_nothing(index_elements=[key]), found)
+    insert_new(db, ABORTS, "attempt", aborts)
+    insert_new(db, OUTBOX, "key", asked)
 
 
 def _columns(db: sa.Connection, state: State, row: sa.Row[Any] | None = None) -> dict[str, object]:
@@ -373,7 +398,7 @@ def _columns(db: sa.Connection, state: State, row: sa.Row[Any] | None = None) ->
 def _keep_plan(db: sa.Connection, plan: Plan) -> str:
     text = plan.to_json()
     name = sha256(text.encode()).hexdigest()
-    insert_new(db, PLANS, "hash", {"hash": name, "plan": text})
+    insert_new(db, PLANS, "hash", [{"hash": name, "plan": text}])
     return name
 
 

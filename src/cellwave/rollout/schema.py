@@ -8,6 +8,7 @@ from cellwave.errors import Unavailable
 from cellwave.rollout.database import alone
 
 NEWEST = "0007"
+REVISION = sa.text("SELECT version_num FROM alembic_version")
 FIRST = "0001"  # what a database has whose cellwave had no revisions yet
 
 
@@ -23,8 +24,13 @@ def bring_up_to_date(engine: sa.Engine) -> None:
 
 def refuse_newer(engine: sa.Engine) -> str | None:
     """The revision of a database as of `revision`; Unavailable when it is one that only a newer cellwave knows."""
-    with engine.connect() as db:
-        found = revision(db)
+    try:
+        with engine.connect() as db:
+            found = db.execute(REVISION).scalar()
+    except sa.exc.DBAPIError:
+        # To ask first whether there is such a table costs more than to read it.
+        with engine.connect() as db:
+            found = revision(db)
     if found is not None and found > NEWEST:
         known = f"it has revision {found}, the newest that this one knows is {NEWEST}"
         raise Unavailable(
@@ -38,7 +44,7 @@ def revision(db: sa.Connection) -> str | None:
     """The revision of a database's schema; None when it holds nothing of cellwave's."""
     tables = sa.inspect(db)
     if tables.has_table("alembic_version"):
-        return db.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return db.execute(REVISION).scalar()
     return FIRST if tables.has_table("rollouts") else None
 
 

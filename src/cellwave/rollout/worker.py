@@ -107,7 +107,7 @@ def work(
 def look_again(project: Project, records: Records) -> None:
     """Unavailable when the database is another than the home knows: its file was deleted, or an older copy put in its
     place; or when a newer cellwave, maybe on another host, has given it a schema that this one does not know."""
-    refuse_newer(records.engine)
+    refuse_newer(records.reader)
     require_same(project.home, records)
     remember(project.home, records)
 
@@ -137,15 +137,17 @@ def serve(
             while take_turns(records, memory, target, CLOCK.now()):
                 familiar()  # nothing is done on the word of another database
                 queues.place(records, target)
-            queues.place(records, target)
+            if is_busy := bool(records.unfinished(target)):
+                queues.place(records, target)
             if (silent := beating.silent()) and (dead := take_for_dead(records, silent)):
                 log.warning("workers are not heard of any more; what they were at is taken up", workers=dead)
                 looked_at = 0.0
             if now - looked_at > LOST_SECONDS:
                 familiar()
+                queues.place(records, target)
                 queues.take_up(records)
                 looked_at = now
-            if records.unfinished(target) or beating.hears_commands:
+            if is_busy or beating.hears_commands:
                 busy_at = now
             if now - tidied_at > COLLECT_SECONDS:
                 tidied_at = now
