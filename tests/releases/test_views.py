@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from cellwave.frozen import digest_of
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
-from cellwave.releases.sources import sources_of
+from cellwave.releases.sources import _READING, _cellwave_packages, cellwave_packages, sources_of
 from cellwave.releases.views import View
 from tests.releases.conftest import write
 
@@ -208,6 +210,23 @@ def test_what_a_program_borrows_of_cellwave_is_an_input(
     sources_of.cache_clear()
     same = {stack for stack in STACKS if before[stack].digest == after[stack].digest}
     assert same == {"control.hub"}
+
+
+def test_of_many_who_ask_what_programs_borrow_one_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many deployments begin at once as a worker has engines: each would read all packages."""
+    _cellwave_packages.cache_clear()
+    read: list[bool] = []
+
+    def distributions() -> list[Distribution]:
+        read.append(_READING.locked())
+        return []
+
+    monkeypatch.setattr("cellwave.releases.sources.distributions", distributions)
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: cellwave_packages(), range(8)))
+    _cellwave_packages.cache_clear()
+    assert len(found) == 1
+    assert read == [True]
 
 
 def test_a_digest_says_how_it_was_made(project: Project) -> None:

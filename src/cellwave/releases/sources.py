@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import sys
+import threading
 from functools import lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,6 +22,7 @@ from cellwave.releases.views import Beside, Sources
 from cellwave.toolchain.hosts import PYTHON
 
 BLOCKS = ("cell", "fleet", "errors.py", "frozen.py")  # what programs may import of cellwave's own
+_READING = threading.Lock()
 
 
 @lru_cache(maxsize=16)
@@ -72,10 +74,15 @@ def _named(root: Path, path: Path) -> str:
     return path.relative_to(root.resolve()).as_posix()
 
 
-@lru_cache(maxsize=1)
 def cellwave_packages() -> str:
     """One digest of what a Python program without packages of its own runs with: those beside cellwave, by version, and
     cellwave's own building blocks, by content."""
+    with _READING:  # of a hundred deployments that begin at once, one reads it
+        return _cellwave_packages()
+
+
+@lru_cache(maxsize=1)
+def _cellwave_packages() -> str:
     package = Path(cellwave.__path__[0])
     sources = sorted(
         path

@@ -33,8 +33,9 @@ from cellwave.rollout.model import Deploy, Preview
 from cellwave.rollout.records import Asked, Records
 
 NAME, EFFECT = "cellwave", "effect"  # of the application, and of its one workflow
-POLL_SECONDS = 0.1
-SELDOM_SECONDS = 1.0  # how often a queue is polled that holds only what dead workers were at
+POLL_SECONDS = 0.05
+IDLE_SECONDS = 0.5  # between two polls for engines while no rollout is under way
+SELDOM_SECONDS = 1.0  # between two polls of a queue that holds only what dead workers were at
 STILL = ("ENQUEUED", "PENDING", "DELAYED")  # states of a workflow of which more is to come
 CONNECTIONS = 6  # to a server, which takes a hundred of all its clients unless told otherwise
 ENGINES = "engines"
@@ -60,9 +61,9 @@ class Queues:
     _seat: str = field(init=False)
     _version: str = field(init=False)
     _client: DBOSClient = field(init=False)
-    _own: Queue = field(init=False)
-    _poll: float = POLL_SECONDS  # of our own queue
-    _goes_on: bool = False  # whether that one was given anything at the last taking up
+    _queues: dict[str, Queue] = field(default_factory=dict)
+    _polls: dict[str, float] = field(default_factory=dict)  # seconds between two, by queue, as far as we know
+    _goes_on: bool = False  # whether our own queue was given anything at the last taking up
 
     def launch(self, url: str, me: Worker, perform: Callable[[str], None]) -> None:
         """Bring up DBOS for a worker. `engines` run at once here. What an earlier worker had begun is left alone."""
@@ -106,20 +107,24 @@ class Queues:
         self._workflow = effect
         DBOS.listen_queues([ENGINES, LOOKS, self._seat])
         DBOS.launch()
-        for name, limit, poll in (
-            (ENGINES, self.engines, POLL_SECONDS),
-            (LOOKS, None, SELDOM_SECONDS),
-            (self._seat, None, POLL_SECONDS),
-        ):
-            self._own = DBOS.register_queue(
+        self._polls = {ENGINES: POLL_SECONDS, LOOKS: SELDOM_SECONDS, self._seat: POLL_SECONDS}
+        for name, poll in self._polls.items():
+            limit = self.engines if name == ENGINES else None
+            self._queues[name] = DBOS.register_queue(
                 name, worker_concurrency=limit, polling_interval_sec=poll, on_conflict="always_update"
             )
 
+    def _poll(self, name: str, seconds: float) -> None:
+        if self._polls[name] != seconds:
+            self._queues[name].set_polling_interval_sec(seconds)
+            self._polls[name] = seconds
+
     def place(self, records: Records, target: str) -> None:
         """Hand over what turns have asked for: engines to a queue, which bounds them; whatever looks is begun here and
-        now. Killed in between, the next place of the same is the same."""
+        now. From then on the queue is polled often. Killed in between, the next place of the same is the same."""
         now = time.time()
         if found := [asked for asked in records.unplaced(target) if not asked.waits(now)]:
+            self._poll(ENGINES, POLL_SECONDS)
             for asked in found:
                 if not isinstance(asked.effect, BOUNDED):
                     self._start(asked)
@@ -131,9 +136,10 @@ class Queues:
         self._goes_on = False
         if placed:
             self._take_up_of(records, placed)
-        if (poll := POLL_SECONDS if self._goes_on else SELDOM_SECONDS) != self._poll:
-            self._own.set_polling_interval_sec(poll)
-            self._poll = poll
+        self._poll(self._seat, POLL_SECONDS if self._goes_on else SELDOM_SECONDS)
+        # All hosts poll it, and any may have said how often.
+        self._polls[ENGINES] = self._queues[ENGINES].polling_interval_sec
+        self._poll(ENGINES, POLL_SECONDS if records.is_busy() else IDLE_SECONDS)
 
     def _take_up_of(self, records: Records, placed: Mapping[str, Asked]) -> None:
         found = {

@@ -174,6 +174,14 @@ class Records:
         with self.reader.connect() as db:
             return {row.id: rows.unique_name(row.id, row.key) for row in db.execute(query)}
 
+    def is_busy(self) -> bool:
+        """Whether any state backend has a rollout that has not ended."""
+        with self.reader.connect() as db:
+            return (
+                db.execute(sa.select(ROLLOUTS.c.id).where(sa.not_(ROLLOUTS.c.ended)).limit(1)).first()
+                is not None
+            )
+
     def rollout(self, name: str) -> RolloutRow | None:
         """One rollout; None when there is none of that name."""
         with self.reader.connect() as db:

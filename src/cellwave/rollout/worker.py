@@ -144,7 +144,7 @@ def serve(
                 looked_at = 0.0
             if now - looked_at > LOST_SECONDS:
                 familiar()
-                queues.place(records, target)
+                queues.place(records, target)  # what a rollout asked for at its end, before a crash
                 queues.take_up(records)
                 looked_at = now
             if is_busy or beating.hears_commands:
