@@ -237,7 +237,8 @@ class Records:
             for asked in found:
                 if asked.key in keys:
                     hand_over(db, asked)
-            db.execute(sa.update(OUTBOX).where(OUTBOX.c.key.in_(keys)).values(placed=True))
+            if keys:
+                db.execute(sa.update(OUTBOX).where(OUTBOX.c.key.in_(keys)).values(placed=True))
 
     def placed_again(self, asked: Asked) -> bool:
         """A queue was given the effect in vain: another workflow, the next one, is to perform it; False when it has
