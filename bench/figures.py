@@ -63,7 +63,7 @@ def small() -> Measured:
 
 
 def status() -> Measured:
-    """Seconds that a look at 10,000 cells takes longer than one at a single cell."""
+    """Processor seconds that a look at 10,000 cells takes longer than one at a single cell."""
     return {"status_s": rollouts.status_s()}
 
 

@@ -13,11 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 
 import sqlalchemy as sa
 
 from bench import fleets
 from bench.decision_cost import plan, play
+from bench.planning import TIMES, command_s
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.rollout.database import database_files
@@ -168,7 +170,8 @@ def restart_s(deployments: int = 1_000) -> float:
 
 
 def status_s(cells: int = 10_000) -> float:
-    """How many seconds `cellwave rollout status` takes longer for so many cells with three services than for one."""
+    """How many processor seconds `cellwave rollout status` takes longer for so many cells with three services than for
+    one."""
     return _status_s(cells) - _status_s(1)
 
 
@@ -179,10 +182,7 @@ def _status_s(cells: int) -> float:
         while played.todo:
             played.step()
         made.records.create_rollout(played.state, "ann", canonical_target(BACKEND), time.time())
-        argv = [sys.executable, "-m", "cellwave.cli.start", "rollout", "status"]
-        begin = time.monotonic()
-        subprocess.run(argv, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, env=made.environment())
-        return time.monotonic() - begin
+        return median(command_s(made.project.root, "rollout", "status") for _ in range(TIMES))
 
 
 def bare_s(url: str = "", count: int = 1_000) -> float:

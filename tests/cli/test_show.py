@@ -25,7 +25,6 @@ from cellwave.releases.open import open_store
 from cellwave.rollout.leg import Foreseen, Leg, Phase, Position, Stage
 from cellwave.rollout.model import Note, State, Track, first_state
 from cellwave.rollout.records import Records
-from cellwave.rollout.rows import RolloutRow
 from cellwave.text import visible
 from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of
@@ -33,8 +32,8 @@ from cellwave.waves.model import Bake
 from cellwave.waves.planner import make_rollback
 from tests.cli.conftest import Run, copy_of_this, work_in
 from tests.deploy.test_logs import left
-from tests.rollout.plans import NEW, plan
-from tests.rollout.states import converged, put, record, with_head
+from tests.rollout.plans import plan
+from tests.rollout.states import converged, glance_of, put, record, row_of, with_head
 
 HOSTILE = (
     "see [/x] [bold]b[/] [link=http://e]l[/link] :smile: \x1b[31mred\x07\x9b2J \u202egnp.exe\r\nerror: forged"
@@ -222,9 +221,7 @@ def test_in_80_columns_no_time_and_no_name_is_broken(
 def drawn(state: State, *gates: GateResult) -> list[str]:
     """The picture of a rollout, line by line."""
     out = Console(width=80, record=True, file=io.StringIO())
-    about = {"id": "v1-1", "key": "0", "created": 1.0, "actor": "ann", "target": "t"}
-    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
-    out.print(picture(view_of(row, state, gates), {}, 1.0))
+    out.print(picture(view_of(glance_of(state), gates), {}, 1.0))
     return out.export_text().splitlines()
 
 
@@ -278,16 +275,8 @@ def test_why_a_rollout_cant_go_on_is_seen_by_who_follows_it() -> None:
     """Above all else."""
     state = first_state("v1-1", plan([["eu-west-1"]]))
     out = Console(width=80, record=True, file=io.StringIO())
-    about = {
-        "id": "v1-1",
-        "key": "0",
-        "created": 1.0,
-        "actor": "ann",
-        "target": "t",
-        "trouble": "no such field",
-    }
-    row = RolloutRow.model_validate({**about, "release": NEW, "version": "v1", "head": state.head})
-    out.print(picture(view_of(row, state, ()), {}, 1.0))
+    seen = glance_of(state, row_of(state, trouble="no such field"))
+    out.print(picture(view_of(seen, ()), {}, 1.0))
     assert "it can't go on: no such field" in out.export_text().splitlines()[1]
 
 

@@ -18,11 +18,11 @@ from cellwave.rollout.loop import take_turns
 from cellwave.rollout.model import Action, Question, Waiting, first_state
 from cellwave.rollout.presence import lock_of, take_lock
 from cellwave.rollout.records import Records
-from cellwave.rollout.rows import Memory, RolloutRow
+from cellwave.rollout.rows import Memory
 from cellwave.usecases.views import summary_of
 from tests.cli.conftest import Run
-from tests.rollout.plans import NEW, plan
-from tests.rollout.states import put, with_head
+from tests.rollout.plans import plan
+from tests.rollout.states import put, row_of, with_head
 
 ASKED_AT = 1795598190.0
 SHOWN = "2026-11-25"
@@ -38,17 +38,8 @@ def asked(kind: Question, *answers: Action, question: int = 7) -> Waiting:
 def said(head: Mapping[str, object], trouble: str = "") -> list[str]:
     """What is said twelve minutes later of a rollout in that state."""
     state = with_head(first_state("v2-1", plan([["a"]])), **head)
-    about = {
-        "id": "v2-1",
-        "key": "k",
-        "created": 1.0,
-        "actor": "ann",
-        "target": "t",
-        "release": NEW,
-        "version": "v2",
-    }
-    row = RolloutRow.model_validate({**about, "head": state.head, "trouble": trouble})
-    return what_next(summary_of(row, state), ASKED_AT + 12 * 60 + 5)
+    row = row_of(state, trouble=trouble)
+    return what_next(summary_of(row), ASKED_AT + 12 * 60 + 5)
 
 
 def test_a_question_is_shown_with_since_when_and_the_commands_that_answer_it() -> None:

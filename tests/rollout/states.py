@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from cellwave.health.model import GateResult
 from cellwave.rollout import rows
-from cellwave.rollout.model import Leg, Note, State, Track, Turn, first_state
+from cellwave.rollout.glance import Course, Failed, Glance, LegGlance, Mark
+from cellwave.rollout.model import Leg, Note, State, Track, Turn, coming, first_state
+from cellwave.rollout.outline import Outline
 from cellwave.rollout.records import Records
 from cellwave.waves.model import Plan
 
@@ -45,3 +47,46 @@ def record(records: Records, state: State, target: str, *, at: float = 1.0, acto
     """Record a rollout that has come to a state."""
     records.create_rollout(first_state(state.rollout, state.forward.plan), actor, target, at)
     put(records, state)
+
+
+def row_of(state: State, **others: object) -> rows.RolloutRow:
+    """A row of a rollout in a state that nobody has recorded."""
+    plan = state.forward.plan
+    about = {"id": state.rollout, "key": "0", "created": 1.0, "actor": "ann", "target": "t"}
+    told = {"release": plan.release, "version": plan.version, "head": state.head}
+    return rows.RolloutRow.model_validate({**about, **told, **others})
+
+
+def glance_of(state: State, row: rows.RolloutRow | None = None) -> Glance:
+    """What is seen at a glance of a rollout in a state."""
+    number = coming(state.head, state.forward.position, len(state.forward.plan.waves))
+    steps = state.forward.plan.waves[number].steps if number is not None else ()
+    known = {step.deployment: state.forward.track(step.deployment).foreseen for step in steps}
+    return Glance(
+        row=row or row_of(state),
+        forward=_leg(state.forward),
+        back=_leg(state.back) if state.back else None,
+        foreseen={name: seen for name, seen in known.items() if seen},
+    )
+
+
+def course_of(state: State) -> Course:
+    """What a rollout in a state was to do and did."""
+    leg, back = state.forward, state.back.tracks.values() if state.back else ()
+    return Course(
+        row=row_of(state),
+        outline=Outline.of(leg.plan),
+        wave=leg.position.wave,
+        marks={name: Mark(t.phase, t.attempt, t.at, t.changed) for name, t in leg.tracks.items()},
+        back_attempts=sum(track.attempt for track in back),
+    )
+
+
+def _leg(leg: Leg) -> LegGlance:
+    return LegGlance(
+        leg.position,
+        Outline.of(leg.plan),
+        phases={name: track.phase for name, track in leg.tracks.items()},
+        failed={name: Failed(track.fault, track.reason) for name, track in leg.tracks.items() if track.fault},
+        again=frozenset(name for name, track in leg.tracks.items() if track.attempt > 1),
+    )

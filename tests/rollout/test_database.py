@@ -97,7 +97,7 @@ def test_whatever_an_engine_says_can_be_kept(database_url: str) -> None:
     [entry] = records.journal()
     assert not faults([entry])
     assert (entry.text, entry.actor) == ("a\\x00b \U0001f600 \x1b[1m", "an\\x00n")
-    assert records.progress() == {"a.app": ("create \\x00", 1)}
+    assert records.progress(["a.app"]) == {"a.app": ("create \\x00", 1)}
 
 
 def test_what_is_told_or_done_outlasts_a_power_cut(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from cellwave.rollout.loop import take_turn
 from cellwave.rollout.model import Commanded, first_state
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory, attempt_name
-from cellwave.rollout.tables import ABORTS, INBOX
+from cellwave.rollout.tables import ABORTS, INBOX, PROGRESS
 from tests.rollout.plans import plan
 
 
@@ -59,7 +59,8 @@ def left(records: Records, home: Path) -> tuple[set[str], set[str], set[str], se
     with records.engine.connect() as db:
         aborts = {row.attempt.split(".")[0] for row in db.execute(ABORTS.select())}
         events = {row.rollout for row in db.execute(INBOX.select())}
-    return {name.split(".")[0] for name, _ in attempts_in(home)}, aborts, events, set(records.progress())
+        progress = {row.stack for row in db.execute(PROGRESS.select())}
+    return {name.split(".")[0] for name, _ in attempts_in(home)}, aborts, events, progress
 
 
 def test_the_newest_ended_rollouts_and_the_unfinished_ones_keep_everything(

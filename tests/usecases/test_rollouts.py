@@ -15,8 +15,8 @@ from cellwave.usecases.rollouts import (
     begin_up,
     command,
     find,
+    stories,
     summaries,
-    views,
     way_back,
 )
 from cellwave.usecases.surroundings import Surroundings
@@ -63,7 +63,7 @@ def test_what_a_way_back_says_is_lost_is_what_is_agreed_to(around: Surroundings)
         "rolling_back",
         "ann asked for it: customers complain",
     )
-    assert [seen.id for seen in views(around)] == [new, "v2-1"]
+    assert [seen.id for seen in stories(around)] == [new, "v2-1"]
 
 
 def test_what_it_takes_is_the_name_of_a_rollout_that_is_there(around: Surroundings) -> None:

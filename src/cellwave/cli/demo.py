@@ -13,9 +13,9 @@ from cellwave.cli.here import here
 from cellwave.cli.rollout import follow
 from cellwave.cli.show import say, tell, tell_json
 from cellwave.errors import CellwaveError
-from cellwave.usecases.rollouts import begin, begin_up, find, views
+from cellwave.usecases.rollouts import begin, begin_up, stories, story
 from cellwave.usecases.surroundings import Surroundings
-from cellwave.usecases.views import RolloutView
+from cellwave.usecases.views import RolloutStory
 
 if TYPE_CHECKING:
     from cellwave.demo.customers import Customers
@@ -86,16 +86,16 @@ def run(around: Surroundings) -> tuple[dict[str, Any], list[str]]:
     return summary, in_words(rollouts, summary)
 
 
-def watch(around: Surroundings, name: str, expected: str) -> RolloutView:
+def watch(around: Surroundings, name: str, expected: str) -> RolloutStory:
     """Follow a rollout to its end; CellwaveError when it is another than the one that is expected."""
     follow(around, name)
-    came = find(around, name)
+    came = story(around, name)
     if came.outcome != expected:
         raise CellwaveError(f"{name} is {came.status}, not {expected}", hint="see above")
     return came
 
 
-def examine(around: Surroundings, rollouts: list[RolloutView], customers: Customers) -> dict[str, Any]:
+def examine(around: Surroundings, rollouts: list[RolloutStory], customers: Customers) -> dict[str, Any]:
     """Count what was lost, read by others, or orphaned."""
     from cellwave.demo.report import rollout_report
     from cellwave.sandbox import server
@@ -110,7 +110,7 @@ def examine(around: Surroundings, rollouts: list[RolloutView], customers: Custom
     return {
         "rollouts": [rollout_report(rollout) for rollout in rollouts],
         "cells": len(fleet.cells),
-        "deployments": sum(found.attempts for found in views(around)),  # the control plane's too
+        "deployments": sum(found.attempts for found in stories(around)),  # the control plane's too
         "events_accepted": verified.accepted,
         "events_lost": verified.lost,
         "cross_tenant_reads": crossed.reads + verified.misplaced,

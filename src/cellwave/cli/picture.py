@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -15,7 +14,7 @@ from rich.text import Text
 from cellwave.cli.show import text
 from cellwave.health.model import GateResult, Verdict
 from cellwave.text import visible
-from cellwave.usecases.views import AheadView, CellView, FailureView, RolloutView, WaveView
+from cellwave.usecases.views import MOST, AheadView, FailureView, RolloutView, WaveView
 
 MARKS = {
     "pending": ("·", "dim"),
@@ -26,8 +25,6 @@ MARKS = {
     "back_running": ("◑", "magenta"),
     "back": ("↺", "cyan"),
 }
-BUSY = ("running", "failed", "back_running")
-MOST = 30  # cells, failures, engines or gates that a person still reads one by one
 STATUS_STYLES = {
     "running": "bold yellow",
     "paused": "bold yellow",
@@ -60,7 +57,7 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     if rollout.trouble:
         parts.append(text(f"it can't go on: {rollout.trouble}", STATUS_STYLES["failed"]))
     if failing := [gate for gate in gates if gate.verdict == Verdict.FAIL]:
-        parts.append(_gates(failing))  # first: a low window shows the beginning
+        parts.append(_gates(failing, 0))  # first: a low window shows the beginning
     parts.append(Columns([_wave(wave) for wave in rollout.waves], padding=(0, 1)))
     if rollout.ahead and rollout.ahead.previewable:
         parts.append(text(ahead_in_words(rollout.ahead), "yellow" if rollout.ahead.findings else "dim"))
@@ -71,7 +68,7 @@ def picture(rollout: RolloutView, progress: Mapping[str, tuple[str, int]], now: 
     if rollout.running:
         parts.append(_engines(rollout.running, progress))
     if others := [gate for gate in gates if gate.verdict != Verdict.FAIL]:
-        parts.append(_gates(others))
+        parts.append(_gates(others, rollout.passed))
     return Group(*parts)
 
 
@@ -85,35 +82,23 @@ def ahead_in_words(ahead: AheadView) -> str:
 
 def _wave(wave: WaveView) -> Panel:
     table = Table.grid(padding=(0, 1))
-    cells = wave.cells if len(wave.cells) <= MOST else [*islice(filter(_is_busy, wave.cells), MOST)]
-    for cell in cells:
+    for cell in wave.cells:
         marks = Text()
         for service, phase in cell.services:
             mark, style = MARKS[phase]
             marks.append(f"{mark} {service}  ", style=style)
         table.add_row(text(cell.name, "bold"), marks)
-    if rest := len(wave.cells) - len(cells):
-        table.add_row(text(f"{rest:,} {'more' if cells else 'cells'}", "bold"), _counted(wave, cells))
+    if wave.more:
+        counted = (
+            (f"{mark} {wave.phases[phase]:,} {phase}  ", style)
+            for phase, (mark, style) in MARKS.items()
+            if wave.phases.get(phase)
+        )
+        more = text(f"{wave.more:,} {'more' if wave.cells else 'cells'}", "bold")
+        table.add_row(more, Text.assemble(*counted))
     style = STAGE_STYLES.get(wave.stage, "yellow")
     title = text(f"wave {wave.number} {wave.name}")
     return Panel(table, title=title, subtitle=wave.stage, border_style=style)
-
-
-def _is_busy(cell: CellView) -> bool:
-    return any(phase in BUSY for _, phase in cell.services)
-
-
-def _counted(wave: WaveView, shown: Sequence[CellView]) -> Text:
-    """How many services of the cells that are not shown are in which phase."""
-    named = {cell.name for cell in shown}
-    phases = Counter(phase for c in wave.cells if c.name not in named for _, phase in c.services)
-    return Text.assemble(
-        *(
-            (f"{mark} {phases[phase]:,} {phase}  ", style)
-            for phase, (mark, style) in MARKS.items()
-            if phases[phase]
-        )
-    )
 
 
 def _failures(failures: Sequence[FailureView]) -> Table:
@@ -140,8 +125,8 @@ def _engines(running: Sequence[str], progress: Mapping[str, tuple[str, int]]) ->
     return table
 
 
-def _gates(gates: Sequence[GateResult]) -> Table:
-    """Gates, each in a row; of many, those that tell more than that all is well come first."""
+def _gates(gates: Sequence[GateResult], passed: int) -> Table:
+    """Gates, each in a row; of many, those that tell more than that all is well come first. So many more `passed`."""
     table = Table.grid(padding=(0, 2))
     order = sorted(gates, key=lambda gate: gate.verdict == Verdict.PASS) if len(gates) > MOST else gates
     for gate in order[:MOST]:
@@ -151,6 +136,8 @@ def _gates(gates: Sequence[GateResult]) -> Table:
             text(f"{gate.cell}.{gate.service} {gate.gate}"),
             text(gate.reason, "dim"),
         )
-    if rest := Counter(gate.verdict for gate in order[MOST:]):
+    rest = Counter(gate.verdict for gate in order[MOST:])
+    rest[Verdict.PASS] += passed
+    if rest := +rest:
         table.add_row("", text("and " + ", ".join(f"{count:,} {verdict}" for verdict, count in rest.items())))
     return table

@@ -9,7 +9,7 @@ from textwrap import shorten
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from cellwave.cli.here import here
@@ -21,9 +21,10 @@ from cellwave.cli.waiting import waiting_json, what_next
 from cellwave.cli.wayback import confirm_losses
 from cellwave.errors import Detached
 from cellwave.rollout.model import Action
+from cellwave.rollout.outline import Outline
 from cellwave.usecases import rollouts
 from cellwave.usecases.surroundings import Surroundings
-from cellwave.usecases.views import RolloutSummary, RolloutView
+from cellwave.usecases.views import MOST, RolloutStory, RolloutSummary, RolloutView
 from cellwave.waves.model import Plan
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode="rich")
@@ -36,6 +37,7 @@ Question = Annotated[
         "--question", metavar="N", help="Answer this question only (`status` names it), and no later one."
     ),
 ]
+SHARE = 9  # times as long as a picture of it took, a rollout is not drawn again
 EXITS = {"done": 0, "failed": 1, "rolled_back": 3, "waiting": 4, "paused": 4}
 
 
@@ -72,15 +74,22 @@ def status(name: Name = None, as_json: Json = False) -> None:
     Example: [bold]cellwave rollout status[/]
     """
     around = here()
-    found = rollouts.find(around, name)
+    name = rollouts.find(around, name).id
     if as_json:
+        found = rollouts.view(around, name, every_gate=True)
         parts = {"gates": found.gates, "failures": found.failures}
         lists = {k: [one.model_dump(mode="json") for one in v] for k, v in parts.items()}
         ahead = found.ahead.model_dump() if found.ahead else None
-        tell_json(summary(found) | lists | {"ahead": ahead})
+        tell_json(summary(rollouts.story(around, name)) | lists | {"ahead": ahead})
     else:
-        console().print(picture(found, around.records.progress(), time.time()))
+        found = rollouts.view(around, name)
+        console().print(drawn(around, found))
         tell_what_next(found)
+
+
+def drawn(around: Surroundings, found: RolloutView) -> RenderableType:
+    """A rollout as a person sees it now."""
+    return picture(found, around.records.progress(found.running[:MOST]), time.time())
 
 
 @app.command()
@@ -102,9 +111,10 @@ def list_rollouts(as_json: Json = False) -> None:
 
     Example: [bold]cellwave rollout list[/]
     """
-    known = rollouts.summaries(here())
+    around = here()
+    known = rollouts.summaries(around)
     if as_json:
-        tell_json([summary(found) for found in known])
+        tell_json([summary(found) for found in rollouts.stories(around)])
         return
     shown = table("rollout", "release", "status", "started", "by: reason")
     for found in known:
@@ -192,14 +202,14 @@ def reverse(around: Surroundings, ended: str, reason: str, *, yes: bool) -> str:
 
 
 def give(
-    around: Surroundings, action: Action, seen: RolloutView, reason: str, question: int | None = None
+    around: Surroundings, action: Action, seen: RolloutSummary, reason: str, question: int | None = None
 ) -> None:
     """Give a command to a rollout, and say what became of it."""
     answer = rollouts.command(around, seen, action, reason, question)
     say(f"{seen.id}: {action} {answer.kind}: {answer.said}")
 
 
-def summary(found: RolloutSummary) -> dict[str, object]:
+def summary(found: RolloutStory) -> dict[str, object]:
     """A rollout in a few fields, for scripts."""
     return {
         "rollout": found.id,
@@ -236,16 +246,22 @@ def follow(around: Surroundings, name: str) -> int:
     return EXITS[last.status]
 
 
-def _draw(around: Surroundings, name: str, out: Console) -> RolloutView:
-    with Live(console=out, refresh_per_second=8, transient=False) as live:
+def _draw(around: Surroundings, name: str, out: Console) -> RolloutSummary:
+    known: dict[str, Outline] = {}
+    again = 0.0
+    with Live(console=out, auto_refresh=False, transient=False) as live:
         for seen in rollouts.looks(around, name):
-            live.update(picture(seen, around.records.progress(), time.time()))
+            began = time.monotonic()
+            if began < again and seen.status not in EXITS:
+                continue
+            live.update(drawn(around, rollouts.view(around, name, known)), refresh=True)
+            again = time.monotonic() + SHARE * (time.monotonic() - began)
             if seen.status in EXITS:
                 break
     return seen
 
 
-def _tell(around: Surroundings, name: str) -> RolloutView:
+def _tell(around: Surroundings, name: str) -> RolloutSummary:
     told, trouble = 0, ""
     for seen in rollouts.looks(around, name):
         if seen.trouble and seen.trouble != trouble:

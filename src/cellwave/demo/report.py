@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cellwave.usecases.views import RolloutView
+from cellwave.usecases.views import RolloutStory
 
 
-def rollout_report(rollout: RolloutView) -> dict[str, Any]:
+def rollout_report(rollout: RolloutStory) -> dict[str, Any]:
     """One rollout. Seconds; a rolled-back one also tells how long the defect was live before it was detected, how
     long the way back took, and how many cells it had touched."""
     report: dict[str, Any] = {
@@ -25,7 +25,7 @@ def rollout_report(rollout: RolloutView) -> dict[str, Any]:
     return report
 
 
-def in_words(rollouts: Sequence[RolloutView], summary: dict[str, Any]) -> list[str]:
+def in_words(rollouts: Sequence[RolloutStory], summary: dict[str, Any]) -> list[str]:
     """The story, a line each."""
     lines = []
     for rollout in rollouts:

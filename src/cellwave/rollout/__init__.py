@@ -3,7 +3,9 @@
 The words, one meaning each:
 
 plan        a frozen value: waves of deployments in order; a rollout runs its snapshot
+outline     what a plan's deployments are called, wave by wave: what is read of it to show a rollout
 rollout     the execution of a plan, by turns
+glance      all that is shown of a rollout, read in a few queries without its state
 turn        one transaction: an event is taken, a decision made, its outcome written
 event       something that happened; it waits in the rollout's inbox until a turn takes it
 inbox       a rollout's events in order of arrival, each under a key that is there once

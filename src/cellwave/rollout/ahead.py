@@ -6,13 +6,13 @@ from __future__ import annotations
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import ask_for_yes, findings
 from cellwave.rollout.leg import Leg
-from cellwave.rollout.model import Abort, Preview, Previewed, State
+from cellwave.rollout.model import Abort, Preview, Previewed, coming
 from cellwave.waves.model import is_foreseeable
 
 
 def look_ahead(draft: Draft) -> None:
     """Keep one preview out as long as there is time for it, one after the other; else call off the one that is out."""
-    leg, wave = draft.forward, coming(draft.state)
+    leg, wave = draft.forward, _coming(draft)
     position = leg.position
     steps = leg.shape.waves[wave][0] if wave is not None else 0
     if position.previewing:
@@ -29,15 +29,9 @@ def look_ahead(draft: Draft) -> None:
     draft.forward = leg.move(ahead=steps.bit_length())
 
 
-def coming(state: State) -> int | None:
-    """The wave (by index) that is not begun yet and may be looked at; None when there is none, or no time."""
-    head, leg = state.head, state.forward
-    wave = leg.position.wave
-    if head.outcome or head.condemned:
-        return None
-    if leg.stage == "entering" and head.waiting:
-        return wave
-    return wave + 1 if leg.stage == "baking" and wave + 1 < len(leg.plan.waves) else None
+def _coming(draft: Draft) -> int | None:
+    leg = draft.forward
+    return coming(draft.head, leg.position, len(leg.plan.waves))
 
 
 def is_ahead(leg: Leg, place: int) -> bool:
@@ -66,7 +60,7 @@ def call_off(draft: Draft) -> None:
 def foresee(draft: Draft, event: Previewed) -> None:
     """Keep what the preview that was out has shown. The first thing that speaks against a wave is news; a person who is
     asked before that wave is told of it."""
-    name, wave = event.deployment, coming(draft.state)
+    name, wave = event.deployment, _coming(draft)
     draft.forward = draft.forward.move(previewing="")
     if event.foreseen is None or wave is None:
         return

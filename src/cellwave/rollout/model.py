@@ -22,7 +22,7 @@ __all__ = [  # what makes up a leg is a rollout's too, and is had from here
     "Abort", "Action", "Answer", "Applied", "Check", "Checked", "Commanded", "Deploy", "Deployed", "Effect", "End",
     "Event", "Failure", "Foreseen", "Head", "HoldRelease", "Leg", "News", "Note", "Notify", "Observe", "Observed",
     "Outcome", "Position", "Preview", "Previewed", "Prove", "Proved", "Question", "Ran", "Remains", "Started",
-    "State", "Ticked", "Track", "Turn", "Waiting", "first_state", "has_come", "remains", "reverse_state",
+    "State", "Ticked", "Track", "Turn", "Waiting", "coming", "first_state", "has_come", "remains", "reverse_state",
 ]  # fmt: skip
 
 Outcome = Literal["", "done", "rolled_back", "failed"]
@@ -77,6 +77,15 @@ class Head(Frozen):
         """Since when (epoch seconds) what the engine made in a touched stack is this rollout's own."""
         return self.began_at or self.started_at
 
+    @property
+    def status(self) -> str:
+        """One word for people: running, paused, waiting, rolling_back, or the outcome."""
+        if self.outcome:
+            return self.outcome
+        if self.condemned:
+            return "rolling_back"
+        return "waiting" if self.waiting else "paused" if self.paused else "running"
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -120,12 +129,8 @@ class State:
 
     @property
     def status(self) -> str:
-        """One word for people: running, paused, waiting, rolling_back, or the outcome."""
-        if self.head.outcome:
-            return self.head.outcome
-        if self.head.condemned:
-            return "rolling_back"
-        return "waiting" if self.head.waiting else "paused" if self.head.paused else "running"
+        """One word for people: see `Head`."""
+        return self.head.status
 
     @property
     def undo_since(self) -> float:
@@ -144,6 +149,17 @@ def has_come(due: float, now: float) -> bool:
     """Whether a due time (epoch seconds) has come. One that is further away than any look is was set by a clock that
     has since been put back: it has come too."""
     return not now < due <= now + 2 * LONGEST_LOOK_SECONDS
+
+
+def coming(head: Head, position: Position, waves: int) -> int | None:
+    """The wave (by index), of so many, that is not begun yet and may be looked at; None when there is none, or no
+    time."""
+    wave, stage = position.wave, position.stage
+    if head.outcome or head.condemned:
+        return None
+    if stage == "entering" and head.waiting:
+        return wave
+    return wave + 1 if stage == "baking" and wave + 1 < waves else None
 
 
 def first_state(rollout: str, plan: Plan) -> State:

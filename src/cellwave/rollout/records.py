@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -365,10 +365,11 @@ class Records:
         with self.transaction(lasting=False) as db:
             rows.upsert(db, PROGRESS, [{"stack": stack, "text": storable(text), "done": done}])
 
-    def progress(self) -> dict[str, tuple[str, int]]:
-        """What each engine last did, and how many resources it is done with, by stack."""
+    def progress(self, stacks: Collection[str]) -> dict[str, tuple[str, int]]:
+        """What the engines of these stacks last did, and how many resources they are done with, by stack."""
+        query = sa.select(PROGRESS).where(PROGRESS.c.stack.in_(stacks))
         with self.reader.connect() as db:
-            return {row.stack: (row.text, row.done) for row in db.execute(sa.select(PROGRESS))}
+            return {row.stack: (row.text, row.done) for row in db.execute(query)}
 
     def command(self, identity: str, rollout: str, event: Commanded) -> None:
         """Leave a person's command in a rollout's inbox; the same `identity` is taken once."""

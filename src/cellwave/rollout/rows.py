@@ -41,12 +41,14 @@ from cellwave.rollout.model import (
     Track,
     Turn,
 )
+from cellwave.rollout.outline import Outline
 from cellwave.rollout.tables import (
     ABORTS,
     INBOX,
     JOURNAL,
     LEASES,
     OUTBOX,
+    OUTLINES,
     PLANS,
     READINGS,
     ROLLOUTS,
@@ -399,6 +401,7 @@ def _keep_plan(db: sa.Connection, plan: Plan) -> str:
     text = plan.to_json()
     name = sha256(text.encode()).hexdigest()
     insert_new(db, PLANS, "hash", [{"hash": name, "plan": text}])
+    insert_new(db, OUTLINES, "plan", [{"plan": name, "outline": Outline.of(plan).model_dump_json()}])
     return name
 
 

@@ -20,6 +20,13 @@ PLANS = sa.Table(
     sa.Column("hash", sa.String, primary_key=True),
     sa.Column("plan", sa.Text, nullable=False),
 )
+# What is shown of a plan, by its hash: see outline.py. (Plans of earlier versions have none.)
+OUTLINES = sa.Table(
+    "outlines",
+    metadata,
+    sa.Column("plan", sa.String, primary_key=True),
+    sa.Column("outline", sa.Text, nullable=False),
+)
 # `key` makes the name unique for ever, also when a database is lost and names begin anew. `head`, `forward` and `back`
 # are the small values of a State as JSON; `due` is when a turn is wanted though nothing has happened; `trouble` is why
 # the last turn could not be taken.
@@ -59,6 +66,10 @@ TRACKS = sa.Table(
     sa.Column("applied", sa.Text),
     sa.Column("foreseen", sa.Text),
 )
+# All that is shown of most tracks, and the few of which there is more to say.
+sa.Index("phases", TRACKS.c.rollout, TRACKS.c.leg, TRACKS.c.phase, TRACKS.c.deployment)
+REMARKABLE = sa.text("(fault IS NOT NULL OR attempt > 1)")  # as it stands: else the index is not taken
+sa.Index("remarkable", TRACKS.c.rollout, TRACKS.c.leg, sqlite_where=REMARKABLE, postgresql_where=REMARKABLE)
 # The gates as last read, a row a cell.
 READINGS = sa.Table(
     "readings",

@@ -12,6 +12,7 @@ from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.fleet.select import require_cell
 from cellwave.releases.store import other_names
 from cellwave.rollout.beats import living, seat_of, unattended_since
+from cellwave.rollout.glance import course, glance, is_by_hand, telling
 from cellwave.rollout.identity import require_same
 from cellwave.rollout.leases import commands_elsewhere, refuse_taken
 from cellwave.rollout.model import (
@@ -24,12 +25,21 @@ from cellwave.rollout.model import (
     remains,
     reverse_state,
 )
+from cellwave.rollout.outline import Outline
 from cellwave.rollout.presence import end_older, end_stopped, ensure_worker
 from cellwave.rollout.records import StackRow
-from cellwave.rollout.rows import Memory, RolloutRow
+from cellwave.rollout.rows import RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings, whoami
-from cellwave.usecases.views import RolloutSummary, RolloutView, summary_of, view_of
+from cellwave.usecases.views import (
+    MOST,
+    RolloutStory,
+    RolloutSummary,
+    RolloutView,
+    story_of,
+    summary_of,
+    view_of,
+)
 from cellwave.waves.model import Plan, Step
 from cellwave.waves.planner import data_at_risk, make_rollback
 
@@ -184,18 +194,33 @@ def command(
 
 def summaries(around: Surroundings) -> list[RolloutSummary]:
     """All rollouts, the newest first. Sees that unfinished ones have a worker."""
-    rows, memory = around.records.rollouts(), Memory()
+    rows = around.records.rollouts()
     keep_going(around)
-    return [summary_of(row, around.records.state(row.id, memory)) for row in rows]
+    return [summary_of(row) for row in rows]
 
 
-def views(around: Surroundings) -> list[RolloutView]:
-    """All rollouts with all that a picture shows, the newest first."""
-    memory = Memory()
-    return [_view(around, row, memory) for row in around.records.rollouts()]
+def stories(around: Surroundings) -> list[RolloutStory]:
+    """All rollouts with what they were to do and did, the newest first."""
+    return [story(around, row.id) for row in around.records.rollouts()]
 
 
-def find(around: Surroundings, name: str | None) -> RolloutView:
+def story(around: Surroundings, name: str) -> RolloutStory:
+    """What a rollout that is known to be there was to do and did."""
+    return story_of(course(around.records, name))
+
+
+def view(
+    around: Surroundings, name: str, known: dict[str, Outline] | None = None, *, every_gate: bool = False
+) -> RolloutView:
+    """A rollout that is known to be there, as it is now, with all that a picture shows, or `every_gate`. Who looks
+    again and again brings what is `known` of plans."""
+    seen = glance(around.records, name, {} if known is None else known)
+    if every_gate:
+        return view_of(seen, around.records.readings(name))
+    return view_of(seen, *(((), 0) if seen.row.head.outcome else telling(around.records, name, MOST)))
+
+
+def find(around: Surroundings, name: str | None) -> RolloutSummary:
     """A rollout by name, or the default one; BadInput when there is none. Sees that unfinished ones have a worker.
 
     The default is the newest, but for an `up` when there is any other: nobody is to take back a colleague's by mistake.
@@ -204,23 +229,22 @@ def find(around: Surroundings, name: str | None) -> RolloutView:
     keep_going(around)
     if not rows:
         raise BadInput("rollout", "none has been started yet", "cellwave rollout start RELEASE")
-    memory = Memory()
     named = (row for row in rows if row.id == name)
-    found = _default(around, rows, memory) if name is None else next(named, None)
+    found = _default(around, rows) if name is None else next(named, None)
     if found is None:
         raise _unknown(name, rows)
     if not found.head.outcome and found.target != around.target and not living(around.records, found.target):
         around.tell(unattended(around, found.target))
-    return _view(around, found, memory)
+    return summary_of(found)
 
 
-def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
+def looks(around: Surroundings, name: str) -> Iterator[RolloutSummary]:
     """A rollout that is known to be there, as it is now and again and again, and somebody at work on it.
 
     A worker that has died is told of and replaced; CellwaveError when none can live, or one after the other dies.
     Unavailable when the database was replaced meanwhile.
     """
-    deaths, memory = 0, Memory()
+    deaths = 0
     while True:
         require_same(around.project.home, around.records)
         row = _row(around, name)
@@ -237,7 +261,7 @@ def looks(around: Surroundings, name: str) -> Iterator[RolloutView]:
                     f"the worker died {deaths} times; {name} goes on with the next", hint=f"see {log}"
                 )
             around.tell(f"the worker had ended, another goes on; see {log}")
-        yield _view(around, row, memory)
+        yield summary_of(row)
         time.sleep(POLL_SECONDS)
 
 
@@ -301,10 +325,6 @@ def unattended(around: Surroundings, target: str) -> str:
     return f"no worker is there for {target} since {when}"
 
 
-def _view(around: Surroundings, row: RolloutRow, memory: Memory) -> RolloutView:
-    return view_of(row, around.records.state(row.id, memory), around.records.readings(row.id))
-
-
 def _row(around: Surroundings, name: str) -> RolloutRow:
     if row := around.records.rollout(name):
         return row
@@ -331,8 +351,8 @@ def _reversible(around: Surroundings, name: str) -> tuple[State, Remains]:
     return ended, rest
 
 
-def _default(around: Surroundings, rows: Sequence[RolloutRow], memory: Memory) -> RolloutRow:
-    of_the_fleet = (row for row in rows if not around.records.state(row.id, memory).forward.plan.by_hand)
+def _default(around: Surroundings, rows: Sequence[RolloutRow]) -> RolloutRow:
+    of_the_fleet = (row for row in rows if not is_by_hand(around.records, row.id))
     return next(of_the_fleet, rows[0])
 
 

@@ -1,17 +1,25 @@
-"""A rollout as those see it who show it: all that is read of a recorded one's state for that, in one place. Pure."""
+"""A rollout as those see it who show it: all that is read of a recorded one for that, in one place. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice, repeat
+from typing import NamedTuple
 
 from cellwave.errors import Fault
 from cellwave.faults import ADVICE
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout.ahead import coming, is_ahead
-from cellwave.rollout.forward import findings
-from cellwave.rollout.model import Outcome, State, Waiting
+from cellwave.rollout.glance import Course, Glance
+from cellwave.rollout.leg import ACTIVE
+from cellwave.rollout.model import Outcome, Waiting
+from cellwave.rollout.outline import WaveOutline, cell_of
 from cellwave.rollout.rows import RolloutRow
+
+MOST = 30  # cells, failures, engines or gates that a person still reads one by one
+BACK_PHASES = {"running": "back_running", "proving": "back_running", "converged": "back"}
+BUSY = ("running", "failed", "back_running")
 
 
 class RolloutSummary(Frozen):
@@ -19,7 +27,7 @@ class RolloutSummary(Frozen):
 
     `outcome` is "" until it has ended, and `status` one word until then too. `waiting` is what a person is asked,
     `paused` who paused it ("": nobody); `reason` is why it is where it is, and `trouble` why it can't go on ("": it
-    can). `touched` are the deployments that were begun, and `wave` the name of the one being worked on.
+    can).
     """
 
     id: str
@@ -35,12 +43,9 @@ class RolloutSummary(Frozen):
     waiting: Waiting | None
     trouble: str
     paused: str
-    cells: tuple[str, ...]
-    touched: tuple[str, ...]
-    wave: str
 
 
-class CellView(Frozen):
+class CellView(NamedTuple):
     """A cell of a wave: its services in order, each with its phase: pending, running, converged, kept, failed,
     back_running or back."""
 
@@ -50,12 +55,15 @@ class CellView(Frozen):
 
 class WaveView(Frozen):
     """A wave. `stage`: "" (not reached, or never), entering, checking, deploying, baking, passed, going back,
-    restoring, done."""
+    restoring, done. `cells` are those that a person still reads one by one: of a large wave what is at work or has
+    failed. So many `more` are told by how many of their services are in which phase."""
 
     number: int
     name: str
     stage: str
     cells: tuple[CellView, ...]
+    more: int = 0
+    phases: dict[str, int] = {}
 
 
 class FailureView(Frozen):
@@ -82,127 +90,159 @@ class AheadView(Frozen):
 
 
 class RolloutView(RolloutSummary):
-    """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now.
+    """A rollout as a picture shows it. `running` are the deployments whose engine (or proof) is at work now. `gates`
+    are as last read, but for so many that `passed` and are not told one by one. `ahead` is what is known of the next
+    wave while there is time to look at it."""
 
-    `release` is its digest, `attempts` how many times a deployment was tried, both ways. `first_change_at` is when the
-    first one got to where it is, `condemned_at` when it began to go back (epoch seconds, 0: not so far). `ahead` is
-    what is known of the next wave while there is time to look at it."""
-
-    release: str
     waves: tuple[WaveView, ...]
     running: tuple[str, ...]
     gates: tuple[GateResult, ...]
+    passed: int
     failures: tuple[FailureView, ...]
-    attempts: int
-    first_change_at: float
-    condemned_at: float
     ahead: AheadView | None
 
 
-def summary_of(row: RolloutRow, state: State) -> RolloutSummary:
+class RolloutStory(RolloutSummary):
+    """What a rollout was to do and did. `touched` are the deployments that were begun, and `wave` is the name of the
+    wave being worked on, or that was.
+
+    `release` is its digest, `attempts` how many times a deployment was tried, both ways. `first_change_at` is when the
+    first one got to where it is, `condemned_at` when it began to go back (epoch seconds, 0: not so far)."""
+
+    cells: tuple[str, ...]
+    touched: tuple[str, ...]
+    wave: str
+    release: str
+    attempts: int
+    first_change_at: float
+    condemned_at: float
+
+
+def summary_of(row: RolloutRow) -> RolloutSummary:
     """A recorded rollout in a few fields."""
-    return RolloutSummary.model_validate(_summary(row, state))
+    return RolloutSummary.model_validate(_summary(row))
 
 
-def view_of(row: RolloutRow, state: State, gates: tuple[GateResult, ...]) -> RolloutView:
+def view_of(seen: Glance, gates: tuple[GateResult, ...], passed: int = 0) -> RolloutView:
     """A recorded rollout, and its gates as last read, with all that a picture shows."""
-    forward = state.forward
-    tracks = [forward.track(step.deployment) for step in forward.plan.steps if not forward.keeps(step)]
-    back = state.back.tracks.values() if state.back else ()
+    phases = _phases(seen)
+    busy = {name for name, phase in phases.items() if phase in BUSY}
+    waves = enumerate(seen.forward.outline.waves)
     return RolloutView.model_validate(
         {
-            **_summary(row, state),
-            "release": state.forward.plan.release,
-            "waves": tuple(_wave(state, number) for number in range(len(state.forward.plan.waves))),
-            "running": tuple(step.deployment for step in state.leg.running),
+            **_summary(seen.row),
+            "waves": tuple(_wave(wave, _stage(seen, number), phases, busy) for number, wave in waves),
+            "running": (seen.back or seen.forward).running,
             "gates": gates,
-            "failures": tuple(_failures(state)),
-            "attempts": sum(track.attempt for track in (*tracks, *back)),
-            "first_change_at": min((t.at for t in tracks if t.attempt), default=state.head.condemned_at),
-            "condemned_at": state.head.condemned_at,
-            "ahead": _ahead(state),
+            "passed": passed,
+            "failures": tuple(_failures(seen)),
+            "ahead": _ahead(seen),
         }
     )
 
 
-def _ahead(state: State) -> AheadView | None:
-    leg, number = state.forward, coming(state)
-    if number is None:
-        return None
-    wave = leg.plan.waves[number]
-    places = [leg.shape.place[step.deployment] for step in wave.steps]
-    known = [seen for step in wave.steps if (seen := leg.track(step.deployment).foreseen)]
-    return AheadView(
-        wave=wave.name,
-        previewable=sum(is_ahead(leg, place) for place in places),
-        previewed=len(known),
-        changing=sum(bool(seen.changes.keys() - {"same"}) for seen in known),
-        lost=sum(len(seen.lost) for seen in known),
-        findings=dict(findings(leg, number)),
+def story_of(seen: Course) -> RolloutStory:
+    """A recorded rollout with all that it was to do and did."""
+    outline, head = seen.outline, seen.row.head
+    kept = {name for wave in outline.waves for name in wave.kept}
+    ran = {name: m for name, m in seen.marks.items() if not (m.attempt == 1 and name in kept)}
+    touched = {name for name, mark in ran.items() if mark.changed or mark.phase in ACTIVE}
+    return RolloutStory.model_validate(
+        {
+            **_summary(seen.row),
+            "cells": outline.cells,
+            "touched": tuple(filter(touched.__contains__, outline.deployments)),
+            "wave": outline.waves[seen.wave].name,
+            "release": outline.release,
+            "attempts": sum(mark.attempt for mark in ran.values()) + seen.back_attempts,
+            "first_change_at": min((m.at for m in ran.values() if m.attempt), default=head.condemned_at),
+            "condemned_at": head.condemned_at,
+        }
     )
 
 
-def _summary(row: RolloutRow, state: State) -> dict[str, object]:
-    plan, head = state.forward.plan, state.head
+def _ahead(seen: Glance) -> AheadView | None:
+    if seen.coming is None:
+        return None
+    wave = seen.forward.outline.waves[seen.coming]
+    known = {name: seen.foreseen[name] for name in wave.deployments if name in seen.foreseen}
+    return AheadView(
+        wave=wave.name,
+        previewable=wave.previewable,
+        previewed=len(known),
+        changing=sum(bool(shown.changes.keys() - {"same"}) for shown in known.values()),
+        lost=sum(len(shown.lost) for shown in known.values()),
+        findings={name: shown.problem for name, shown in known.items() if shown.problem},
+    )
+
+
+def _summary(row: RolloutRow) -> dict[str, object]:
+    head = row.head
     return {
         "id": row.id,
-        "version": plan.version,
+        "version": row.version,
         "target": row.target,
         "actor": row.actor,
         "created": row.created,
         "started_at": head.started_at,
         "ended_at": head.ended_at,
-        "status": state.status,
-        "outcome": state.outcome,
+        "status": head.status,
+        "outcome": head.outcome,
         "reason": head.reason or head.condemned or (head.waiting.what if head.waiting else ""),
         "waiting": head.waiting,
         "trouble": row.trouble,
         "paused": head.paused,
-        "cells": plan.cells,
-        "touched": state.touched,
-        "wave": state.forward.current.name,
     }
 
 
-def _failures(state: State) -> Iterator[FailureView]:
-    legs = [(False, state.forward), *([(True, state.back)] if state.back else [])]
+def _failures(seen: Glance) -> Iterator[FailureView]:
+    legs = [(False, seen.forward), *([(True, seen.back)] if seen.back else [])]
     for back, leg in legs:
-        for step in leg.plan.steps:
-            if (track := leg.track(step.deployment)).fault:
-                yield FailureView(
-                    deployment=step.deployment,
-                    back=back,
-                    fault=track.fault,
-                    reason=track.reason,
-                    advice=ADVICE[track.fault],
-                )
+        for name in filter(leg.failed.__contains__, leg.outline.deployments) if leg.failed else ():
+            fault, reason = leg.failed[name]
+            advice = ADVICE[fault]
+            yield FailureView(deployment=name, back=back, fault=fault, reason=reason, advice=advice)
 
 
-def _wave(state: State, number: int) -> WaveView:
-    wave = state.forward.plan.waves[number]
-    phases: dict[str, list[tuple[str, str]]] = {cell: [] for cell in wave.cells}
-    for step in wave.steps:
-        phases[step.cell].append((step.service, _phase(state, step.deployment)))
-    cells = tuple(CellView(name=cell, services=tuple(services)) for cell, services in phases.items())
-    return WaveView(number=wave.number, name=wave.name, stage=_stage(state, number), cells=cells)
+def _phases(seen: Glance) -> dict[str, str]:
+    """What is shown of each deployment that anything has happened to."""
+    leg = seen.forward
+    shown: dict[str, str] = {**leg.phases}
+    shown |= {name: "running" for name, phase in leg.phases.items() if phase == "proving"}
+    kept = (name for wave in leg.outline.waves for name in wave.kept)
+    shown |= {name: "kept" for name in kept if shown.get(name) == "converged" and name not in leg.again}
+    back = seen.back.phases if seen.back else {}
+    shown |= {name: BACK_PHASES[phase] for name, phase in back.items() if phase in BACK_PHASES}
+    return shown
 
 
-def _phase(state: State, deployment: str) -> str:
-    back = state.back.track(deployment).phase if state.back else ""
-    if back in ("running", "proving", "converged"):
-        return "back" if back == "converged" else "back_running"
-    forward = state.forward.track(deployment).phase
-    if forward == "converged" and state.forward.keeps(state.forward.step(deployment)):
-        return "kept"
-    return "running" if forward == "proving" else forward
+def _wave(wave: WaveOutline, stage: str, phases: Mapping[str, str], busy: Collection[str]) -> WaveView:
+    # Of a large fleet nothing is done name by name here but what the interpreter does in one go.
+    names = wave.deployments if wave.cells <= MOST else filter(busy.__contains__, wave.deployments)
+    cells: dict[str, list[tuple[str, str]]] = {
+        cell: [] for cell in islice(dict.fromkeys(map(cell_of, names)), MOST)
+    }
+    for name in wave.deployments if cells else ():
+        if (cell := cell_of(name)) in cells:
+            cells[cell].append((name.removeprefix(f"{cell}."), phases.get(name, "pending")))
+    counted = Counter(map(phases.get, wave.deployments, repeat("pending")))
+    counted -= Counter(phase for services in cells.values() for _, phase in services)
+    return WaveView(
+        number=wave.number,
+        name=wave.name,
+        stage=stage,
+        cells=tuple(CellView(cell, tuple(services)) for cell, services in cells.items()),
+        more=wave.cells - len(cells),
+        phases=dict(counted),
+    )
 
 
-def _stage(state: State, number: int) -> str:
-    at = state.forward.position.wave
-    if number > at or state.outcome in ("rolled_back", "failed"):
+def _stage(seen: Glance, number: int) -> str:
+    head, position = seen.row.head, seen.forward.position
+    if number > position.wave or head.outcome in ("rolled_back", "failed"):
         return ""
-    if number < at or state.outcome == "done":
+    if number < position.wave or head.outcome == "done":
         return "done"
-    if state.back is not None and state.back.stage == "restoring":
+    if seen.back is not None and seen.back.position.stage == "restoring":
         return "restoring"
-    return "going back" if state.head.condemned else state.forward.stage
+    return "going back" if head.condemned else position.stage
