@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -169,9 +170,22 @@ def database_files(text: str) -> tuple[Path, ...]:
     return tuple(Path(f"{url.database}{more}") for more in ("", "-wal", "-shm"))
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # Without the driver's own implicit BEGIN, a writer can take the lock up front and a reader takes none.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     # A turn that a power cut takes back was told of, and had begun things outside.
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Of several that make a file at once, SQLite lets one choose how it is written and sends the others away unheard.
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
