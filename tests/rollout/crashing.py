@@ -31,8 +31,9 @@ from cellwave.rollout.beats import Beating, new_worker
 from cellwave.rollout.complaints import keep_the_log_small
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Event
+from cellwave.rollout.outbox import Asked
 from cellwave.rollout.queues import Queues
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory
 
 TARGET = "file:///nowhere"

@@ -30,7 +30,8 @@ from cellwave.rollout.beats import (
 )
 from cellwave.rollout.loop import take_turns
 from cellwave.rollout.model import Checked, first_state
-from cellwave.rollout.records import Asked, Records, StackRow
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.records import Records, StackRow
 from cellwave.rollout.rows import Memory
 from cellwave.rollout.tables import INBOX, WORKERS
 from tests.rollout.plans import plan

@@ -15,10 +15,11 @@ from cellwave.deploy.attempt import Attempt, attempts_in, open_attempt
 from cellwave.rollout.database import database_files
 from cellwave.rollout.gc import collect, litter
 from cellwave.rollout.journal import faults
+from cellwave.rollout.keys import attempt_name
 from cellwave.rollout.loop import take_turn
 from cellwave.rollout.model import Commanded, first_state
 from cellwave.rollout.records import Records
-from cellwave.rollout.rows import Memory, attempt_name
+from cellwave.rollout.rows import Memory
 from cellwave.rollout.tables import ABORTS, INBOX, PROGRESS
 from tests.rollout.plans import plan
 

@@ -14,7 +14,8 @@ from cellwave.health.ports import SignalSource
 from cellwave.rollout import effects
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Deploy
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.records import Records
 from tests.rollout.stores import OneRelease
 from tests.rollout.test_proof import FLEET, REGION, STEP
 

@@ -26,7 +26,8 @@ from cellwave.rollout.model import (
     Turn,
     first_state,
 )
-from cellwave.rollout.records import Asked, Records, begin_all, end_all
+from cellwave.rollout.outbox import Asked, begin_all, end_all
+from cellwave.rollout.records import Records
 from cellwave.rollout.rows import ASIDE, Memory
 from cellwave.rollout.tables import INBOX, ROLLOUTS
 from cellwave.waves.model import Plan

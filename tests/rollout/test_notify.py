@@ -12,7 +12,8 @@ from cellwave.health.ports import SignalSource
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Notify, first_state
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.records import Records
 from cellwave.waves.model import Bake
 from tests.rollout.driven import World, gate
 from tests.rollout.plans import plan

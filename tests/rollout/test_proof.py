@@ -16,8 +16,9 @@ from cellwave.health.ports import SignalSource
 from cellwave.release import MANIFEST, Release
 from cellwave.rollout.effects import Effects
 from cellwave.rollout.model import Prove, first_state
+from cellwave.rollout.outbox import Asked
 from cellwave.rollout.proof import LONGEST_SECONDS, LOOKS, SECONDS, Unproven, prove
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.records import Records
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 from tests.rollout.plans import NEW
 from tests.rollout.stores import OneRelease

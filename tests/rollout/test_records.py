@@ -14,6 +14,7 @@ from cellwave.errors import Leased
 from cellwave.rollout import rows
 from cellwave.rollout.cutting import forget_target
 from cellwave.rollout.journal import faults
+from cellwave.rollout.keys import attempt_name
 from cellwave.rollout.leases import process_owner
 from cellwave.rollout.loop import take_turn
 from cellwave.rollout.model import Answer, Commanded, Note, Ran, first_state
@@ -232,7 +233,7 @@ def test_what_a_target_ran_is_forgotten_and_other_targets_stay(records: Records)
         ("failed", "v1-1", "", "ann reset the sandbox"),
     ]
     assert not faults(records.journal())
-    assert records.abort_asked(rows.attempt_name(row.name, "a.storage", 1, back=False), row.id)
+    assert records.abort_asked(attempt_name(row.name, "a.storage", 1, back=False), row.id)
     assert forget_target(records, "t", "again", 8.0) == ()
     assert len(records.journal()) == told + 2
 

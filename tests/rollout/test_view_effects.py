@@ -27,7 +27,8 @@ from cellwave.rollout.model import (
     Track,
     first_state,
 )
-from cellwave.rollout.records import Asked, Records, StackRow
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.records import Records, StackRow
 from cellwave.waves.model import Bake, Plan, PlannedWave, Step
 
 FILES = {

@@ -53,8 +53,9 @@ from cellwave.rollout.model import (
     Prove,
     Proved,
 )
+from cellwave.rollout.outbox import Asked
 from cellwave.rollout.proof import prove
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory
 from cellwave.text import redact
 from cellwave.waves.model import Step

@@ -30,7 +30,8 @@ from cellwave.frozen import digest_of
 from cellwave.rollout.beats import Worker, beats
 from cellwave.rollout.database import REACHED, database_url, existing
 from cellwave.rollout.model import Deploy, Preview
-from cellwave.rollout.records import Asked, Records
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.records import Records
 
 NAME, EFFECT = "cellwave", "effect"  # of the application, and of its one workflow
 POLL_SECONDS = 0.05

@@ -15,28 +15,25 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from cellwave.errors import Leased
-from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout import rows
+from cellwave.rollout import outbox, rows
 from cellwave.rollout.database import database_files, open_engine, reading, unreachable
 from cellwave.rollout.journal import Entry
+from cellwave.rollout.keys import unique_name
 from cellwave.rollout.leases import is_dead, take_lease
 from cellwave.rollout.model import (
     Answer,
     Commanded,
-    Deploy,
-    Effect,
     Event,
-    Head,
     Note,
     Started,
     State,
 )
-from cellwave.rollout.rows import EFFECTS, Memory, RolloutRow
+from cellwave.rollout.outbox import Asked
+from cellwave.rollout.rows import Memory, RolloutRow
 from cellwave.rollout.schema import bring_up_to_date
 from cellwave.rollout.tables import (
     ABORTS,
-    GONE,
     INBOX,
     JOURNAL,
     LEASES,
@@ -45,7 +42,6 @@ from cellwave.rollout.tables import (
     PROGRESS,
     ROLLOUTS,
     STACKS,
-    WORKERS,
 )
 from cellwave.rollout.together import Together
 from cellwave.text import storable
@@ -66,29 +62,6 @@ class StackRow:
     at: float
     known: bool = True
     inputs: str = ""
-
-
-class Asked(Frozen):
-    """An effect that a turn asked for at `at` (epoch seconds), and whose end was not told yet. `round` counts how often
-    a queue was given it in vain; `undo_since` is since when a way back may delete what was made (epoch seconds), and
-    `owner` the worker that has begun it last."""
-
-    key: str
-    rollout: str
-    effect: Effect
-    at: float
-    round: int
-    undo_since: float
-    owner: str | None = None
-
-    @property
-    def workflow(self) -> str:
-        """The name of the workflow that performs it; each time that it is placed again has its own."""
-        return f"{self.key}#{self.round}" if self.round else self.key
-
-    def waits(self, now: float) -> bool:
-        """Whether it is not to begin yet; a clock that went back lets it begin."""
-        return isinstance(self.effect, Deploy) and 0 <= now - self.at < self.effect.delay
 
 
 def recorded(url: str) -> Records | None:
@@ -172,7 +145,7 @@ class Records:
         query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.target == target)
         query = query.where(sa.not_(ROLLOUTS.c.ended))
         with self.reader.connect() as db:
-            return {row.id: rows.unique_name(row.id, row.key) for row in db.execute(query)}
+            return {row.id: unique_name(row.id, row.key) for row in db.execute(query)}
 
     def is_busy(self) -> bool:
         """Whether any state backend has a rollout that has not ended."""
@@ -215,17 +188,17 @@ class Records:
     def unplaced(self, target: str) -> list[Asked]:
         """What turns have asked for and no queue has been given."""
         with self.reader.connect() as db:
-            return _outbox(db, OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
+            return outbox.unfinished(db, OUTBOX.c.target == target, sa.not_(OUTBOX.c.placed))
 
     def unfinished_effects(self, target: str) -> list[Asked]:
         """What was given to a queue, and whose end was not told yet."""
         with self.reader.connect() as db:
-            return _outbox(db, OUTBOX.c.target == target, OUTBOX.c.placed)
+            return outbox.unfinished(db, OUTBOX.c.target == target, OUTBOX.c.placed)
 
     def begin(self, key: str, worker: str) -> Asked | None:
         """What was asked for under a key, and is this worker's to perform from now on; None when that is nothing, or
         done, or a living worker's, or when this one was taken for dead."""
-        return self._together.write(begin_all, (key, worker))
+        return self._together.write(outbox.begin_all, (key, worker))
 
     def placed(self, found: Sequence[Asked], hand_over: Callable[[sa.Connection, Asked], object]) -> None:
         """Hand effects over, all in one transaction or none, but for those that another host is handing over, or has:
@@ -249,7 +222,7 @@ class Records:
 
     def finish(self, asked: Asked, event: Event | None, worker: str) -> None:
         """An effect has ended; its rollout is told of it, once, and only by the living worker whose it is."""
-        self._together.write(end_all, (asked, event, worker))
+        self._together.write(outbox.end_all, (asked, event, worker))
 
     def newest_attempt(self, stack: str) -> tuple[str, float] | None:
         """The host that made a rollout's newest attempt at a stack, and when it was asked for (epoch seconds)."""
@@ -398,7 +371,7 @@ class Records:
         with self.reader.connect() as db:
             query = sa.select(ROLLOUTS.c.id, ROLLOUTS.c.key).where(ROLLOUTS.c.ended)
             found = db.execute(query.order_by(ROLLOUTS.c.created.desc())).all()
-        return {row.id: rows.unique_name(row.id, row.key) for row in found[keep:]}
+        return {row.id: unique_name(row.id, row.key) for row in found[keep:]}
 
     def compact(self) -> None:
         """Give what was deleted back to the disk, unless somebody is at work. (PostgreSQL does that by itself.)"""
@@ -406,54 +379,3 @@ class Records:
             with suppress(sa.exc.OperationalError), self.engine.connect() as db:
                 db.exec_driver_sql("VACUUM")
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def begin_all(db: sa.Connection, wanted: Sequence[tuple[str, str]]) -> list[Asked | None]:
-    """Give effects, by their keys, to the workers that are to perform them; see `Records.begin`."""
-    mine: dict[tuple[str, str], Asked] = {}
-    for worker in dict.fromkeys(worker for _, worker in wanted):
-        # Locked, so that nobody takes it for dead in between.
-        if db.execute(_living(worker).with_for_update(read=True)).first() is None:
-            continue
-        others = sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE)
-        free = sa.or_(OUTBOX.c.owner.is_(None), OUTBOX.c.owner == worker, OUTBOX.c.owner.not_in(others))
-        keys = [key for key, whose in wanted if whose == worker]
-        own = sa.update(OUTBOX).where(OUTBOX.c.key.in_(keys), OUTBOX.c.done.is_(None), free)
-        owned = db.execute(own.values(owner=worker).returning(OUTBOX.c.key)).scalars().all()
-        mine |= {(asked.key, worker): asked for asked in _outbox(db, OUTBOX.c.key.in_(owned))}
-    return [mine.get(one) for one in wanted]
-
-
-def end_all(db: sa.Connection, ended: Sequence[tuple[Asked, Event | None, str]]) -> list[None]:
-    """Tell rollouts of the ends of effects; see `Records.finish`."""
-    now = time.time()
-    for worker in dict.fromkeys(worker for *_, worker in ended):
-        events = {asked.key: (asked.rollout, event) for asked, event, whose in ended if whose == worker}
-        mine = (OUTBOX.c.key.in_(list(events)), OUTBOX.c.owner.in_(_living(worker)), OUTBOX.c.done.is_(None))
-        done = db.execute(sa.update(OUTBOX).where(*mine).values(done=now).returning(OUTBOX.c.key))
-        mine_still = set(done.scalars())
-        told = [(key, rollout, event) for key, (rollout, event) in events.items() if key in mine_still]
-        rows.tell(db, [(key, rollout, event) for key, rollout, event in told if event])
-    return [None] * len(ended)
-
-
-def _living(worker: str) -> sa.Select[tuple[str]]:
-    return sa.select(WORKERS.c.id).where(WORKERS.c.pid != GONE, WORKERS.c.id == worker)
-
-
-def _outbox(db: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Asked]:
-    query = sa.select(OUTBOX, ROLLOUTS.c.head).join(ROLLOUTS, ROLLOUTS.c.id == OUTBOX.c.rollout)
-    found = db.execute(query.where(OUTBOX.c.done.is_(None), *where).order_by(OUTBOX.c.asked)).all()
-    undo_since = {head: Head.model_validate_json(head).undo_since for head in {row.head for row in found}}
-    return [
-        Asked(
-            key=row.key,
-            rollout=row.rollout,
-            effect=EFFECTS.validate_json(row.effect),
-            at=row.asked,
-            round=row.round,
-            undo_since=undo_since[row.head],
-            owner=row.owner,
-        )
-        for row in found
-    ]

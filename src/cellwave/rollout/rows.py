@@ -20,22 +20,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout.journal import Entry, seal
+from cellwave.rollout.keys import BACK, FORWARD, effect_key, unique_name
 from cellwave.rollout.model import (
     Abort,
     Answer,
     Applied,
-    Deploy,
     Effect,
     Event,
     Foreseen,
     Head,
-    HoldRelease,
     Leg,
     Note,
-    Notify,
     Position,
-    Preview,
-    Prove,
     Ran,
     State,
     Track,
@@ -61,7 +57,6 @@ from cellwave.waves.model import Plan
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 EFFECTS: TypeAdapter[Effect] = TypeAdapter(Effect)
 GATES: TypeAdapter[list[GateResult]] = TypeAdapter(list[GateResult])
-FORWARD, BACK = "forward", "back"
 COMMAND = "command:"  # how the keys of people's commands in an inbox begin
 ASIDE = -1  # the turn of an event that none can take
 LEFT_SECONDS = 1.0  # how long a turn that is ready waits for the worker that took the one before
@@ -330,42 +325,6 @@ def rollout_of(row: sa.Row[Any]) -> RolloutRow:
     """A rollout's value of its row."""
     fields = {name: getattr(row, name) for name in RolloutRow.model_fields if name != "head"}
     return RolloutRow(**fields, head=Head.model_validate_json(row.head))
-
-
-def unique_name(rollout: str, key: str) -> str:
-    """A rollout's name that is unique for ever, also where a database was lost and names began anew. (An earlier
-    version gave rollouts no key.)"""
-    return f"{rollout}.{key}" if key else rollout
-
-
-def attempt_name(rollout: str, deployment: str, attempt: int, *, back: bool) -> str:
-    """An attempt's name; `rollout` is the rollout's name that is unique for ever."""
-    return f"{rollout}:{deployment}:{BACK if back else FORWARD}:{attempt}"
-
-
-def preview_name(rollout: str, deployment: str, number: int) -> str:
-    """A preview's name, as unique as an attempt's."""
-    return f"{rollout}:{deployment}:preview:{number}"
-
-
-def effect_key(name: str, effect: Effect) -> str:
-    """An effect's name, unique for ever: asked for twice, it is the same one. `name` is the rollout's."""
-    match effect:
-        case Abort(ahead=True):
-            return preview_name(name, effect.deployment, effect.attempt)
-        case Preview():
-            return preview_name(name, effect.step.deployment, effect.number)
-        case Deploy() | Abort():
-            deployment = effect.deployment if isinstance(effect, Abort) else effect.step.deployment
-            return attempt_name(name, deployment, effect.attempt, back=effect.back)
-        case Prove():
-            return attempt_name(name, effect.step.deployment, effect.attempt, back=effect.back) + ":prove"
-        case HoldRelease():
-            return f"{name}:hold"
-        case Notify():
-            return f"{name}:notify:{effect.turn}:{effect.what}"
-        case _:
-            return f"{name}:{effect.kind}:{effect.look}"
 
 
 def _ask(db: sa.Connection, row: sa.Row[Any], effects: Iterable[tuple[Effect, float]]) -> None:

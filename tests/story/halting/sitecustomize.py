@@ -51,14 +51,14 @@ def around(owner: Any, name: str, key: Callable[..., str], before: str = "", aft
 
 def turns() -> None:
     """Inside of a turn's transaction, when all is written and nothing is kept yet."""
-    from cellwave.rollout import rows
+    from cellwave.rollout import keys, rows
 
     keep = rows.keep
 
     def passing(db: Any, row: Any, taken: Any) -> None:
         keep(db, row, taken)
         for effect in (effect for one in taken for effect in one.turn.effects):
-            come_by("asked", rows.effect_key("", effect))
+            come_by("asked", keys.effect_key("", effect))
 
     setattr(rows, "keep", passing)  # noqa: B010
 
