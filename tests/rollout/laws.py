@@ -27,11 +27,14 @@ def check_harm(world: Outside) -> None:
 
 def check_deploy(world: Outside, effect: Deploy | Prove) -> None:
     """One attempt of a stack at a time, each with its own number, in the order of needs, never forward again. What is
-    kept begins with its proof, once."""
+    kept begins with its proof, once, unless an engine has run for what it needs."""
     name, state = effect.step.deployment, world.state
     assert name not in world.engines, "one engine a stack"
     assert name not in world.proofs, "no engine while the one before is being proved"
-    assert effect.attempt == world.attempts.get((effect.back, name), 0) + 1, "numbers are unique"
+    last = world.attempts.get((effect.back, name), 0)
+    needs = needs_of(state.forward.plan, effect.step)
+    stale = effect.step.kept and not all(state.forward.keeps(state.forward.step(need)) for need in needs)
+    assert effect.attempt == (2 if stale and not last else last + 1), "numbers are unique"
     world.attempts[effect.back, name] = effect.attempt
     if isinstance(effect, Deploy):
         assert effect.delay / ((effect.attempt - 1) or 1) in ({3.0, 15.0} if effect.attempt > 1 else {0.0})

@@ -66,6 +66,22 @@ def test_what_is_not_seen_to_run_is_deployed_after_all() -> None:
     assert world.ran["a.storage"] == world.state.forward.plan.release
 
 
+def test_what_needs_it_is_deployed_after_all_too() -> None:
+    """An engine has run for what it needs, whose outputs may be others now."""
+    world = World(
+        keeping(plan([["a"], ["b"]]), *(f"{cell}.{s}" for cell in "ab" for s in ("storage", "ingest")))
+    )
+    world.passed_check()
+    [proof] = world.take(Prove)
+    world.proved(proof, ELSE)
+    [deploy] = world.deploys()
+    world.end(deploy)
+    assert world.run_all() == ["a.ingest", "a.query"]
+    world.passed_check()
+    assert proofs(world) == ["b.storage"]
+    assert proofs(world) == ["b.ingest"], "another cell's are its own"
+
+
 def test_what_was_deployed_after_all_fails_as_any_other() -> None:
     """And goes back."""
     world = World(keeping(plan([["a"]]), "a.storage"))

@@ -169,6 +169,23 @@ def test_what_drifted_is_not_kept(fleet: Fleet, there: BackendStack | None) -> N
     assert deployed(fleet.plan("v1")) == {STACK}
 
 
+NEEDING = {f"us-east-1.{service}" for service in ("directory", "ingest", "query")}
+
+
+def test_what_needs_a_stack_that_runs_is_not_kept(fleet: Fleet) -> None:
+    """The same digest put there again may bring other outputs: what AWS names anew, what somebody had put instead."""
+    fleet.backend.there["us-east-1.storage"] = ran("us-east-1.storage", None, AT + 60)
+    assert deployed(fleet.plan("v1")) == {"us-east-1.storage", *NEEDING}
+
+
+def test_what_was_put_there_before_what_it_needs_is_not_kept(fleet: Fleet) -> None:
+    """As a way back leaves it: the needed goes last, so what needs it has read outputs of the release that went."""
+    stack = "us-east-1.storage"
+    fleet.around.records.set_stack(replace(fleet.row(stack), at=AT + 60))
+    fleet.backend.there[stack] = ran(stack, fleet.v1.digest, AT + 60)
+    assert deployed(fleet.plan("v1")) == NEEDING
+
+
 def test_nothing_is_kept_when_nobody_knows_what_runs(fleet: Fleet) -> None:
     """The state backend is away."""
     fleet.backend.away = True

@@ -57,6 +57,8 @@ def _start(draft: Draft, site: int, at: float, *, back: bool) -> None:
         step = leg.shape.steps[place]
         name, last = step.deployment, leg.track(step.deployment)
         attempt = last.attempt + 1
+        if is_kept(step, attempt) and not _needs_are_still(leg, place):
+            attempt += 1  # it may have read outputs of before
         phase = "proving" if is_kept(step, attempt) else "running"
         draft.put(back, name, at, phase=phase, attempt=attempt, reason="", fault=None, applied=None)
         if is_kept(step, attempt):
@@ -75,7 +77,11 @@ def _held_to(leg: Leg, place: int, attempt: int) -> tuple[str, ...] | None:
     """What a step's update may replace or delete by its preview, as long as all is as it was then: nothing was tried on
     the stack, nor deployed after all that it needs. A person has let pass what a preview found."""
     foreseen = leg.track(leg.shape.steps[place].deployment).foreseen
-    is_as_it_was = attempt == 1 and all(
-        leg.is_still(need) for need in leg.shape.needs[place] if leg.shape.site[need] == leg.shape.site[place]
-    )
+    is_as_it_was = attempt == 1 and _needs_are_still(leg, place)
     return foreseen.lost if foreseen and not foreseen.problem and is_as_it_was else None
+
+
+def _needs_are_still(leg: Leg, place: int) -> bool:
+    """Whether no engine has run for anything of its cell that a step needs."""
+    site = leg.shape.site
+    return all(leg.is_still(need) for need in leg.shape.needs[place] if site[need] == site[place])

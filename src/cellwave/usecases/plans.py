@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from cellwave.errors import Unavailable
+from cellwave.fleet.model import Fleet
 from cellwave.programs.check import check_programs_here
 from cellwave.release import Release
 from cellwave.releases.sources import sources_of
@@ -73,7 +74,8 @@ def _inputs(
     sure: Collection[str],
 ) -> dict[str, Inputs]:
     """What each stack of these cells is to be made of, and was made of, and why it is kept. Kept is what is known to
-    run and is in `sure`, when it was made of the same and nobody has put anything else there since."""
+    run and is in `sure`, when it was made of the same, nobody has put anything else there since, and all that it needs
+    is kept too."""
     before = {name: row.inputs for name, row in stacks.items()}
     now: dict[str, str] = {}
     if release and release.views:
@@ -84,6 +86,8 @@ def _inputs(
         if name in sure and row.known and row.inputs and row.inputs == now.get(name)
     }
     kept = _still_there(around, release, same) if release and same else {}
+    if release and kept:
+        kept = _on_needs_kept(sources_of(around.store.path(release.digest)).fleet, stacks, kept)
     return {
         name: Inputs(now.get(name, ""), before.get(name, ""), kept.get(name, ""))
         for name in (*now, *(before.keys() - now))
@@ -111,3 +115,16 @@ def _still_there(around: Surroundings, release: Release, rows: Mapping[str, Stac
             _, _, digest = row.inputs.partition(":")
             kept[name] = f"inputs unchanged since {version}, sha256:{digest[:12]}"
     return kept
+
+
+def _on_needs_kept(fleet: Fleet, rows: Mapping[str, StackRow], kept: Mapping[str, str]) -> dict[str, str]:
+    """Those whose needs are kept too, and were put there before them: an engine that runs for one of these, or has
+    since (on a way back the needed comes last), may give it other outputs than were read."""
+    needs = {service.name: service.needs for service in (*fleet.control_services, *fleet.services)}
+
+    def stays(stack: str) -> bool:
+        cell, _, service = stack.rpartition(".")
+        needed = [f"{cell}.{need}" for need in needs[service]]
+        return stack in kept and all(stays(need) and rows[need].at <= rows[stack].at for need in needed)
+
+    return {stack: why for stack, why in kept.items() if stays(stack)}
