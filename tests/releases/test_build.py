@@ -268,6 +268,17 @@ def test_settings_of_stacks_are_of_the_release_whatever_they_end_in(project: Pro
     assert found == {f"deploy/Pulumi.{ending}", f"deploy/Pulumi.one.greeter.{ending}"}
 
 
+def test_settings_behind_a_link_are_refused(project: Project) -> None:
+    """Ignored ones too: without its settings a stack would be deployed otherwise than by `pulumi up`."""
+    (project.root / "lib/settings.yaml").write_text("config: {greeter:colour: green}\n")
+    link = project.root / "deploy/Pulumi.one.greeter.yaml"
+    link.symlink_to("../lib/settings.yaml")
+    (project.root / ".gitignore").write_text("Pulumi.*.yaml\n")
+    with pytest.raises(BadInput, match="a symbolic link") as refused:
+        build_release(project, "v1")
+    assert refused.value.where == "deploy/Pulumi.one.greeter.yaml"
+
+
 @pytest.mark.parametrize("text", ["config: [", "- a\n", "\xff"])
 def test_settings_that_cant_be_read_are_refused(project: Project, text: str) -> None:
     """Named by their stack; nothing is built."""

@@ -126,6 +126,7 @@ CHANGES = [
     ("base/__main__.py", "1", {f"{c}.{s}" for c in EVERYWHERE for s in ("base", "all", "app")}),
     ("base/Pulumi.one.base.yaml", "config: {base:size: 3}\n", {"one.base", "one.app"}),
     ("base/Pulumi.two.all.yaml", "config: {base:size: 3}\n", {"two.all"}),
+    ("base/Pulumi.three.base.yaml", "encryptionsalt: v1:abc\n", set()),  # as `pulumi stack init` leaves it
     ("hub/Pulumi.yaml", "name: hub\nruntime: yaml\ndescription: x\n", {"control.hub"}),
     ("waves.yaml", "concurrency: 2\nwaves:\n  - {name: all, regions: [us, eu]}\n", set()),
     ("elsewhere/notes.txt", "", set()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from cellwave.fleet.model import Fleet, Service
 from cellwave.fleet.parse import parse_fleet
 from cellwave.fleet.yamlfile import read
 from cellwave.programs.check import check_programs_here
-from cellwave.programs.settings import configured, project_file, settings_file
+from cellwave.programs.settings import configured, project_file, settings_place
 from cellwave.project import Project
 from cellwave.release import MANIFEST, Release
 from cellwave.releases.code import code_digest, code_files
@@ -57,7 +58,8 @@ def build_release(
     selection = Selection(project.root)
     paths = {*texts, "waves.yaml"}.union(*(_collect(selection, service, places) for service in services))
     check_programs_here(project, project.root, services)
-    paths |= _settings(project.root, fleet)
+    settings = _settings(selection, fleet)
+    paths = paths - settings.keys() | {path for path, holds in settings.items() if holds}
     for program in dict.fromkeys(service.program for service in services):
         paths |= lock_packages(project, program, selection, report)
     if MANIFEST in paths:
@@ -89,26 +91,28 @@ def _check_seen(root: Path, release: Release, fleet: Fleet, places: _Places) -> 
             raise BadInput(places.of(service.name, "include"), found, "all that its program imports, too")
 
 
-def _settings(root: Path, fleet: Fleet) -> set[str]:
-    """The files of stacks' settings that hold configuration: what a program is told is part of its release.
+def _settings(selection: Selection, fleet: Fleet) -> dict[str, bool]:
+    """The files of stacks' settings that are there, and whether they hold configuration: what a program is told is part
+    of its release, and what the engine noted by itself (`encryptionsalt:` alone) is of one state backend.
 
-    BadInput when one can't be read. Secrets in them are encrypted. What the engine noted by itself
-    (`encryptionsalt:` alone) is of one state backend.
+    BadInput when one can't be read, or is none that a release can hold. Secrets in them are encrypted.
     """
-    found = set()
+    found = {}
     for stack in fleet.stacks:
         cell, name = stack.split(".")
-        folder = root / fleet.service(cell, name).program
+        program = fleet.service(cell, name).program
         try:
-            file = settings_file(folder, stack).resolve()
-            ours = file.is_relative_to(root.resolve()) and configured(file)
+            below, ending = settings_place(selection.root / program)
+            file = posixpath.normpath(posixpath.join(program, below, f"Pulumi.{stack}{ending}"))
+            holds = bool(configured(selection.root / file))
         except (ValueError, OSError, YAMLError) as error:
-            where = f"{fleet.service(cell, name).program}: settings of {stack}"
-            raise BadInput(
-                where, visible(" ".join(str(error).split())), "what `pulumi up` can read"
-            ) from None
-        if ours:
-            found.add(file.relative_to(root.resolve()).as_posix())
+            said = visible(" ".join(str(error).split()))
+            raise BadInput(f"{program}: settings of {stack}", said, "what `pulumi up` can read") from None
+        if holds:
+            selection.below(file)  # refuses what has no content of its own
+        elif (selection.root / file).is_file():
+            selection.left_out[file] = "no configuration; what the engine notes there is of one state backend"
+        found[file] = holds
     return found
 
 
