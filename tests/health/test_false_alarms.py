@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.special import bdtrc
 
-from cellwave.health.threshold import condemns, log_wealth
+from cellwave.health.threshold import LATER, condemns, log_wealth
 
 LIMITS = st.floats(1e-6, 1 - 1e-6)
 COUNTS = st.integers(0, 10_000)
@@ -23,6 +24,17 @@ def test_a_gate_at_its_limit_keeps_to_its_share_of_the_chance(limit: float) -> N
     """Exactly, for 5,000 looks, one after each data point: one of a hundred rollouts, divided by the gates."""
     condemned = 1 - list(survival(now, limit, limit, 5_000))[-1]
     assert 0 < condemned <= 0.01 / GATES
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.1])
+def test_all_times_that_a_gate_is_judged_anew_share_its_chance(limit: float) -> None:
+    """The k-th has 1 / (k * (k + 1)) of what is left for them, and 0.01 is divided among all."""
+    shares = [1 - LATER, *(LATER / (k * (k + 1)) for k in range(1, 10_000))]
+    assert sum(shares) <= 1
+    for later in (1, 2, 30):
+        rule = partial(condemns, gates=GATES, later=later)
+        condemned = 1 - list(survival(rule, limit, limit, 2_000))[-1]
+        assert 0 <= condemned <= shares[later] * 0.01 / GATES + 1e-12
 
 
 @pytest.mark.parametrize("points", [1, 10, 100])

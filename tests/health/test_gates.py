@@ -123,6 +123,19 @@ def test_each_deployment_is_read_from_its_own_convergence_on() -> None:
     assert verdicts == [Verdict.PASS, Verdict.FAIL]
 
 
+def test_what_is_watched_for_longer_than_its_bake_is_judged_anew() -> None:
+    """Every length of a bake, a minute at least, from its convergence on."""
+    fleet = make_fleet(errors=ERRORS)
+    source, deployed = FakeSource(), scopes(fleet, "c1")
+    publish(source, deployed["c1", "web"], 100_000, 0, at=60.0)
+    publish(source, deployed["c1", "web"], 100, 50, at=650.0)
+    verdicts = [
+        read_gates(fleet, watch(deployed), source, Bake(seconds=seconds), 50.0, gates=2, now=655.0)[0].verdict
+        for seconds in (0, 10, 590, 610)
+    ]
+    assert verdicts == [Verdict.FAIL, Verdict.FAIL, Verdict.FAIL, Verdict.PASS]
+
+
 def test_a_gate_that_counts_data_points_shares_in_the_chance_of_a_false_alarm() -> None:
     """In each cell that the rollout changes; an alarm has a chance of its own."""
     slow = QuantileSignal(namespace="N", metric="Latency", total="Count", dimensions={}, at_most=9)

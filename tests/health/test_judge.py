@@ -38,6 +38,7 @@ def gate(
     min_samples: int = 30,
     since: float = 0.0,
     at: float = 1.0,
+    anew: float = math.inf,
 ) -> GateResult:
     """The verdict on one gate, in a rollout of five."""
     return judge_gate(
@@ -51,6 +52,7 @@ def gate(
         gate="errors",
         at=at,
         since=since,
+        anew=anew,
     )
 
 
@@ -159,6 +161,47 @@ def test_data_that_has_stopped_condemns_all_the_same() -> None:
     """The service that answers nothing any more was condemned by its last answers."""
     assert gate(ERRORS, ratio(20, 40), at=10_000).verdict is Verdict.FAIL
     assert gate(LATENCY, values((40, 9000.0)), at=10_000).verdict is Verdict.FAIL
+
+
+def hours(*parts: tuple[int, float]) -> SeriesReading:
+    """Two requests a second until each of these moments, so many of them bad."""
+    begun, periods = 0, []
+    for until, bad in parts:
+        periods += [Period(at=at, bad=bad, total=2) for at in range(begun, until)]
+        begun = until
+    return SeriesReading(periods=tuple(periods))
+
+
+def test_what_goes_wrong_late_is_not_made_up_for_by_hours_that_went_well() -> None:
+    """After a length of a bake it is judged anew: 20 bad requests of 14,420 condemn at once, not after minutes."""
+    late = hours((7200, 0), (7210, 2))
+    assert gate(ERRORS, late, at=7210).verdict is Verdict.PASS
+    found = gate(ERRORS, late, at=7210, anew=600)
+    assert found.verdict is Verdict.FAIL
+    assert found.reason == "5xx: 20 of 20 (100.0%) are bad, at most 1% allowed, in the last 10 seconds"
+    slow = SeriesReading(
+        periods=tuple(
+            Period(at=at, total=2, values=(9000.0 if at >= 7200 else 90.0,) * 2) for at in range(7230)
+        )
+    )
+    assert gate(LATENCY, slow, at=7230, anew=600).verdict is Verdict.FAIL
+    assert gate(LATENCY, slow, at=7230, anew=600, min_samples=100).verdict is Verdict.PASS
+
+
+def test_a_gate_that_keeps_its_limit_is_not_condemned_by_being_judged_anew() -> None:
+    """Each further time has less of the chance, and one mishap never does."""
+    kept = hours(*((at, 0.02) for at in range(600, 7200, 600)))
+    assert gate(ERRORS, kept, at=6600, anew=600).verdict is Verdict.PASS
+    mishap = hours((7200, 0), (7201, 2), (7210, 0))
+    assert gate(ERRORS, mishap, at=7210, anew=600).verdict is Verdict.PASS
+
+
+def test_what_goes_wrong_late_for_others_too_is_excused() -> None:
+    """The control group has the same trouble in the same seconds."""
+    late, others = hours((7200, 0), (7260, 1)), hours((7200, 0), (7260, 1))
+    assert gate(ERRORS, late, at=7260, anew=600).verdict is Verdict.FAIL
+    found = gate(ERRORS, late, others, at=7260, anew=600)
+    assert (found.verdict, found.excused) == (Verdict.INCONCLUSIVE, True)
 
 
 def test_a_signal_with_a_traffic_of_its_own_needs_its_own_samples() -> None:

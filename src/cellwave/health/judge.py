@@ -11,8 +11,9 @@ How a threshold gate decides
             code are slow by nature (cold starts).
     INCONCLUSIVE  anything else: too few data points, none at all, none any more (longer than QUIET_SECONDS, and than
             QUIET_GAPS of the gaps between them), or a share over the limit on thin evidence. More traffic decides it.
-    A FAIL is always one of all that was read since the deployment converged. What is left out for others' sake (below)
-    can take a FAIL away and never makes one, so it costs nothing of the 1 %.
+    A FAIL is one of all that was read since the deployment converged, or since the first, second, … length of a bake
+    after that was over: what goes well for hours does not make up for what goes wrong then. What is left out for
+    others' sake (below) can take a FAIL away and never makes one, so it costs nothing of the 1 %.
 
 What excuses a gate
     Cells that are known to run the release before go through the same minutes: the control group. Where a signal
@@ -52,9 +53,9 @@ from cellwave.health.model import (
     Unreadable,
     Verdict,
 )
-from cellwave.health.series import outside_of, pool, quiet, settled
-from cellwave.health.threshold import threshold
-from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
+from cellwave.health.series import inside_of, outside_of, pool, quiet, settled
+from cellwave.health.threshold import condemns, threshold
+from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick, in_whole
 from cellwave.waves.model import Bake
 
 TOLD = 3
@@ -71,13 +72,14 @@ class Finding(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a verdict goes by beside what was read: the data points needed, the gates of the rollout that count any, and
-    since when and at what time (epoch seconds) it is looked."""
+    """What a verdict goes by beside what was read: the data points needed, the gates of the rollout that count any,
+    since when and at what time (epoch seconds) it is looked, and after how many seconds each it is judged anew."""
 
     needed: int
     gates: int
     since: float
     at: float
+    anew: float
 
 
 class PartEvidence(Frozen):
@@ -131,14 +133,15 @@ def judge_gate(
     gate: str,
     at: float,
     since: float = 0.0,
+    anew: float = math.inf,
 ) -> GateResult:
     """The verdict on one gate of one deployment.
 
     `min_samples` data points are needed unless the signal says otherwise. `gates` is how many of the whole rollout's
     count data points: they share its chance of a false alarm. `at` and `since` (when the deployment converged) are
-    epoch seconds.
+    epoch seconds. Every `anew` seconds after that it is judged anew, beside as a whole.
     """
-    found = _find(signal, reading, evidence, Terms(min_samples, gates, since, at))
+    found = _find(signal, reading, evidence, Terms(min_samples, gates, since, at, anew))
     return GateResult(
         cell=cell,
         service=service,
@@ -370,7 +373,33 @@ def _series(
             reason += f"; p{signal.percentile:g} is {_percentile(values, signal.percentile):g}"
         return Finding(verdict, f"{name}: {reason}", total)
 
-    return _weigh(plain, settled(reading), limit, evidence, terms)
+    whole = settled(reading)
+    found = _weigh(plain, whole, limit, evidence, terms)
+    least = needed if isinstance(signal, QuantileSignal) else 0
+    begun = None if found.verdict is Verdict.FAIL else _broken_since(whole, limit, least, terms)
+    if begun is None:
+        return found
+    late = _weigh(plain, inside_of(whole, [(begun, math.inf)]), limit, evidence, terms)
+    told = f"{late.reason}, in the last {terms.at - begun:.0f} seconds"
+    return found if late.verdict is Verdict.PASS else late._replace(reason=told)
+
+
+def _broken_since(reading: SeriesReading, limit: Limit, least: int, terms: Terms) -> float | None:
+    """The newest moment at which the gate was judged anew (epoch seconds) and since when, with so many data points at
+    `least`, it is condemned; None when there is none."""
+    later = int(max(0.0, terms.at - terms.since) // terms.anew)
+    bad = total = 0.0
+    for period in reversed(reading.periods):
+        while later and period.at < (begun := terms.since + later * terms.anew):
+            counts = in_whole(bad, total)
+            if counts[1] >= least and condemns(*counts, limit.share, terms.gates, later):
+                return begun
+            later -= 1
+        if not later:
+            break
+        more_bad, more = limit.of(period)
+        bad, total = bad + more_bad, total + more
+    return None
 
 
 def _weigh(

@@ -40,6 +40,7 @@ from cellwave.health.yardstick import SLICE_SECONDS, Limit, Yardstick
 from cellwave.waves.model import Bake
 
 Deployment = tuple[str, str]  # cell, service
+ANEW_SECONDS = 60.0  # after which a gate is judged anew at the earliest: AWS's own metrics come by the minute
 
 
 class Watched(Frozen):
@@ -301,6 +302,7 @@ def _judge(
         gate=gate.name,
         at=at,
         since=gate.wanted.since,
+        anew=max(bake.seconds, ANEW_SECONDS),
     )
 
 

@@ -7,6 +7,10 @@ N times the beginning is at most 1 / N (Ville 1939; Ramdas et al., Game-theoreti
 inference, 2023), and no number of looks changes that. A rollout's gates share a chance of FALSE_ROLLBACKS that any of
 them is condemned wrongly: each condemns at gates / FALSE_ROLLBACKS (Bonferroni).
 
+A gate that is watched for longer than a bake makes a bet of its own on each bake's length that begins later: what was
+good for hours says nothing of what is bad now. All its bets share its chance: LATER of it is for those, LATER / (k * (k
++ 1)) for the k-th, so there may be any number of them.
+
 The money is spread over all p by a density that falls with p ** -1.5 from the limit to 1: about three tenths of it up
 to twice the limit, however small that is, and enough on what is a hundred times over (docs/decisions/0053). What it has
 become depends on the two counts alone, so nothing is kept from one look to the next.
@@ -20,6 +24,7 @@ from cellwave.health.model import Verdict
 
 # At most so many of the rollouts all of whose gates keep their limits are condemned by one of them.
 FALSE_ROLLBACKS = 0.01
+LATER = 0.001
 CONDEMNING = 3  # a hiccup and its retry are one mishap: the test takes each data point for a trial of its own
 
 
@@ -48,9 +53,11 @@ def evidence_wanted(gates: int, ways: int = 1) -> float:
     return math.log(max(1, gates) * ways / FALSE_ROLLBACKS)
 
 
-def condemns(bad: int, total: int, limit: float, gates: int) -> bool:
-    """Whether that many bad data points show that the limit is broken, and are no single mishap."""
-    return bad >= CONDEMNING and log_wealth(bad, total, limit) >= evidence_wanted(gates)
+def condemns(bad: int, total: int, limit: float, gates: int, later: int = 0) -> bool:
+    """Whether that many bad data points show that the limit is broken, and are no single mishap. They are all that
+    there are, or those since the gate began anew for the `later`-th time."""
+    share = LATER / (later * (later + 1)) if later else 1 - LATER
+    return bad >= CONDEMNING and log_wealth(bad, total, limit) >= evidence_wanted(gates) - math.log(share)
 
 
 def threshold(

@@ -44,15 +44,23 @@ class Limit(Frozen):
 
     def count(self, periods: Sequence[Period]) -> tuple[int, int]:
         """How many data points are bad, of how many."""
-        counts = [(p.bad, p.total) if self.over is None else _above(p, self.over) for p in periods]
-        # The two series arrive on their own: an error may be counted before the request that it belongs to.
-        bad = round(sum(bad for bad, _ in counts))
-        return bad, max(bad, round(sum(total for _, total in counts)))
+        counts = [self.of(period) for period in periods]
+        return in_whole(sum(bad for bad, _ in counts), sum(total for _, total in counts))
+
+    def of(self, period: Period) -> tuple[float, float]:
+        """How many of a period's data points are bad, of how many."""
+        return (period.bad, period.total) if self.over is None else _above(period, self.over)
 
     def broken(self, periods: Sequence[Period]) -> bool:
         """Whether more are bad than may be, and not just one or two."""
         bad, total = self.count(periods)
         return bad >= CONDEMNING and bad > self.share * total
+
+
+def in_whole(bad: float, total: float) -> tuple[int, int]:
+    """Counts as whole numbers. The two series arrive on their own: an error may be counted before the request that it
+    belongs to."""
+    return round(bad), max(round(bad), round(total))
 
 
 def _above(period: Period, over: float) -> tuple[float, float]:
