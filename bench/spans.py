@@ -19,9 +19,6 @@ from cellwave.rollout.records import Records
 from cellwave.rollout.tables import OUTBOX
 
 EFFECT: TypeAdapter[Effect] = TypeAdapter(Effect)
-FLOWS = sa.table(
-    "workflow_status", sa.column("inputs"), sa.column("started_at_epoch_ms"), sa.column("workflow_uuid")
-)
 # What an instant counts as, when several things go on in it: the first of these.
 KINDS = (
     "2 engines or more",
@@ -51,31 +48,25 @@ def spans_of(project: Project) -> list[Span]:
         effects = db.execute(
             sa.select(OUTBOX).where(OUTBOX.c.done.is_not(None)).order_by(OUTBOX.c.asked)
         ).all()
-        begun = {
-            flow.workflow_uuid: flow.started_at_epoch_ms / 1000
-            for flow in db.execute(sa.select(FLOWS))
-            if flow.started_at_epoch_ms
-        }
     found: list[Span] = []
     for row in effects:
         effect = EFFECT.validate_json(row.effect)
-        began = next((at for name, at in begun.items() if name.startswith(row.key)), row.asked)
-        track = effect.step.deployment if isinstance(effect, Deploy | Prove) else type(effect).__name__
-        found.append(Span("in a queue", type(effect).__name__, track, row.asked, began))
+        name = type(effect).__name__
+        track = effect.step.deployment if isinstance(effect, Deploy | Prove) else name
         if isinstance(effect, Deploy):
-            found += _engine(project, row.key, track, began, row.done)
+            found += _engine(project, row.key, track, row.asked, row.done)
         else:
             kind = "proving" if isinstance(effect, Prove) else "looking"
-            found.append(Span(kind, type(effect).__name__, track, began, row.done))
+            found.append(Span(kind, name, track, row.asked, row.done))
     return found
 
 
 def _engine(project: Project, key: str, track: str, begin: float, end: float) -> list[Span]:
-    """What a deployment's driver was at."""
+    """How long a deployment waited for a driver, and what that was at."""
     boot = time.time() - time.monotonic()
     trail = [(boot + at, phase, detail) for at, phase, detail in open_attempt(project.home, key).trail()]
     stops = [*(at for at, _, _ in trail[1:]), end]
-    first = Span("preparing", "handing over", track, begin, trail[0][0] if trail else end)
+    first = Span("in a queue", "Deploy", track, begin, trail[0][0] if trail else end)
     rest = [
         Span("1 engine" if phase == ENGINE else "preparing", f"{phase} {detail}".strip(), track, at, stop)
         for (at, phase, detail), stop in zip(trail, stops, strict=True)
