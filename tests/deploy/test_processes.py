@@ -50,7 +50,7 @@ def warm_processes() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # gone meanwhile, or dead and not waited for
-            if "cellwave.deploy.warm" in process.cmdline():
+            if "cellwave.deploy.forks" in process.cmdline():
                 found.append(process)
     return found
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cellwave.deploy.repair import DOUBTED, Refused, doubting, mended
+from cellwave.deploy.broken import Refused
+from cellwave.deploy.repair import DOUBTED, doubting, mended
 
 QUEUE = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 

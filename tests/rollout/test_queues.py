@@ -12,7 +12,7 @@ from dbos import Queue
 
 from cellwave.rollout.beats import Worker
 from cellwave.rollout.model import first_state
-from cellwave.rollout.queues import ENGINES, IDLE_SECONDS, POLL_SECONDS, SELDOM_SECONDS, Queues
+from cellwave.rollout.queues import ENGINES, IDLE_SECONDS, LOOKS, POLL_SECONDS, SELDOM_SECONDS, Queues
 from cellwave.rollout.records import Records
 from tests.rollout.plans import plan
 
@@ -35,7 +35,7 @@ class Polled:
 @pytest.fixture
 def polled() -> dict[str, Polled]:
     """The queues of a worker that was just launched."""
-    return {ENGINES: Polled(), SEAT: Polled()}
+    return {ENGINES: Polled(), LOOKS: Polled(), SEAT: Polled()}
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_an_idle_worker_polls_seldom_and_writes_nothing(
         queues.place(records, "t")
         queues.take_up(records)
     assert polled[ENGINES].polling_interval_sec == IDLE_SECONDS
-    assert polled[SEAT].polling_interval_sec == SELDOM_SECONDS
+    assert {polled[name].polling_interval_sec for name in (LOOKS, SEAT)} == {SELDOM_SECONDS}
     assert {queue.written for queue in polled.values()} == {1}
 
 
@@ -72,13 +72,24 @@ def test_while_a_rollout_is_under_way_on_any_backend_engines_begin_soon(
     assert polled[ENGINES].polling_interval_sec == POLL_SECONDS
 
 
+def test_who_comes_in_the_place_of_a_dead_worker_polls_often_at_once(database_url: str) -> None:
+    """Though that one had nothing to do, and said so to whoever polls after it."""
+    assert [ran("polled", database_url) for _ in range(2)] == [[], [str(POLL_SECONDS)] * 3]
+
+
 def test_a_preview_waits_for_whatever_changes_something(tmp_path: Path) -> None:
     """Though it was there first."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.rollout.one_engine", f"sqlite:///{tmp_path / 'cellwave.db'}"],
+    assert ran("one_engine", f"sqlite:///{tmp_path / 'cellwave.db'}") == ["deploy1", "deploy2", "preview0"]
+
+
+def ran(module: str, url: str) -> list[str]:
+    """What a worker of its own process says."""
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.rollout.{module}", url],
         capture_output=True,
         text=True,
         check=False,
         timeout=SECONDS,
     )
-    assert ran.stdout.split() == ["deploy1", "deploy2", "preview0"], ran.stderr
+    assert not ended.returncode, ended.stderr
+    return ended.stdout.split()

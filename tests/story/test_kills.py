@@ -204,7 +204,7 @@ class Ground:
     def parts(self) -> dict[str, set[int]]:
         """The processes that run now, by what they are."""
         [worker] = self.workers()
-        warm = {p.pid for p in worker.children() if "cellwave.deploy.warm" in p.cmdline()}
+        warm = {p.pid for p in worker.children() if "cellwave.deploy.forks" in p.cmdline()}
         held = self.at_work()
         engines = {pid for pid, process in held.items() if process.name() == "pulumi"}
         attempt = held.keys() - warm - {worker.pid}

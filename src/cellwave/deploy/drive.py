@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from cellwave.deploy.ahead import is_guarded, looks_ahead, objection
 from cellwave.deploy.attempt import PACKAGES, PREPARING, Attempt
 from cellwave.deploy.backend import message_of
+from cellwave.deploy.broken import broken
 from cellwave.deploy.checkpoint import (
     Deployment,
     Exported,
@@ -31,18 +32,17 @@ from cellwave.deploy.checkpoint import (
 )
 from cellwave.deploy.command import NOT_BEGUN, Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.disk import trouble, unwritable
+from cellwave.deploy.disk import unwritable
 from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
 from cellwave.deploy.fence import is_over
 from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
 from cellwave.deploy.placed import foreign
 from cellwave.deploy.port import Job, Outcome, Result
-from cellwave.deploy.prepare import Damaged, prepare_work, private
+from cellwave.deploy.prepare import prepare_work, private
 from cellwave.deploy.reasons import clean, fault_of, reason_of
-from cellwave.deploy.repair import Refused, Step, doubt, mend
-from cellwave.errors import CellwaveError, Fault
-from cellwave.faults import of_error
+from cellwave.deploy.repair import Step, doubt, mend
+from cellwave.errors import Fault
 from cellwave.releases.views import View
 from cellwave.text import redact
 from cellwave.words import is_lost
@@ -113,24 +113,6 @@ def drive(task: Task) -> Result:
     except Exception as error:  # noqa: BLE001 - its traceback is kept
         result = broken(task.attempt, error)
     return result.model_copy(update={"seconds": round(time.monotonic() - begun, 3)})
-
-
-def broken(attempt: Attempt | None, error: Exception) -> Result:
-    """The result of an attempt that an exception ended. One that nobody expected is kept in its folder, with all that
-    says where it came from."""
-    fault = of_error(error)
-    if isinstance(error, CellwaveError | Refused | Damaged):
-        return Result(outcome="failed", reason=redact(str(error)), fault=fault)
-    if fault == "unknown" and attempt is not None:
-        attempt.keep_traceback(error)
-        # What copies whole folders tells of a full disk in words.
-        fault = "disk" if unwritable([attempt.folder]) else fault
-    said = f"{type(error).__name__}: {error}"
-    words = {
-        "disk": f"{trouble(error)}: {error}",
-        "unknown": f"cellwave itself failed: {said}; see `cellwave logs`",
-    }
-    return Result(outcome="failed", reason=redact(words.get(fault, said)), fault=fault)
 
 
 class _Wrong(Exception):

@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from cellwave.deploy.broken import Damaged
 from cellwave.deploy.placed import configuration
 from cellwave.deploy.port import Job
-from cellwave.errors import Fault, Unavailable
+from cellwave.errors import Unavailable
 from cellwave.fleet.part import VIEW
 from cellwave.programs.environments import ensure_environment
 from cellwave.programs.packages import NoLock, find_packages
@@ -23,12 +24,6 @@ from cellwave.release import MANIFEST, Release
 from cellwave.releases.verify import verify_release
 from cellwave.releases.views import View
 from cellwave.toolchain.hosts import PYTHON
-
-
-class Damaged(ValueError):
-    """This host's copy of a release is not what was built."""
-
-    fault: Fault = "host"
 
 
 def private(job: Job, work: Path) -> Job:

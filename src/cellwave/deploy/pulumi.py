@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 
 from cellwave.deploy.attempt import Attempt, open_attempt
+from cellwave.deploy.broken import broken
 from cellwave.deploy.deadlines import Deadlines
-from cellwave.deploy.drive import broken
 from cellwave.deploy.port import Job, Progress, Result
 from cellwave.deploy.warm import WarmProcess
 from cellwave.deploy.watch import Hung, Watch, end

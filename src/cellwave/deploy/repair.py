@@ -20,6 +20,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cellwave.deploy.broken import Refused
 from cellwave.deploy.checkpoint import Deployment, Exported, is_physical
 from cellwave.deploy.command import Launch
 from cellwave.deploy.events import is_secret, name_of
@@ -39,10 +40,6 @@ KINDS = {
     "create": "creating", "create-replacement": "creating", "update": "updating",
     "delete": "deleting", "delete-replaced": "deleting",
 }  # fmt: skip
-
-
-class Refused(Exception):
-    """The stack can't be mended without a person; the text says what to do."""
 
 
 def mend(exported: Exported, launch: Launch, run: Callable[..., None], left: Iterable[Step] = ()) -> Exported:

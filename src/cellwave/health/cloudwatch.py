@@ -15,10 +15,8 @@ from decimal import Decimal
 from email.utils import mktime_tz, parsedate_tz
 from functools import lru_cache
 from time import time
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from botocore.parsers import ResponseParserError
 
 from cellwave.fleet.model import (
@@ -34,6 +32,10 @@ from cellwave.health.aws import AWS_ERRORS, Clients, is_our_fault, unreadable
 from cellwave.health.metrics import Line, Lines, Metrics, Series
 from cellwave.health.model import AlarmReading, Period, Reading, SeriesReading, Unreadable
 from cellwave.health.ports import Scope, Wanted
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 PERCENTILES = (5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0)
 COVERAGE = 0.9  # the share of requests that must have a value
@@ -248,6 +250,8 @@ def spread(known: Mapping[float, float], count: int) -> list[float]:
     of more, those between two known percentiles are laid on a line, so none is further off than that gap. They are for
     comparing with others: where most requests are quick and a few time out, a line has far too many above a limit.
     """
+    import numpy as np  # see threshold.py
+
     shares = sorted(known)
     values: list[float] = np.interp(_ranks(count), shares, [known[s] for s in shares]).tolist()
     return values
@@ -255,6 +259,8 @@ def spread(known: Mapping[float, float], count: int) -> list[float]:
 
 @lru_cache(maxsize=4096)
 def _ranks(count: int) -> npt.NDArray[np.float64]:
+    import numpy as np
+
     return np.linspace(0, 1, count) if count > 1 else np.array([0.5])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -64,13 +65,15 @@ class Queues:
     _client: DBOSClient = field(init=False)
     _queues: dict[str, Queue] = field(default_factory=dict)
     _polls: dict[str, float] = field(default_factory=dict)  # seconds between two, by queue, as far as we know
-    _goes_on: bool = False  # whether our own queue was given anything at the last taking up
+    _given: set[str] = field(
+        default_factory=set
+    )  # the queues that got anything since the last taking up began
 
     def launch(self, url: str, me: Worker, perform: Callable[[str], None]) -> None:
         """Bring up DBOS for a worker. `engines` run at once here. What an earlier worker had begun is left alone."""
         self._me, self._seat = me, f"{SEAT}{me.seat}"
         self._version = f"effects-1/{digest_of(me.target)[:12]}"
-        # It only ever writes by a connection of ours.
+        # What it enqueues it writes by a connection of ours.
         self._client = DBOSClient(
             system_database_url=existing(url),
             application_name=NAME,
@@ -107,13 +110,21 @@ class Queues:
 
         self._workflow = effect
         DBOS.listen_queues([ENGINES, LOOKS, self._seat])
+        # A dead worker may have left them seldom polled, and who polls waits before it looks. (Before the first launch
+        # there are no tables.)
+        with suppress(SQLAlchemyError):
+            self._register(self._client.register_queue)
         DBOS.launch()
-        self._polls = {ENGINES: POLL_SECONDS, LOOKS: SELDOM_SECONDS, self._seat: POLL_SECONDS}
-        for name, poll in self._polls.items():
-            limit = self.engines if name == ENGINES else None
-            self._queues[name] = DBOS.register_queue(
-                name, worker_concurrency=limit, polling_interval_sec=poll, on_conflict="always_update"
+        self._queues = self._register(DBOS.register_queue)
+        self._polls = dict.fromkeys(self._queues, POLL_SECONDS)
+
+    def _register(self, register: Callable[..., Queue]) -> dict[str, Queue]:
+        return {
+            name: register(
+                name, worker_concurrency=limit, polling_interval_sec=POLL_SECONDS, on_conflict="always_update"
             )
+            for name, limit in ((ENGINES, self.engines), (LOOKS, None), (self._seat, None))
+        }
 
     def _poll(self, name: str, seconds: float) -> None:
         if self._polls[name] != seconds:
@@ -134,13 +145,14 @@ class Queues:
     def take_up(self, records: Records) -> None:
         """Hand over once more what dead workers were at, and what ended, or broke off, without having been told."""
         placed = {asked.workflow: asked for asked in records.unfinished_effects(self._me.target)}
-        self._goes_on = False
+        self._given.clear()
         if placed:
             self._take_up_of(records, placed)
-        self._poll(self._seat, POLL_SECONDS if self._goes_on else SELDOM_SECONDS)
-        # All hosts poll it, and any may have said how often.
-        self._polls[ENGINES] = self._queues[ENGINES].polling_interval_sec
+        # All hosts poll those two, and any may have said how often.
+        self._polls |= {name: self._queues[name].polling_interval_sec for name in (ENGINES, LOOKS)}
         self._poll(ENGINES, POLL_SECONDS if records.is_busy() else IDLE_SECONDS)
+        for name in (LOOKS, self._seat):
+            self._poll(name, POLL_SECONDS if name in self._given else SELDOM_SECONDS)
 
     def _take_up_of(self, records: Records, placed: Mapping[str, Asked]) -> None:
         found = {
@@ -206,10 +218,10 @@ class Queues:
 
     def _queue(self, asked: Asked) -> str:
         """Where an effect goes: what this worker has begun is nobody else's."""
-        if asked.owner == self._me.id:
-            self._goes_on = True
-            return self._seat
-        return ENGINES if isinstance(asked.effect, BOUNDED) else LOOKS
+        shared = ENGINES if isinstance(asked.effect, BOUNDED) else LOOKS
+        name = self._seat if asked.owner == self._me.id else shared
+        self._given.add(name)
+        return name
 
 
 def _priority(asked: Asked) -> int | None:

@@ -103,7 +103,7 @@ if FOLDER in os.environ:
         hand_overs()
         around(Records, "begin", lambda _, key, worker: key, after="begun")
         around(Records, "finish", lambda _, asked, *more: asked.key, before="ended", after="told")
-    elif "cellwave.deploy.warm" in sys.orig_argv:
+    elif "cellwave.deploy.forks" in sys.orig_argv:
         from cellwave.deploy.attempt import ENGINE, Attempt
 
         def name(attempt: Attempt, *_: object) -> str:
