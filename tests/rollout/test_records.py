@@ -42,10 +42,10 @@ def end(records: Records, name: str) -> None:
         pass
 
 
-def record_ran(records: Records, ran: Ran) -> None:
-    """Record what is known of what a stack runs."""
+def record_ran(records: Records, ran: Ran, at: float = 2.0) -> None:
+    """Record what is known of what a stack runs, since that second."""
     with records.transaction() as db:
-        rows.write_ran(db, [(ran, 2.0)], "t")
+        rows.write_ran(db, [(ran, at)], "t")
 
 
 def test_a_rollout_is_recorded_with_all_its_leases_or_not_at_all(records: Records) -> None:
@@ -126,6 +126,15 @@ def test_an_attempt_that_changed_nothing_takes_no_older_doubt_away(records: Reco
             record_ran(records, Ran.model_validate({"kind": kind, "deployment": stack}))
     known = {name: (row.release, row.known) for name, row in records.stacks("t").items()}
     assert known == {"a.storage": (NEW, False), "a.query": (None, False)}
+
+
+def test_an_attempt_that_changed_nothing_leaves_since_when_something_runs(records: Records) -> None:
+    """What somebody has put there by hand before it has been put there since still, and is seen as that."""
+    record_ran(records, Ran(kind="proven", deployment="a.storage", release=NEW))
+    proven = records.stacks("t")
+    for kind in ("unknown", "unchanged"):
+        record_ran(records, Ran.model_validate({"kind": kind, "deployment": "a.storage"}), at=9.0)
+    assert records.stacks("t") == proven
 
 
 def test_leases_end_with_the_rollout(records: Records) -> None:

@@ -274,7 +274,8 @@ def write_ran(db: sa.Connection, told: Iterable[tuple[Ran, float]], target: str)
                 upsert(db, STACKS, rows)
             case "unknown":
                 insert = _insert(db, STACKS)
-                doubt = {"before": STACKS.c.known, "known": False, "at": insert.excluded.at}
+                was = {"before": STACKS.c.known, "at_before": STACKS.c.at}
+                doubt = {**was, "known": False, "at": insert.excluded.at}
                 keys = ["stack", "target"]
                 db.execute(insert.on_conflict_do_update(index_elements=keys, set_=doubt), rows)
             case "unchanged":
@@ -288,7 +289,8 @@ def _undoubt(db: sa.Connection, row: Mapping[str, Any]) -> None:
     nothing = (STACKS.c.release.is_(None), STACKS.c.before.is_(None))
     db.execute(sa.delete(STACKS).where(*mine, *nothing))
     as_before = sa.func.coalesce(STACKS.c.before, sa.true())
-    db.execute(sa.update(STACKS).where(*mine).values(known=as_before, before=None, at=row["at"]))
+    since = sa.func.coalesce(STACKS.c.at_before, row["at"])
+    db.execute(sa.update(STACKS).where(*mine).values(known=as_before, at=since, before=None, at_before=None))
 
 
 def append(db: sa.Connection, key: str, at: float, rollout: str, note: Note) -> None:

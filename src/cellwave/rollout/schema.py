@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from cellwave.errors import Unavailable
 from cellwave.rollout.database import alone
 
-NEWEST = "0008"
+NEWEST = "0009"
 REVISION = sa.text("SELECT version_num FROM alembic_version")
 FIRST = "0001"  # what a database has whose cellwave had no revisions yet
 

@@ -133,8 +133,8 @@ LEASES = sa.Table(
     sa.Column("since", sa.Float, nullable=False),
 )
 # `release` is the last that was proven there; it is `known` to run there still unless an attempt has begun since, and
-# `before` is whether it was known when that began (None: there was nothing, or none is under way). `inputs` is the
-# digest of what it was made of (None: nobody knows).
+# `before` is whether it was known when that began, `at_before` since when (None: there was nothing, or none is under
+# way). `inputs` is the digest of what it was made of (None: nobody knows).
 STACKS = sa.Table(
     "stacks",
     metadata,
@@ -145,6 +145,7 @@ STACKS = sa.Table(
     sa.Column("outputs", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("before", sa.Boolean),
+    sa.Column("at_before", sa.Float),
     sa.Column("inputs", sa.String),
 )
 PROGRESS = sa.Table(
