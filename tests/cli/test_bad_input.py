@@ -70,10 +70,9 @@ def test_a_needs_cycle_is_named_edge_by_edge(project: Path, run: Run) -> None:
     fleet = project / "cells" / "fleet.yaml"
     text = fleet.read_text()
     before, query = text.split("  query:\n", 1)
-    before = before.replace("needs: [storage, directory]", "needs: [query]")
-    fleet.write_text(
-        before + "  query:\n" + query.replace("needs: [storage, directory]", "needs: [ingest]", 1)
-    )
+    directory, ingest = before.split("  ingest:\n", 1)
+    ingest, query = ingest.replace("[storage]", "[query]"), query.replace("[storage]", "[ingest]", 1)
+    fleet.write_text(f"{directory}  ingest:\n{ingest}  query:\n{query}")
     ran = run("plan")
     assert ran.code == 2
     assert "ingest needs query" in ran.err

@@ -210,7 +210,7 @@ def _services(steps: Sequence[Step]) -> str:
     for step in steps:
         level[step.deployment] = 1 + max((level[name] for name in step.after if name in level), default=-1)
     stages = (
-        " and ".join(_service(s) for s in steps if level[s.deployment] == at)
+        " and ".join(", ".join(_service(s) for s in steps if level[s.deployment] == at).rsplit(", ", 1))
         for at in sorted({*level.values()})
     )
     return ", then ".join(stages)
