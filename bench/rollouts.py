@@ -13,13 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 
 import sqlalchemy as sa
 
 from bench import fleets
 from bench.decision_cost import plan, play
-from bench.planning import TIMES, command_s
+from bench.planning import least_s
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.rollout.database import database_files
@@ -182,7 +181,7 @@ def _status_s(cells: int) -> float:
         while played.todo:
             played.step()
         made.records.create_rollout(played.state, "ann", canonical_target(BACKEND), time.time())
-        return median(command_s(made.project.root, "rollout", "status") for _ in range(TIMES))
+        return least_s(made.project.root, "rollout", "status")
 
 
 def bare_s(url: str = "", count: int = 1_000) -> float:
