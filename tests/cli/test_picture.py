@@ -14,9 +14,10 @@ from cellwave.cli import rollout as cli
 from cellwave.cli.picture import picture
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.glance import Glance, LegGlance
-from cellwave.rollout.leg import Phase, Position
+from cellwave.rollout.leg import Position
 from cellwave.rollout.model import first_state
 from cellwave.rollout.outline import Outline
+from cellwave.rollout.track import Phase
 from cellwave.usecases import rollouts
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.usecases.views import MOST, RolloutView, view_of

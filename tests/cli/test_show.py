@@ -22,9 +22,10 @@ from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
-from cellwave.rollout.leg import Foreseen, Leg, Phase, Position, Stage
+from cellwave.rollout.leg import Leg, Position, Stage
 from cellwave.rollout.model import Note, State, Track, first_state
 from cellwave.rollout.records import Records
+from cellwave.rollout.track import Foreseen, Phase
 from cellwave.text import visible
 from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of

@@ -19,9 +19,9 @@ from cellwave.deploy.hosts import UNSEEN, Look, LookingHost, Program, hosting
 from cellwave.deploy.logs import newest_log
 from cellwave.deploy.port import Job, Result
 from cellwave.errors import Unavailable
-from cellwave.rollout.leg import Track
 from cellwave.rollout.model import Deploy, Deployed, Failure, Prove, Proved
 from cellwave.rollout.records import Records
+from cellwave.rollout.track import Track
 from tests.rollout.test_view_effects import World, world  # noqa: F401 - a fixture
 
 JOB = Job(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.decide import BACK_ATTEMPTS, decide
-from cellwave.rollout.leg import FRESH
 from cellwave.rollout.model import (
     Action,
     Applied,
@@ -30,6 +29,7 @@ from cellwave.rollout.model import (
     Ticked,
     first_state,
 )
+from cellwave.rollout.track import FRESH
 from cellwave.waves.model import Plan
 
 GOOD, BAD, WATCHED = (

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cellwave.rollout.decide import BACK_ATTEMPTS
-from cellwave.rollout.leg import Index, is_kept
 from cellwave.rollout.model import Commanded, Deploy, Effect, Event, Head, Preview, Prove, State, Turn
+from cellwave.rollout.shape import Index
+from cellwave.rollout.track import is_kept
 from cellwave.waves.model import Plan, Step
 from cellwave.waves.planner import stays
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from cellwave.health.model import GateResult, Verdict
 from cellwave.rollout.backward import restored
 from cellwave.rollout.decide import decide
-from cellwave.rollout.leg import Leg, is_kept
+from cellwave.rollout.leg import Leg
 from cellwave.rollout.model import (
     Abort,
     Action,
@@ -45,6 +45,7 @@ from cellwave.rollout.model import (
     Turn,
     first_state,
 )
+from cellwave.rollout.track import is_kept
 from cellwave.waves.model import Plan
 from tests.rollout.laws import (
     check_answer,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cellwave.rollout.leg import Leg, Phase, Track
+from cellwave.rollout.leg import Leg
+from cellwave.rollout.track import Phase, Track
 from tests.rollout.plans import plan
 
 IN_FLIGHT: dict[str, tuple[dict[str, Phase], bool]] = {

@@ -16,7 +16,7 @@ from cellwave.rollout.backward import go_back, goes_back, spare
 from cellwave.rollout.commands import obey
 from cellwave.rollout.draft import Draft
 from cellwave.rollout.forward import ask, go_on, harm, look_interval, unfinished, watch_interval
-from cellwave.rollout.leg import Applied, Leg, Phase, is_kept
+from cellwave.rollout.leg import Leg
 from cellwave.rollout.model import (
     Answer,
     Checked,
@@ -35,6 +35,7 @@ from cellwave.rollout.model import (
     Turn,
     has_come,
 )
+from cellwave.rollout.track import Applied, Phase, is_kept
 from cellwave.text import counted
 from cellwave.waves.model import Bake
 

@@ -31,7 +31,6 @@ from cellwave.releases.sources import sources_of
 from cellwave.releases.store import ReleaseStore, versions_of
 from cellwave.rollout.beats import dead_hosts
 from cellwave.rollout.clock import CLOCK
-from cellwave.rollout.leg import is_kept
 from cellwave.rollout.looks import Looks, fleet_of, scope_of
 from cellwave.rollout.model import (
     Applied,
@@ -57,6 +56,7 @@ from cellwave.rollout.outbox import Asked
 from cellwave.rollout.proof import prove
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import Memory
+from cellwave.rollout.track import is_kept
 from cellwave.text import redact
 from cellwave.waves.model import Step
 

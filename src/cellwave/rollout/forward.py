@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from cellwave.health.judge import few
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.leg import Leg, Track, bits, places_of
+from cellwave.rollout.leg import Leg
 from cellwave.rollout.model import LONGEST_LOOK_SECONDS, Action, Question, Waiting
 from cellwave.rollout.schedule import start_ready
+from cellwave.rollout.shape import bits, places_of
+from cellwave.rollout.track import Track
 from cellwave.text import counted
 from cellwave.waves.model import PlannedWave
 

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from cellwave.errors import Fault
 from cellwave.health.model import GateResult
 from cellwave.rollout.keys import BACK, FORWARD
-from cellwave.rollout.leg import ACTIVE, Foreseen, Phase, Position
+from cellwave.rollout.leg import Position
 from cellwave.rollout.model import coming
 from cellwave.rollout.outline import Outline
 from cellwave.rollout.records import Records
 from cellwave.rollout.rows import GATES, RolloutRow, rollout_of
 from cellwave.rollout.tables import OUTLINES, PLANS, READINGS, REMARKABLE, ROLLOUTS, TRACKS
+from cellwave.rollout.track import ACTIVE, Foreseen, Phase
 from cellwave.waves.model import Plan
 
 VERDICT, PASSES = '"verdict":"', '"verdict":"PASS"'  # in a reading's JSON; within a text a quote is escaped

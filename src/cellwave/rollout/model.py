@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from cellwave.errors import Fault
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
-from cellwave.rollout.leg import Applied, Foreseen, Leg, Position, Track
+from cellwave.rollout.leg import Leg, Position
+from cellwave.rollout.track import Applied, Foreseen, Track
 from cellwave.waves.model import Plan, Step
 
 __all__ = [  # what makes up a leg is a rollout's too, and is had from here

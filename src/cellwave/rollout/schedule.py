@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cellwave.rollout.draft import Draft
-from cellwave.rollout.leg import Leg, is_kept, places_of
+from cellwave.rollout.leg import Leg
 from cellwave.rollout.model import Deploy, Prove, Ran
+from cellwave.rollout.shape import places_of
+from cellwave.rollout.track import is_kept
 
 RETRY_SECONDS = 3.0  # most troubles pass with time
 THROTTLED_SECONDS = 15.0  # who asks too much, and asks again at once, asks for more of it

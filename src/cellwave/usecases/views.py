@@ -12,10 +12,10 @@ from cellwave.faults import ADVICE
 from cellwave.frozen import Frozen
 from cellwave.health.model import GateResult
 from cellwave.rollout.glance import Course, Glance
-from cellwave.rollout.leg import ACTIVE
 from cellwave.rollout.model import Outcome, Waiting
 from cellwave.rollout.outline import WaveOutline, cell_of
 from cellwave.rollout.rows import RolloutRow
+from cellwave.rollout.track import ACTIVE
 
 MOST = 30  # cells, failures, engines or gates that a person still reads one by one
 BACK_PHASES = {"running": "back_running", "proving": "back_running", "converged": "back"}
