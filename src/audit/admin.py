@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audit.handlers.common.events import AN_ID, is_id
+from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.publish import KEYS_TABLE, TENANTS_TABLE, publish, regions, scanned
 
 if TYPE_CHECKING:
@@ -73,11 +73,12 @@ def _table(name: str) -> Table:
 
 def _holder(text: str) -> tuple[str, str | None]:
     application, slash, tenant = text.partition("/")
-    for name in (application, *([tenant] if slash else [])):
-        if not is_id(name):
-            raise argparse.ArgumentTypeError(
-                f"found {name!r}, expected {AN_ID} (APPLICATION or APPLICATION/TENANT)"
-            )
+    if not is_application(application):
+        raise argparse.ArgumentTypeError(
+            f"found {application!r}, expected {AN_APPLICATION} (APPLICATION or APPLICATION/TENANT)"
+        )
+    if slash and not is_tenant(tenant):
+        raise argparse.ArgumentTypeError(f"found {tenant!r}, expected {A_TENANT} (APPLICATION/TENANT)")
     return application, tenant if slash else None
 
 

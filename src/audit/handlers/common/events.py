@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 MAX_EVENTS = 1000  # a post or an uploaded object
 MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON; in an answer it is twice that at most
 
-AN_ID = "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
+AN_APPLICATION = "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"
+A_TENANT = "1 to 128 of A-Z a-z 0-9 _ - + ="
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# What could be registered by the rule of applications, once, writes and reads on.
+_TENANT = re.compile(rf"[A-Za-z0-9_+=-]{{1,128}}|{_APPLICATION.pattern}")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
@@ -40,12 +43,20 @@ class Problem:
 Check = Callable[[str, object], Iterator[Problem]]
 
 
-def is_id(text: object) -> bool:
-    """Whether a value can be an application's or a tenant's id: safe in a key, a path and a credential.
+def is_application(text: object) -> bool:
+    """Whether a value can be an application's id: safe in a key, a path and a credential.
 
     Never `..`, and never a name that begins as those of the archive's own folders do.
     """
-    return isinstance(text, str) and _ID.fullmatch(text) is not None
+    return isinstance(text, str) and _APPLICATION.fullmatch(text) is not None
+
+
+def is_tenant(text: object) -> bool:
+    """Whether a value can be a tenant's id: safe behind an application's in a key, a path and a credential.
+
+    Never `..`, and without a slash, comma, blank or `#`. In a URL's query, `+` is to be written `%2B`.
+    """
+    return isinstance(text, str) and _TENANT.fullmatch(text) is not None
 
 
 def canonical_time(text: str) -> str:
@@ -82,9 +93,9 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _identifier(where: str, value: object) -> Iterator[Problem]:
-    if not is_id(value):
-        yield Problem(where, _shown(value), AN_ID)
+def _tenant(where: str, value: object) -> Iterator[Problem]:
+    if not is_tenant(value):
+        yield Problem(where, _shown(value), A_TENANT)
 
 
 def _time(where: str, value: object) -> Iterator[Problem]:
@@ -143,7 +154,7 @@ def _record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Chec
 _NAMED = _record({"id": _text(256), "details": _object}, required=("id",))
 _EVENT = _record(
     {
-        "tenantId": _identifier,
+        "tenantId": _tenant,
         "eventTime": _time,
         "eventName": _text(256),
         "actor": _NAMED,

@@ -19,7 +19,7 @@ BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceede
 
 
 def partition(application: str, tenant: str) -> str:
-    """The partition key of all that one tenant may read. Ids hold no '#', so no two tenants share one."""
+    """The partition key of all that one tenant may read. No id holds a '#', so no two tenants share one."""
     return f"{application}#{tenant}"
 
 

@@ -19,6 +19,7 @@ from audit.handlers.common.index import partition
 
 FILTERS = ("eventName", "actorId", "resourceId")
 PARAMETERS = ("tenantId", *FILTERS, "from", "to", "limit", "cursor")
+_WITHOUT_BLANKS = ("tenantId", "from", "to")
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
 
@@ -99,7 +100,8 @@ def _parameters(request: Request) -> dict[str, str]:
             raise ApiError(400, "invalid_parameter", f"{name}: given twice")
         if not value:
             raise ApiError(400, "invalid_parameter", f"{name}: is empty")
-        asked[name] = value
+        # A blank there is a plus that the client did not encode.
+        asked[name] = value.replace(" ", "+") if name in _WITHOUT_BLANKS else value
     return asked
 
 

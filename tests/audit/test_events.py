@@ -1,0 +1,116 @@
+"""What is taken in, and that it comes back: from a post, an upload and a key to the archive and the answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit import admin
+from audit.handlers.common.aws import on_stage
+from audit.handlers.common.directory import OBJECT, Copy, copied_to
+from audit.handlers.common.events import problems
+from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
+from audit.handlers.ingest import processor, session
+from audit.handlers.query import api
+from tests.audit.support import event
+
+SETTINGS = {
+    "CONFIG_BUCKET": "config",
+    "LANDING_BUCKET": "landing",
+    "ARCHIVE_BUCKET": "archive",
+    "INDEX_TABLE": "index",
+    "TRIES": "1",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+ITEM = ("pk", "sk", "eventId", "eventName", "event")
+NO_TENANTS = ["", " ", "a b", "a/b", "a,b", "a#b", "a:b", "..", ".a", "ä", "²", "a\n", "a" * 129]
+tenants = st.text(string.ascii_letters + string.digits + "_-+=", min_size=1, max_size=128)
+
+
+@contextmanager
+def staged(tenant: str = TENANT) -> Iterator[Stage]:
+    """S3 and DynamoDB in memory, and a directory of one application with that tenant."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        stage = Stage()
+        place = (SETTINGS["CONFIG_BUCKET"], OBJECT)
+        known = json.loads(stage.objects[place][0])
+        found = known["applications"][APPLICATION]
+        found["tenants"] = [tenant]
+        found["keys"][1]["tenantId"] = tenant
+        stage.objects[place] = (json.dumps(known).encode(), {})
+        with on_stage(stage), copied_to(Copy()):
+            yield stage
+
+
+def upload(stage: Stage, content: bytes) -> None:
+    """Let an object lie in the landing bucket."""
+    stage.put_object(Bucket="landing", Key=f"{APPLICATION}/upload.jsonl", Body=content)
+
+
+def process(stage: Stage) -> dict[str, bytes]:
+    """Process all that landed; the archive's objects."""
+    names = [key for bucket, key in stage.objects if bucket == "landing"]
+    records = [
+        {"s3": {"bucket": {"name": "landing"}, "object": {"key": name, "versionId": "1"}}} for name in names
+    ]
+    message = {"messageId": "m", "body": json.dumps({"Records": records})}
+    assert processor.handler({"Records": [message]}, None) == {"batchItemFailures": []}
+    stage.items = [dict(zip(ITEM, values, strict=False)) for values in stage.items]
+    return {key: body for (bucket, key), (body, _) in stage.objects.items() if bucket == "archive"}
+
+
+def read(stage: Stage, **query: object) -> list[dict[str, Any]]:
+    """The events that a tenant reads, without their ids."""
+    found: list[dict[str, Any]] = stage.ask(api.handler, "GET /v1/events", stage.tenant, **query)["events"]
+    for one in found:
+        assert len(one.pop("eventId")) == 32
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(tenants)
+def test_any_tenant_writes_by_posts_and_uploads_and_reads_its_own(tenant: str) -> None:
+    """Whatever its id is made of: it is a folder, a partition and a parameter of its own."""
+    with staged(tenant) as stage:
+        sent = event(tenant)
+        stage.ask(session.handler, "POST /v1/events", stage.application, sent)
+        upload(stage, json.dumps(sent).encode())
+        assert {tuple(key.split("/")[:2]) for key in process(stage)} == {(APPLICATION, tenant)}
+        assert {item["pk"] for item in stage.items} == {f"{APPLICATION}#{tenant}"}
+        assert read(stage, tenantId=tenant) == [sent, sent]
+
+
+@pytest.mark.parametrize("tenant", ["a+b=", "_x", "-", "=", "+", "a" * 65, "a" * 128, "once.registered"])
+def test_what_is_a_tenant_is_one_in_events_and_for_keys(tenant: str) -> None:
+    """One rule; a dot was allowed once, and who is registered with one writes on."""
+    assert problems(event(tenant)) == []
+    assert admin._holder(f"acme/{tenant}") == ("acme", tenant)
+
+
+@pytest.mark.parametrize("tenant", NO_TENANTS, ids=repr)
+def test_what_is_no_tenant_is_none_in_events_and_for_keys(tenant: str) -> None:
+    """And what would be right is said."""
+    (problem,) = problems({**event(), "tenantId": tenant})
+    assert (problem.field, problem.expected) == ("tenantId", "1 to 128 of A-Z a-z 0-9 _ - + =")
+    with pytest.raises(argparse.ArgumentTypeError, match=r"found .* expected 1 to 128 of"):
+        admin._holder(f"acme/{tenant}")
+
+
+@given(tenants)
+def test_a_plus_that_a_client_did_not_encode_is_one(tenant: str) -> None:
+    """Neither an id nor a time holds a blank, so nothing else can be meant."""
+    with staged(tenant) as stage:
+        request = {"tenantId": tenant.replace("+", " "), "from_": "2025-03-01T10:00:00 01:00"}
+        assert stage.ask(api.handler, "GET /v1/events", stage.tenant, **request)["events"] == []
