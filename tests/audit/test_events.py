@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 
 from audit import admin
 from audit.handlers.common.aws import on_stage
-from audit.handlers.common.directory import OBJECT, Copy, copied_to
+from audit.handlers.common.directory import OBJECT, Copy, authenticate, copied_to
 from audit.handlers.common.events import problems
+from audit.handlers.common.http import Request
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
@@ -114,3 +117,34 @@ def test_a_plus_that_a_client_did_not_encode_is_one(tenant: str) -> None:
     with staged(tenant) as stage:
         request = {"tenantId": tenant.replace("+", " "), "from_": "2025-03-01T10:00:00 01:00"}
         assert stage.ask(api.handler, "GET /v1/events", stage.tenant, **request)["events"] == []
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}], ids=repr)
+@pytest.mark.parametrize("name", ["actor", "resources", "context", "eventDetails", "tags", "anything"])
+def test_what_is_optional_may_be_empty_and_comes_back_so(name: str, empty: object) -> None:
+    """In whatever way a client says that there is nothing."""
+    with staged() as stage:
+        sent = {**event(TENANT), name: empty}
+        stage.ask(session.handler, "POST /v1/events", stage.application, sent)
+        process(stage)
+        assert read(stage) == [sent]
+
+
+@pytest.mark.parametrize("value", ["mine", None, ""], ids=repr)
+def test_an_id_is_the_service_s_to_give(value: object) -> None:
+    """A client's would be lost, or take the place of the service's."""
+    assert [problem.field for problem in problems(event(eventId=value))] == ["eventId"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_key_is_taken_without_its_padding(length: int) -> None:
+    """Whatever its length, and with the padding too."""
+    with staged() as stage:
+        stage.tenant = stage.tenant + "x" * length
+        known = json.loads(stage.objects["config", OBJECT][0])
+        known["applications"][APPLICATION]["keys"][1]["hash"] = sha256(stage.tenant.encode()).hexdigest()
+        stage.objects["config", OBJECT] = (json.dumps(known).encode(), {})
+        key = base64.b64encode(stage.tenant.encode()).decode()
+        for given_key in (key, key.rstrip("=")):
+            request = Request("GET", "/", {"authorization": f"Bearer {given_key}"}, (), b"")
+            assert authenticate(request, "tenant").tenant == TENANT

@@ -74,14 +74,14 @@ def test_a_wrong_event_names_index_field_and_what_would_be_right(cell: AuditCell
     key = cell.key("acme")
     cell.key("acme", "t1")
     answer = cell.ingest(
-        "POST /v1/events", key, body={"events": [event(), event(eventTime="yesterday", colour="red")]}
+        "POST /v1/events", key, body={"events": [event(), event(eventTime="yesterday", tags="red")]}
     )
     assert (answer.status, answer.code) == (400, "invalid_events")
     assert "events[1].eventTime" in answer.message
     assert '"yesterday"' in answer.message
     assert "RFC 3339" in answer.message
     details = [(detail["index"], detail["field"]) for detail in answer.body["error"]["details"]]
-    assert details == [(1, "eventTime"), (1, "colour")]
+    assert details == [(1, "eventTime"), (1, "tags")]
     assert cell.landed() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,10 +19,11 @@ _APPLICATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # What could be registered by the rule of applications, once, writes and reads on.
 _TENANT = re.compile(rf"[A-Za-z0-9_+=-]{{1,128}}|{_APPLICATION.pattern}")
 _RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
-    re.ASCII,
+    r"(\d{4}-\d\d-\d\d)T((?:[01]\d|2[0-3]):[0-5]\d):(\d\d)(?:\.(\d+))?(Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII | re.IGNORECASE,
 )
 _A_TIME = "an RFC 3339 time such as 2025-01-31T12:00:00Z"
+_EMPTY: tuple[object, ...] = (None, "", {}, [])
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,26 @@ def is_tenant(text: object) -> bool:
 def canonical_time(text: str) -> str:
     """An RFC 3339 time as UTC with microseconds (finer digits are cut), so that text order is time order.
 
-    Raises ValueError when it is no such time.
+    A leap second stays the 60th of its minute. Raises ValueError when it is no such time.
     """
-    if not _RFC3339.fullmatch(text):
-        raise ValueError(f"{text!r} is not {_A_TIME}")
+    found = _RFC3339.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text[:80]!r} is not {_A_TIME}")
+    day, minute, second, fraction, zone = found.groups(default="")
+    leap = second == "60"
     try:
-        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
+        # Zones are of whole minutes, so seconds are the same in each.
+        written = f"{day}T{minute}:{'59' if leap else second}{zone.upper()}"
+        moment = datetime.fromisoformat(written).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(str(error)) from None
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if leap and (moment.hour, moment.minute, moment.day) != (
+        23,
+        59,
+        monthrange(moment.year, moment.month)[1],
+    ):
+        raise ValueError(f"{text[:80]!r}: a leap second is the last of a month in UTC")
+    return f"{moment.isoformat()[:16]}:{second}.{fraction[:6]:0<6}Z"
 
 
 def problems(event: object) -> list[Problem]:
@@ -135,6 +148,8 @@ def _each(check: Check, limit: int) -> Check:
 
 
 def _record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check:
+    """An object of these fields and any others."""
+
     def check(where: str, value: object) -> Iterator[Problem]:
         if not isinstance(value, dict):
             yield Problem(where or "(event)", _shown(value), "an object")
@@ -142,26 +157,36 @@ def _record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Chec
         prefix = f"{where}." if where else ""
         for name in (name for name in required if name not in value):
             yield Problem(f"{prefix}{name}", "nothing", "it is required")
-        for name, item in value.items():
-            if name in fields:
-                yield from fields[name](f"{prefix}{name}", item)
-            else:
-                yield Problem(f"{prefix}{name}"[:100], "an unknown field", f"one of {', '.join(fields)}")
+        for name in (name for name in fields if name in value):
+            yield from fields[name](f"{prefix}{name}", value[name])
 
     return check
 
 
-_NAMED = _record({"id": _text(256), "details": _object}, required=("id",))
+def _may_be_empty(check: Check) -> Check:
+    """In whatever way that is said."""
+    return lambda where, value: iter(()) if value in _EMPTY else check(where, value)
+
+
+def _nothing(where: str, value: object) -> Iterator[Problem]:
+    yield Problem(where, _shown(value), "nothing: the service gives every event an id of its own")
+
+
+_NAMED = _record({"id": _text(256), "details": _may_be_empty(_object)}, required=("id",))
+_CONTEXT = _record(
+    {"sourceIpAddress": _may_be_empty(_text(64)), "userAgent": _may_be_empty(_text(1024))},
+)
 _EVENT = _record(
     {
+        "eventId": _nothing,
         "tenantId": _tenant,
         "eventTime": _time,
         "eventName": _text(256),
-        "actor": _NAMED,
-        "resources": _each(_NAMED, 100),
-        "context": _record({"sourceIpAddress": _text(64), "userAgent": _text(1024)}),
-        "eventDetails": _object,
-        "tags": _texts,
+        "actor": _may_be_empty(_NAMED),
+        "resources": _may_be_empty(_each(_NAMED, 100)),
+        "context": _may_be_empty(_CONTEXT),
+        "eventDetails": _may_be_empty(_object),
+        "tags": _may_be_empty(_texts),
     },
     required=("tenantId", "eventTime", "eventName"),
 )

@@ -37,7 +37,7 @@ def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str,
         "eventName": event["eventName"],
         "event": json.dumps(event),
     }
-    if "actor" in event:
+    if event.get("actor"):
         found["actorId"] = event["actor"]["id"]
     if event.get("resources"):
         found["resourceIds"] = sorted({resource["id"] for resource in event["resources"]})

@@ -70,7 +70,7 @@ def post_events(request: Request) -> Reply:
 def _events(body: Any) -> list[Any]:
     if not isinstance(body, dict):
         raise ApiError(400, "invalid_body", 'the body must be an event or {"events": [...]}')
-    if "events" not in body:
+    if "events" not in body or "eventName" in body:
         return [body]
     events = body["events"]
     extra = sorted(set(body) - {"events"})
