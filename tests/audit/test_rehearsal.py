@@ -48,6 +48,15 @@ def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
     return {name: value for _, name, value, *_ in embedded_metrics(capsys.readouterr().err)}
 
 
+@pytest.mark.parametrize("function", ["ingest-api", "query-api"])
+def test_who_asks_which_code_runs_waits_for_no_rehearsal(
+    cell: AuditCell, function: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is asked of functions that have just started, and wants nothing of AWS."""
+    assert cell.call(fresh(function), "GET /healthz").status == 200
+    assert counted(capsys) == {}
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_good_release_passes_its_rehearsal(
     cell: AuditCell, function: str, capsys: pytest.CaptureFixture[str]
