@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import string
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -148,3 +149,63 @@ def test_a_key_is_taken_without_its_padding(length: int) -> None:
         for given_key in (key, key.rstrip("=")):
             request = Request("GET", "/", {"authorization": f"Bearer {given_key}"}, (), b"")
             assert authenticate(request, "tenant").tenant == TENANT
+
+
+LINE = json.dumps(event(TENANT))
+NO_JSON = {
+    "a name twice": LINE.replace("{", '{"eventName": "logout", ').encode(),
+    "a name twice within": LINE.replace("{", '{"tags": {"a": "1", "\\u0061": "2"}, ').encode(),
+    "no UTF-8": LINE.replace("login", "lögin").encode("latin-1"),
+    "an overlong form": LINE.encode().replace(b"login", b"l\xc0\xafgin"),
+    "half of a pair": LINE.encode().replace(b"login", b"l\xed\xa0\x80gin"),
+    "half of a pair, escaped": LINE.replace("login", "l\\ud800gin").encode(),
+    "another order": LINE.encode("utf-16"),
+}
+
+
+def post(stage: Stage, content: bytes, coding: str) -> int:
+    """Post bytes as the API hands them on, by the content type: as base64, as its text, as Python has bad bytes."""
+    text, length = content.decode(errors="replace"), str(len(content))
+    if coding == "base64":
+        text = base64.b64encode(content).decode()
+    if coding == "surrogates":
+        text = content.decode(errors="surrogateescape")
+    key = base64.b64encode(stage.application.encode()).decode()
+    asked = {
+        "rawPath": "/v1/events",
+        "headers": {"Authorization": f"Bearer {key}", "Content-Length": length},
+        "requestContext": {"http": {"method": "POST"}},
+        "isBase64Encoded": coding == "base64",
+        "body": text,
+    }
+    return int(str(session.handler(asked, None)["statusCode"]))
+
+
+@pytest.mark.parametrize("coding", ["base64", "text", "surrogates"])
+@pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
+def test_what_could_be_read_in_two_ways_is_refused_as_a_post(content: bytes, coding: str) -> None:
+    """Nothing of it lies in the landing bucket."""
+    with staged() as stage:
+        assert post(stage, content, coding) == 400
+        assert not [key for bucket, key in stage.objects if bucket == "landing"]
+
+
+@pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
+def test_what_could_be_read_in_two_ways_is_refused_in_an_upload(content: bytes) -> None:
+    """It lies among what was rejected, and the line before it is archived."""
+    with staged() as stage:
+        upload(stage, LINE.encode() + b"\n" + content)
+        assert sorted(key.split("/")[0] for key in process(stage)) == ["_rejected", APPLICATION]
+        assert len(read(stage)) == 1
+
+
+@pytest.mark.parametrize("coding", ["base64", "text"])
+def test_a_byte_order_mark_is_skipped(coding: str) -> None:
+    """Before a post, before an upload, and before nothing; what is U+FFFD in earnest is text like any other."""
+    with staged() as stage:
+        sent = event(TENANT, eventName="\ufffd")
+        line = json.dumps(sent, ensure_ascii=False).encode()
+        assert post(stage, BOM_UTF8 + line, coding) == 202
+        upload(stage, BOM_UTF8 + line + b"\r\n" + BOM_UTF8 + b"\n" + line)
+        assert all(key.startswith(APPLICATION) for key in process(stage))
+        assert read(stage) == [sent] * 3

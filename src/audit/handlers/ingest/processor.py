@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -168,7 +169,7 @@ def _sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
     lines = io.BytesIO(landed.content)
     for number, whole in enumerate(lines, start=1):
         line = whole.removesuffix(b"\n")
-        if not line.strip():
+        if not line.removeprefix(BOM_UTF8).strip():
             continue
         seen += 1
         if seen > MAX_EVENTS:
