@@ -13,14 +13,16 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit import admin
 from audit.handlers.common.aws import on_stage
 from audit.handlers.common.directory import OBJECT, Copy, authenticate, copied_to
 from audit.handlers.common.events import problems
-from audit.handlers.common.http import Request
+from audit.handlers.common.exact import write
+from audit.handlers.common.http import Request, parse_json
+from audit.handlers.common.index import event_of
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
@@ -209,3 +211,56 @@ def test_a_byte_order_mark_is_skipped(coding: str) -> None:
         upload(stage, BOM_UTF8 + line + b"\r\n" + BOM_UTF8 + b"\n" + line)
         assert all(key.startswith(APPLICATION) for key in process(stage))
         assert read(stage) == [sent] * 3
+
+
+digits = st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
+
+
+@given(digits)
+@example("0.40000000000000002")
+@example("1E2")
+@example("-0")
+@example("-0.0")
+@example("1e999")
+@example("1.0")
+@example("9" * 5000)
+def test_a_number_is_written_in_the_digits_it_was_read_in(number: str) -> None:
+    """Alone, in a list and under a name, beside whatever else."""
+    text = f'{{"a": [{number}, true, null, "1E2", {{"b": {number}, "ä": []}}]}}'.replace("ä", "\\u00e4")
+    assert write(parse_json(text.encode())) == text
+    assert write(parse_json(number.encode())) == number
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(digits, min_size=1, max_size=4))
+def test_numbers_come_back_digit_by_digit_from_posts_and_uploads(numbers: list[str]) -> None:
+    """In the archive, in the index and in the answer."""
+    details = f'{{"n": [{", ".join(numbers)}]}}'
+    line = f'{LINE[:-1]}, "eventDetails": {details}, "more": {numbers[0]}}}'
+    with staged() as stage:
+        assert post(stage, line.encode(), "text") == 202
+        upload(stage, line.encode())
+        for content in process(stage).values():
+            assert content.decode().endswith(f"{line[1:]}\n")
+        assert [item["event"] for item in stage.items] == [line, line]
+        key = base64.b64encode(stage.tenant.encode()).decode()
+        asked = {
+            "rawPath": "/v1/events",
+            "headers": {"authorization": f"Bearer {key}"},
+            "requestContext": {"http": {"method": "GET"}},
+        }
+        assert str(api.handler(asked, None)["body"]).count(line[1:]) == 2
+
+
+@given(st.recursive(st.none() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_what_was_stored_before_is_read_as_it_was(value: object) -> None:
+    """And its numbers are written as they are stored."""
+    stored = json.dumps({"eventDetails": {"x": value}})
+    assert write(event_of({"eventId": "id", "event": stored})) == f'{{"eventId": "id", {stored[1:]}'
+
+
+def test_a_number_is_no_text() -> None:
+    """However it was read."""
+    for number in ("1E2", "2", "-0"):
+        wrong = parse_json(LINE.replace('"login"', number).encode())
+        assert [(found.field, found.found) for found in problems(wrong)] == [("eventName", number)]

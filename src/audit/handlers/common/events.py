@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from audit.handlers.common.exact import write
+
 MAX_EVENTS = 1000  # a post or an uploaded object
 MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON; in an answer it is twice that at most
 
@@ -92,17 +94,17 @@ def problems(event: object) -> list[Problem]:
     if found:
         return found
     try:
-        json.dumps(event, ensure_ascii=False).encode()
+        json.dumps(event, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         return [Problem("(event)", "half of a surrogate pair", "text that is Unicode")]
-    size = len(json.dumps(event))
+    size = len(write(event))
     if size > MAX_EVENT_BYTES:
         return [Problem("(event)", f"{size} bytes", f"at most {MAX_EVENT_BYTES} bytes as JSON")]
     return []
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value)
+    text = write(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

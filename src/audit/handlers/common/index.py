@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 from audit.handlers.common.aws import setting, table
 from audit.handlers.common.events import canonical_time
+from audit.handlers.common.exact import read, write
 
 BATCH = 25  # statements a call, as DynamoDB has it
 AT_ONCE = 8  # calls
@@ -35,7 +35,7 @@ def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str,
         "sk": f"{canonical_time(event['eventTime'])}#{identity}",
         "eventId": identity,
         "eventName": event["eventName"],
-        "event": json.dumps(event),
+        "event": write(event),
     }
     if event.get("actor"):
         found["actorId"] = event["actor"]["id"]
@@ -46,7 +46,7 @@ def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str,
 
 def event_of(found: Mapping[str, Any]) -> dict[str, Any]:
     """The event as it was accepted, and its id."""
-    return {"eventId": found["eventId"], **json.loads(found["event"])}
+    return {"eventId": found["eventId"], **read(found["event"])}
 
 
 def insert(items: Iterable[Mapping[str, Any]]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 
 from botocore.exceptions import ClientError
 
 from audit.handlers.common.aws import s3, setting
+from audit.handlers.common.exact import write
 
 
 def archive(key: str, lines: Sequence[object]) -> str:
@@ -17,7 +17,7 @@ def archive(key: str, lines: Sequence[object]) -> str:
     What is already there stays. The same content again changes nothing; other content (a client used a name twice)
     is kept beside it, under a name that its digest makes the same at every delivery.
     """
-    body = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    body = "".join(f"{write(line)}\n" for line in lines).encode()
     if _put_new(key, body) or _content(key) == body:
         return key
     beside = f"{key.removesuffix('.jsonl')}.{hashlib.sha256(body).hexdigest()[:16]}.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Collection, Mapping
@@ -12,6 +11,7 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import Caller, authenticate, directory
 from audit.handlers.common.events import MAX_EVENTS, problems
+from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, Reply, Request, serve
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import POST, UPLOAD, acceptance
@@ -56,7 +56,7 @@ def post_events(request: Request) -> Reply:
     _check_shape(events)
     known = directory()
     _check_tenants(caller, events, known.tenants(caller.application))
-    lines = "".join(f"{json.dumps(event)}\n" for event in events)
+    lines = "".join(f"{write(event)}\n" for event in events)
     s3().put_object(
         Bucket=setting("LANDING_BUCKET"),
         Key=f"{caller.application}/{uuid.uuid4()}.jsonl",

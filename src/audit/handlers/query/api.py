@@ -11,6 +11,7 @@ from boto3.dynamodb.conditions import Key
 from audit.handlers.common.aws import setting, table
 from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate
+from audit.handlers.common.exact import write
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.rehearsal import rehearsed
@@ -46,7 +47,7 @@ def _fitting(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for item in items:
         event = event_of(item)
         # The body is JSON within the JSON that the function returns: every quote and backslash counts twice.
-        left -= len(json.dumps(json.dumps(event))) + 2
+        left -= len(json.dumps(write(event))) + 2
         if events and left < 0:
             break
         events.append(event)

@@ -1,0 +1,48 @@
+"""JSON whose numbers are written in the digits that they were read in: an audit's 0.40000000000000002 is no 0.4."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+_SAME_AS_INT = 18  # characters: no more than Python reads and writes at any length, and in no time
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number that Python would write in other digits, or not at all."""
+
+    digits: str
+
+
+def read(text: str, **how: Any) -> Any:
+    """As json.loads, but for numbers that `write` could not write again: those are Numbers."""
+    return json.loads(text, parse_int=_whole, parse_float=_broken, **how)
+
+
+def write(value: object) -> str:
+    """As json.dumps, for what `read` has read too; names are texts."""
+    try:
+        return json.dumps(value)
+    except TypeError:  # a Number: rare, and all that json.dumps knows nothing of
+        return _written(value)
+
+
+def _whole(digits: str) -> int | Number:
+    return int(digits) if len(digits) <= _SAME_AS_INT and digits != "-0" else Number(digits)
+
+
+def _broken(digits: str) -> float | Number:
+    number = float(digits)
+    return number if repr(number) == digits else Number(digits)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Number):
+        return value.digits
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(name)}: {_written(item)}' for name, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return json.dumps(value)
