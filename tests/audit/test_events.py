@@ -22,7 +22,7 @@ from audit.handlers.common.directory import OBJECT, Copy, authenticate, copied_t
 from audit.handlers.common.events import problems
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import Request, parse_json
-from audit.handlers.common.index import event_of
+from audit.handlers.common.index import event_of, partition
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
@@ -96,6 +96,22 @@ def test_any_tenant_writes_by_posts_and_uploads_and_reads_its_own(tenant: str) -
         assert {tuple(key.split("/")[:2]) for key in process(stage)} == {(APPLICATION, tenant)}
         assert {item["pk"] for item in stage.items} == {f"{APPLICATION}#{tenant}"}
         assert read(stage, tenantId=tenant) == [sent, sent]
+
+
+holders = st.tuples(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True), tenants)
+
+
+@given(holders, holders)
+def test_no_two_tenants_share_a_place_or_a_key(one: tuple[str, str], other: tuple[str, str]) -> None:
+    """What separates ids is in none: in the index, in the archive, in a credential; and a name fits there."""
+    for holder in (one, other):
+        assert admin._holder("/".join(holder)) == holder
+        assert [tuple("#".join(holder).split("#")), tuple(",".join(holder).split(","))] == [holder, holder]
+    assert (partition(*one) == partition(*other)) == (one == other)
+    longest = (
+        64 + 1 + 128 + len("/2025/01/01/") + processor.LONGEST_NAME + len(".0123456789abcdef.jsonl.jsonl")
+    )
+    assert longest <= 1024
 
 
 @pytest.mark.parametrize("tenant", ["a+b=", "_x", "-", "=", "+", "a" * 65, "a" * 128, "once.registered"])

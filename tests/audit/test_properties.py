@@ -145,6 +145,13 @@ def test_every_form_of_rfc_3339_is_a_time(text: str, canonical: str) -> None:
     assert canonical_time(text) == canonical
 
 
+def test_a_leap_second_lies_between_its_neighbours() -> None:
+    """In the order of the index, which is that of text."""
+    before, leap, later = "2016-12-31T23:59:59.9999999Z", "2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z"
+    order = [canonical_time(text) for text in (before, leap, later, "2017-01-01T00:00:00Z")]
+    assert order == sorted(set(order))
+
+
 questions = st.builds(
     Search,
     partition=st.tuples(applications, ids).map("#".join),

@@ -31,8 +31,10 @@ def identity_of(headers: Mapping[str, str], homing: Homing | None) -> str:
         if scheme.lower() != homing.scheme.lower():
             return ""
     if homing.base64:
+        value = value.strip()
         try:
-            value = base64.b64decode(value.strip(), validate=True).decode()
+            # With or without its padding it is the same identity's.
+            value = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
         except ValueError:  # not ASCII, not base64, or no text in it
             return ""
     return value.split(homing.until, 1)[0] if homing.until else value

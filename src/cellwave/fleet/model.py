@@ -198,8 +198,8 @@ class Service(Frozen):
 class Homing(Frozen):
     """What of a request says whose it is; requests of one identity go to one cell of their region.
 
-    It is the value of `header`: after `scheme` and a blank, decoded from `base64`, as far as the text `until`, where
-    these are given.
+    It is the value of `header`: after `scheme` and a blank, decoded from `base64` (padded or not), as far as the text
+    `until`, where these are given.
     """
 
     header: str = Field(pattern=r"^[A-Za-z0-9-]+$")

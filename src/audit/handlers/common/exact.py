@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-_SAME_AS_INT = 18  # characters: no more than Python reads and writes at any length, and in no time
+_SAME_AS_INT = 18  # characters; Python takes quadratic time for very long ones, and refuses some
 
 
 @dataclass(frozen=True, slots=True)
