@@ -139,7 +139,9 @@ def test_a_plus_that_a_client_did_not_encode_is_one(tenant: str) -> None:
 
 
 @pytest.mark.parametrize("empty", [None, "", [], {}], ids=repr)
-@pytest.mark.parametrize("name", ["actor", "resources", "context", "eventDetails", "tags", "anything"])
+@pytest.mark.parametrize(
+    "name", ["actor", "resources", "context", "eventDetails", "tags", "anything", "events"]
+)
 def test_what_is_optional_may_be_empty_and_comes_back_so(name: str, empty: object) -> None:
     """In whatever way a client says that there is nothing."""
     with staged() as stage:
