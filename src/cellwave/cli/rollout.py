@@ -112,12 +112,11 @@ def list_rollouts(as_json: Json = False) -> None:
     Example: [bold]cellwave rollout list[/]
     """
     around = here()
-    known = rollouts.summaries(around)
     if as_json:
         tell_json([summary(found) for found in rollouts.stories(around)])
         return
     shown = table("rollout", "release", "status", "started", "by: reason")
-    for found in known:
+    for found in rollouts.summaries(around):
         reason = shorten(found.reason, 90, placeholder=" ...")
         if found.waiting:
             reason = f"since {when(found.waiting.since)}: {reason}"

@@ -7,7 +7,7 @@ interpreter does in one go; the state of them costs twenty times as much.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, cast
 
@@ -20,8 +20,8 @@ from cellwave.rollout.leg import Position
 from cellwave.rollout.model import coming
 from cellwave.rollout.outline import Outline
 from cellwave.rollout.records import Records
-from cellwave.rollout.rows import GATES, RolloutRow, rollout_of
-from cellwave.rollout.tables import OUTLINES, PLANS, READINGS, REMARKABLE, ROLLOUTS, TRACKS
+from cellwave.rollout.rows import GATES, RolloutRow, require, rollout_of
+from cellwave.rollout.tables import OUTLINES, PLANS, READINGS, REMARKABLE, TRACKS
 from cellwave.rollout.track import ACTIVE, Foreseen, Phase
 from cellwave.waves.model import Plan
 
@@ -82,13 +82,13 @@ def glance(records: Records, name: str, known: Outlines) -> Glance:
     """A rollout that is recorded, all of one moment; LookupError when there is none of that name. `known` are outlines
     by plan: who looks again and again reads each once."""
     with records.snapshot() as db:
-        row = _row(db, name)
+        row = require(db, name)
         forward = _leg(db, name, FORWARD, row.forward, _outline(db, row.plan, known))
         back = _leg(db, name, BACK, row.back, _outline(db, row.back_plan, known)) if row.back else None
         seen = Glance(rollout_of(row), forward, back)
         if seen.coming is None:
             return seen
-        return Glance(seen.row, forward, back, _foreseen(db, name, forward.outline, seen.coming))
+        return replace(seen, foreseen=_foreseen(db, name, forward.outline, seen.coming))
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def course(records: Records, name: str) -> Course:
     columns = [TRACKS.c[name] for name in ("deployment", *Mark._fields)]
     tries = sa.select(sa.func.sum(TRACKS.c.attempt)).where(TRACKS.c.rollout == name, TRACKS.c.leg == BACK)
     with records.snapshot() as db:
-        row = _row(db, name)
+        row = require(db, name)
         query = sa.select(*columns).where(TRACKS.c.rollout == name, TRACKS.c.leg == FORWARD)
         return Course(
             row=rollout_of(row),
@@ -121,8 +121,8 @@ def course(records: Records, name: str) -> Course:
 
 def is_by_hand(records: Records, name: str) -> bool:
     """Whether a rollout is of one cell, at a person's word."""
-    with records.engine.connect() as db:
-        return _outline(db, _row(db, name).plan, {}).by_hand
+    with records.reader.connect() as db:
+        return _outline(db, require(db, name).plan, {}).by_hand
 
 
 def telling(records: Records, name: str, most: int) -> tuple[tuple[GateResult, ...], int]:
@@ -130,7 +130,7 @@ def telling(records: Records, name: str, most: int) -> tuple[tuple[GateResult, .
     query = sa.select(READINGS.c.gates).where(READINGS.c.rollout == name).order_by(READINGS.c.cell)
     found: list[GateResult] = []
     passing = more = 0
-    with records.engine.connect() as db:
+    with records.reader.connect() as db:
         for text in db.execute(query).scalars():
             passes = text.count(PASSES)
             if passing >= most and passes == text.count(VERDICT):
@@ -139,13 +139,6 @@ def telling(records: Records, name: str, most: int) -> tuple[tuple[GateResult, .
             passing += passes
             found += GATES.validate_json(text)
     return tuple(found), more
-
-
-def _row(db: sa.Connection, name: str) -> sa.Row[tuple[object, ...]]:
-    row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
-    if row is None:
-        raise LookupError(f"no rollout {name} is recorded")
-    return row
 
 
 def _leg(db: sa.Connection, rollout: str, leg: str, position: str, outline: Outline) -> LegGlance:

@@ -1,6 +1,6 @@
 """What a plan's deployments are called, wave by wave: enough to show a rollout without reading its plan. Pure.
 
-It is kept beside the plan, a hundredth of its size: most of a plan is what each step is to do.
+It is kept beside the plan, a twentieth of its size: most of a plan is what each step is to do.
 """
 
 from __future__ import annotations

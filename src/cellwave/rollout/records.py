@@ -19,7 +19,7 @@ from cellwave.health.model import GateResult
 from cellwave.rollout import outbox, rows
 from cellwave.rollout.database import database_files, open_engine, reading, unreachable
 from cellwave.rollout.journal import Entry
-from cellwave.rollout.keys import unique_name
+from cellwave.rollout.keys import BACK, FORWARD, unique_name
 from cellwave.rollout.leases import is_dead, take_lease
 from cellwave.rollout.model import (
     Answer,
@@ -149,11 +149,9 @@ class Records:
 
     def is_busy(self) -> bool:
         """Whether any state backend has a rollout that has not ended."""
+        query = sa.select(ROLLOUTS.c.id).where(sa.not_(ROLLOUTS.c.ended)).limit(1)
         with self.reader.connect() as db:
-            return (
-                db.execute(sa.select(ROLLOUTS.c.id).where(sa.not_(ROLLOUTS.c.ended)).limit(1)).first()
-                is not None
-            )
+            return db.execute(query).first() is not None
 
     def rollout(self, name: str) -> RolloutRow | None:
         """One rollout; None when there is none of that name."""
@@ -167,10 +165,7 @@ class Records:
         memory = memory or Memory()
         # Its tracks must not be of a later turn than its head.
         with self.snapshot() as db:
-            row = db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == name)).first()
-            if row is None:
-                raise LookupError(f"no rollout {name} is recorded")
-            state = memory.states[name] = rows.load(db, row, memory)
+            state = memory.states[name] = rows.load(db, rows.require(db, name), memory)
         return state
 
     def readings(self, name: str) -> tuple[GateResult, ...]:
@@ -226,7 +221,7 @@ class Records:
 
     def newest_attempt(self, stack: str) -> tuple[str, float] | None:
         """The host that made a rollout's newest attempt at a stack, and when it was asked for (epoch seconds)."""
-        ways = (OUTBOX.c.key.contains(f":{stack}:{way}:", autoescape=True) for way in ("forward", "back"))
+        ways = (OUTBOX.c.key.contains(f":{stack}:{way}:", autoescape=True) for way in (FORWARD, BACK))
         query = sa.select(OUTBOX.c.owner, OUTBOX.c.asked).where(sa.or_(*ways), OUTBOX.c.owner.is_not(None))
         query = query.where(sa.not_(OUTBOX.c.key.endswith(":prove"))).order_by(OUTBOX.c.asked.desc())
         with self.reader.connect() as db:

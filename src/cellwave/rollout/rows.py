@@ -154,6 +154,13 @@ def tell(db: sa.Connection, told: Iterable[tuple[str, str, Event]]) -> None:
     insert_new(db, INBOX, "key", rows)
 
 
+def require(db: sa.Connection, rollout: str) -> sa.Row[Any]:
+    """The rollout's row; LookupError when there is none of that name."""
+    if row := db.execute(sa.select(ROLLOUTS).where(ROLLOUTS.c.id == rollout)).first():
+        return row
+    raise LookupError(f"no rollout {rollout} is recorded")
+
+
 def lock(db: sa.Connection, rollout: str) -> sa.Row[Any] | None:
     """The rollout's row, which nobody else changes until the transaction ends."""
     # (SQLite has one writer at a time: there it is the transaction that locks.)

@@ -200,8 +200,8 @@ def summaries(around: Surroundings) -> list[RolloutSummary]:
 
 
 def stories(around: Surroundings) -> list[RolloutStory]:
-    """All rollouts with what they were to do and did, the newest first."""
-    return [story(around, row.id) for row in around.records.rollouts()]
+    """As `summaries`, with what they were to do and did."""
+    return [story(around, found.id) for found in summaries(around)]
 
 
 def story(around: Surroundings, name: str) -> RolloutStory:

@@ -79,11 +79,8 @@ def canonical_time(text: str) -> str:
         moment = datetime.fromisoformat(written).astimezone(UTC)
     except OverflowError as error:
         raise ValueError(str(error)) from None
-    if leap and (moment.hour, moment.minute, moment.day) != (
-        23,
-        59,
-        monthrange(moment.year, moment.month)[1],
-    ):
+    last = (monthrange(moment.year, moment.month)[1], 23, 59)
+    if leap and (moment.day, moment.hour, moment.minute) != last:
         raise ValueError(f"{text[:80]!r}: a leap second is the last of a month in UTC")
     return f"{moment.isoformat()[:16]}:{second}.{fraction[:6]:0<6}Z"
 
