@@ -71,6 +71,18 @@ def test_only_what_a_preview_can_tell_of_is_previewed() -> None:
     assert found == ["b.storage", "c.storage", "d.query"]
 
 
+def test_what_needs_something_kept_that_is_deployed_after_all_is_not_previewed() -> None:
+    """As a plan of an earlier version may have it: there something was kept whatever became of its own needs."""
+    made = plan([["a"], ["b"]], services={"s": (), "t": ("s",), "u": ("t",)}, bake=BAKE)
+    first, wave = made.waves
+    steps = tuple(
+        step.model_copy(update={"kept": "inputs unchanged"} if step.service == "t" else {})
+        for step in wave.steps
+    )
+    world = baking(made.model_copy(update={"waves": (first, wave.model_copy(update={"steps": steps}))}))
+    assert [world.preview(), world.preview()] == ["b.s", ""]
+
+
 def test_a_pair_in_one_wave_is_no_need() -> None:
     """The second cell waits for the first, and reads nothing of it."""
     world = baking(plan([["a"], ["b", "c"]], services={"s": ()}, bake=BAKE, pairs=[("b", "c")]))

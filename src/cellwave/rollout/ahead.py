@@ -36,8 +36,8 @@ def _coming(draft: Draft) -> int | None:
 
 def is_ahead(leg: Leg, place: int) -> bool:
     """Whether the step at a place is one to preview before its wave."""
-    steps = leg.shape.steps
-    return is_foreseeable(steps[place], (steps[need] for need in leg.shape.needs[place]))
+    steps, places = leg.shape.steps, leg.shape.place
+    return is_foreseeable(steps[place], lambda name: steps[places[name]] if name in places else None)
 
 
 def ask(draft: Draft, place: int) -> None:

@@ -47,10 +47,7 @@ class Outline(Frozen):
                 deployments=tuple(step.deployment for step in wave.steps),
                 cells=len(wave.cells),
                 kept=frozenset(step.deployment for step in wave.steps if step.kept),
-                previewable=sum(
-                    is_foreseeable(step, (steps[name] for name in step.after if name in steps))
-                    for step in wave.steps
-                ),
+                previewable=sum(is_foreseeable(step, steps.get) for step in wave.steps),
             )
             for wave in plan.waves
         )

@@ -138,7 +138,7 @@ def _sentences(plan: Plan, cell: str) -> Iterator[str]:
 def _meanwhile(bake: Bake, steps: Sequence[Step]) -> Iterator[str]:
     """What is previewed of a cell while the wave before its own bakes."""
     known = {step.deployment: step for step in steps}
-    told = [s.service for s in steps if is_foreseeable(s, (known[n] for n in s.after if n in known))]
+    told = [s.service for s in steps if is_foreseeable(s, known.get)]
     if told and bake != Bake():
         yield f"Meanwhile a preview tells what becomes of {' and '.join(told)}."
 

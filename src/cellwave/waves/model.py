@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
@@ -87,11 +87,23 @@ class Step(Frozen):
         return f"{self.cell}.{self.service}"
 
 
-def is_foreseeable(step: Step, needs: Iterable[Step]) -> bool:
-    """Whether a preview before its wave can tell what a step's update will do: there is a stack, and what it `needs` in
-    its cell stays as it is. One whose needs are to change would read outputs of before."""
-    stands = step.previous is not None or bool(step.unproven)
-    return stands and not step.kept and all(need.kept or need.cell != step.cell for need in needs)
+def is_foreseeable(step: Step, find: Callable[[str], Step | None]) -> bool:
+    """Whether a preview before its wave can tell what a step's update will do: there is a stack, and what it needs in
+    its cell, over any number of steps, stays as it is. One whose needs are to change would read outputs of before; what
+    is kept and needs such a one is deployed after all. `find` has the steps of the plan, by deployment."""
+    if step.kept or (step.previous is None and not step.unproven):
+        return False
+    seen, left = set[str](), [*step.after]
+    while left:
+        if (name := left.pop()) in seen:
+            continue
+        seen.add(name)
+        need = find(name)
+        if need and need.cell == step.cell:
+            if not need.kept:
+                return False
+            left += need.after
+    return True
 
 
 class PlannedWave(Frozen):
