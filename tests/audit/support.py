@@ -56,11 +56,18 @@ class AuditCell:
         """A bucket's name."""
         return f"test-{self.account}-{kind}"
 
-    def key(self, *identity: str) -> str:
-        """A new key of an application, or of an application's tenant; the tenant becomes registered."""
+    def key(self, *identity: str, **bounds: object) -> str:
+        """A new key of an application, or of an application's tenant; the tenant becomes registered.
+
+        `bounds` are its scopes and its end, as a directory has them.
+        """
         credential = ",".join((*identity, f"secret-{len(self.applications)}"))
         application = self.applications.setdefault(identity[0], {"tenants": [], "keys": []})
-        entry = {"hash": hashlib.sha256(credential.encode()).hexdigest(), "kind": "application"}
+        entry: dict[str, object] = {
+            "hash": hashlib.sha256(credential.encode()).hexdigest(),
+            "kind": "application",
+            **bounds,
+        }
         if len(identity) == 2:
             entry |= {"kind": "tenant", "tenantId": identity[1]}
             application["tenants"] = sorted({*application["tenants"], identity[1]})

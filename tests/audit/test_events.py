@@ -168,7 +168,7 @@ def test_a_key_is_taken_without_its_padding(length: int) -> None:
         key = base64.b64encode(stage.tenant.encode()).decode()
         for given_key in (key, key.rstrip("=")):
             request = Request("GET", "/", {"authorization": f"Bearer {given_key}"}, (), b"")
-            assert authenticate(request, "tenant").tenant == TENANT
+            assert authenticate(request, "tenant", "read").tenant == TENANT
 
 
 LINE = json.dumps(event(TENANT))

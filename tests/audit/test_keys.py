@@ -48,6 +48,49 @@ def test_a_key_of_the_wrong_kind_is_refused(cell: AuditCell) -> None:
     assert cell.landed() == []
 
 
+@pytest.mark.parametrize("scopes", [[], ["export"], ["read", "write"]], ids=str)
+def test_a_key_does_what_its_scopes_say(cell: AuditCell, scopes: list[str]) -> None:
+    """403 names the scope that it lacks; of another kind's scopes it has nothing."""
+    application, tenant = cell.key("acme", scopes=scopes), cell.key("acme", "t1", scopes=scopes)
+    assert cell.ingest("POST /v1/events", application, body=event()).status == (
+        202 if "write" in scopes else 403
+    )
+    answer = cell.search(tenant)
+    assert answer.status == (200 if "read" in scopes else 403)
+    if answer.status == 403:
+        assert answer.code == "missing_scope"
+        assert "scope read is needed" in answer.message
+
+
+def test_a_key_that_names_no_scopes_writes_or_reads(cell: AuditCell) -> None:
+    """As those do that were given before there were any."""
+    application, tenant = cell.key("acme"), cell.key("acme", "t1")
+    assert cell.ingest("POST /v1/events", application, body=event()).status == 202
+    assert cell.search(tenant).status == 200
+
+
+def test_a_key_ends_by_itself(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its second, in every cell, with nobody told anything then; the answer says since when."""
+    now = 1_800_000_000
+    key = cell.key("acme", "t1", expires=now)
+    monkeypatch.setattr(f"{directory.__name__}.time.time", lambda: now - 0.1)
+    assert cell.search(key).status == 200
+    monkeypatch.setattr(f"{directory.__name__}.time.time", lambda: float(now))
+    answer = cell.search(key)
+    assert (answer.status, answer.code) == (401, "expired")
+    assert "2027-01-15T08:00:00+00:00" in answer.message
+
+
+@pytest.mark.parametrize(
+    "limit", [{"scopes": "read"}, {"scopes": [1]}, {"expires": "soon"}, {"expires": None}]
+)
+def test_a_bound_that_can_t_be_read_is_no_directory(limit: dict[str, object]) -> None:
+    """Or a key would do what it was not given for."""
+    key = {"hash": "0" * 64, "kind": "tenant", "tenantId": "t1"}
+    assert directory.is_directory({"acme": {"keys": [key]}})
+    assert not directory.is_directory({"acme": {"keys": [key | limit]}})
+
+
 def test_a_tenants_secret_is_no_secret_of_another(cell: AuditCell) -> None:
     """Putting one's own secret under another tenant's or application's name is an unknown key."""
     key = cell.key("acme", "t1")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +24,10 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
 
 Kind = Literal["application", "tenant"]
+Scope = Literal["write", "read", "export", "admin"]
+
+# What a key may do that names no scopes: those of before did not.
+SCOPES: Mapping[Kind, tuple[Scope, ...]] = {"application": ("write", "read"), "tenant": ("read", "export")}
 
 FRESH = 20.0  # seconds that a copy is used before it is read again
 RETRY = 5.0  # seconds between attempts while it can't be read
@@ -37,12 +42,15 @@ class Caller:
     """Who calls, from the key alone.
 
     `tenant` is None for an application key; `secret` is the SHA-256 (raw) of the presented credential, fit to key
-    an HMAC that nobody else can make.
+    an HMAC that nobody else can make. `expires` is the second (since 1970) from which on the key is of no use; None
+    when it lasts.
     """
 
     application: str
     tenant: str | None
     secret: bytes
+    scopes: frozenset[str]
+    expires: float | None = None
 
     @property
     def kind(self) -> Kind:
@@ -52,7 +60,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Directory:
-    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?}]}.
+    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?, "scopes"?, "expires"?}]}.
 
     `version` is S3's version of the object that it was read from; None where the bucket keeps none.
     """
@@ -71,7 +79,9 @@ class Directory:
         for key in self.applications.get(application, {}).get("keys", ()):
             # In constant time, so that the time taken tells nothing about a near miss.
             if hmac.compare_digest(str(key["hash"]), secret.hex()):
-                return Caller(application, key.get("tenantId"), secret)
+                tenant = key.get("tenantId")
+                scopes = key.get("scopes", SCOPES["tenant" if tenant else "application"])
+                return Caller(application, tenant, secret, frozenset(scopes), key.get("expires"))
         return None
 
 
@@ -93,8 +103,19 @@ def is_directory(applications: object) -> bool:
     return isinstance(applications, dict) and all(
         isinstance(found, dict)
         and all(isinstance(tenant, str) for tenant in found.get("tenants", ()))
-        and all(isinstance(key, dict) and isinstance(key.get("hash"), str) for key in found.get("keys", ()))
+        and all(map(_is_key, found.get("keys", ())))
         for found in applications.values()
+    )
+
+
+def _is_key(key: object) -> bool:
+    """What bounds a key is read as it was meant, or the whole of it is refused."""
+    return (
+        isinstance(key, dict)
+        and isinstance(key.get("hash"), str)
+        and isinstance(scopes := key.get("scopes", []), list)
+        and all(isinstance(scope, str) for scope in scopes)
+        and ("expires" not in key or type(key["expires"]) is int)
     )
 
 
@@ -189,14 +210,20 @@ def copied_to(copy: Copy) -> Iterator[None]:
         _copy.reset(token)
 
 
-def authenticate(request: Request, kind: Kind) -> Caller:
-    """The caller of a request; raises ApiError 401 without a known key, 403 when it is of another kind."""
+def authenticate(request: Request, kind: Kind, scope: Scope) -> Caller:
+    """The caller of a request; raises ApiError 401 without a key that is in force, 403 when it may not do that."""
     caller = directory().caller(_credential(request))
     if caller is None:
         raise ApiError(401, "unauthorized", "the key is unknown")
+    if caller.expires is not None and time.time() >= caller.expires:
+        ended = datetime.fromtimestamp(caller.expires, UTC).isoformat(timespec="seconds")
+        raise ApiError(401, "expired", f"the key was good until {ended}")
     if caller.kind != kind:
         article = "an" if kind == "application" else "a"
         raise ApiError(403, "wrong_key", f"{article} {kind} key is needed; this is the other kind")
+    if scope not in caller.scopes:
+        has = ", ".join(sorted(caller.scopes)) or "none"
+        raise ApiError(403, "missing_scope", f"a key of scope {scope} is needed; this one has {has}")
     return caller
 
 

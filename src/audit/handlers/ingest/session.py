@@ -30,7 +30,7 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
 
 def open_session(request: Request) -> Reply:
     """GET /applications/session: a POST policy to upload objects under the application's own prefix."""
-    caller = authenticate(request, "application")
+    caller = authenticate(request, "application", "write")
     prefix = f"{caller.application}/"
     fields = {f"x-amz-meta-{name}": value for name, value in acceptance(UPLOAD, directory()).items()}
     post = s3().generate_presigned_post(
@@ -51,7 +51,7 @@ def open_session(request: Request) -> Reply:
 
 def post_events(request: Request) -> Reply:
     """POST /v1/events: one event or {"events": [...]}; all are accepted or none."""
-    caller = authenticate(request, "application")
+    caller = authenticate(request, "application", "write")
     events = _events(request.json())
     _check_shape(events)
     known = directory()

@@ -32,7 +32,7 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
 
 def get_events(request: Request) -> Reply:
     """GET /v1/events: {"events": [newest first], "cursor": where to go on, or null at the end}."""
-    search = Search.of(request, authenticate(request, "tenant"))
+    search = Search.of(request, authenticate(request, "tenant", "read"))
     items, position = _read(search)
     events = _fitting(items)
     if len(events) < len(items):
