@@ -116,6 +116,10 @@ def _applications(keys: Items, tenants: Iterable[dict[str, Any]]) -> dict[str, d
         if item["applicationId"] in found:
             found[item["applicationId"]]["tenants"].append(item["tenantId"])
     for item in sorted(keys, key=lambda key: str(key["hash"])):
-        told = {name: item[name] for name in ("hash", "kind", "tenantId") if name in item}
+        told: dict[str, Any] = {
+            name: item[name] for name in ("hash", "kind", "tenantId", "scopes") if name in item
+        }
+        if "expires" in item:
+            told["expires"] = int(item["expires"])
         found[item["applicationId"]]["keys"].append(told)
     return found

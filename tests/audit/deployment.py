@@ -69,7 +69,7 @@ class Deployment:
     def admin(self, *argv: str) -> str:
         """What the tool for keys prints."""
         done = subprocess.run(
-            [sys.executable, "-m", "audit.admin", *argv],
+            [sys.executable, "-m", "cellwave.cli.main", "audit", *argv],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -12,7 +12,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from audit import admin, publish
+from audit import keys as known
+from audit import publish
 from audit.handlers.common import directory
 from audit.handlers.common.aws import s3
 from audit.handlers.directory import pull
@@ -21,7 +22,7 @@ from tests.audit.support import AuditCell
 
 def give(application: str, tenant: str | None = None) -> str:
     """A new key that the cells are told of."""
-    key = admin.make_key(application, tenant)
+    key = known.make_key(application, tenant)
     publish.publish()
     return key
 
@@ -63,7 +64,7 @@ def test_a_new_key_works_and_a_revoked_one_does_not(
     answer, stale = pulled(capsys)
     assert (ready.search(key).status, list(answer), stale) == (200, ["version"], 0)
 
-    admin.revoke([hashlib.sha256(base64.b64decode(key)).hexdigest()])
+    known.revoke(*known.find([hashlib.sha256(base64.b64decode(key)).hexdigest()], known.list_keys()))
     publish.publish()
     assert pulled(capsys)[0] != answer
     assert ready.search(key).status == 401
@@ -180,7 +181,7 @@ def test_an_older_snapshot_brings_no_revoked_key_back(
     key = give("acme", "t1")
     old = offered(ready)
     body = old["Body"].read()
-    admin.revoke([hashlib.sha256(base64.b64decode(key)).hexdigest()])
+    known.revoke(*known.find([hashlib.sha256(base64.b64decode(key)).hexdigest()], known.list_keys()))
     publish.publish()
     pulled(capsys)
     offer(ready, body, old["Metadata"])
@@ -210,7 +211,7 @@ def test_of_two_that_publish_at_once_none_is_forgotten(
     ready: AuditCell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Who read the tables before the other's key was there publishes once more."""
-    keys, read = [admin.make_key("acme", "t1")], publish.known_in
+    keys, read = [known.make_key("acme", "t1")], publish.known_in
 
     def meanwhile(region: str) -> Any:
         found = read(region)

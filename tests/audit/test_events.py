@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import string
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from audit import admin
+from audit import cli
 from audit.handlers.common.aws import on_stage
 from audit.handlers.common.directory import OBJECT, Copy, authenticate, copied_to
 from audit.handlers.common.events import problems
@@ -26,6 +25,7 @@ from audit.handlers.common.index import event_of, partition
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
+from cellwave.errors import BadInput
 from tests.audit.support import event
 
 SETTINGS = {
@@ -105,7 +105,7 @@ holders = st.tuples(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=
 def test_no_two_tenants_share_a_place_or_a_key(one: tuple[str, str], other: tuple[str, str]) -> None:
     """What separates ids is in none: in the index, in the archive, in a credential; and a name fits there."""
     for holder in (one, other):
-        assert admin._holder("/".join(holder)) == holder
+        assert cli.holder("/".join(holder)) == holder
         assert [tuple("#".join(holder).split("#")), tuple(",".join(holder).split(","))] == [holder, holder]
     assert (partition(*one) == partition(*other)) == (one == other)
     longest = (
@@ -118,7 +118,7 @@ def test_no_two_tenants_share_a_place_or_a_key(one: tuple[str, str], other: tupl
 def test_what_is_a_tenant_is_one_in_events_and_for_keys(tenant: str) -> None:
     """One rule; a dot was allowed once, and who is registered with one writes on."""
     assert problems(event(tenant)) == []
-    assert admin._holder(f"acme/{tenant}") == ("acme", tenant)
+    assert cli.holder(f"acme/{tenant}") == ("acme", tenant)
 
 
 @pytest.mark.parametrize("tenant", NO_TENANTS, ids=repr)
@@ -126,8 +126,9 @@ def test_what_is_no_tenant_is_none_in_events_and_for_keys(tenant: str) -> None:
     """And what would be right is said."""
     (problem,) = problems({**event(), "tenantId": tenant})
     assert (problem.field, problem.expected) == ("tenantId", "1 to 128 of A-Z a-z 0-9 _ - + =")
-    with pytest.raises(argparse.ArgumentTypeError, match=r"found .* expected 1 to 128 of"):
-        admin._holder(f"acme/{tenant}")
+    with pytest.raises(BadInput, match="found the tenant") as refused:
+        cli.holder(f"acme/{tenant}")
+    assert refused.value.expected == problem.expected
 
 
 @given(tenants)

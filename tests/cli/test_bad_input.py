@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cellwave.cli.main import COMMANDS, load
+from cellwave.cli.main import COMMANDS, load, products
 from cellwave.project import Project
 from cellwave.rollout.model import first_state
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
@@ -231,7 +231,8 @@ def test_every_command_has_help_with_an_example(run: Run) -> None:
             return [found for name, sub in command.commands.items() for found in commands(sub, (*path, name))]
         return [path]
 
-    paths = [path for name in COMMANDS for path in commands(load(name), (name,))]
+    everything = [*COMMANDS, *products().names]
+    paths = [path for name in everything for path in commands(load(name), (name,))]
     assert len(paths) > 15
     for path in paths:
         assert "Example" in run(*path, "--help").out, path

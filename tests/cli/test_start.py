@@ -30,6 +30,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded("--help") & {*HEAVY, "pydantic", "yaml"} == set()
 
 
+def test_help_lists_what_products_bring_and_loads_none_of_it() -> None:
+    """A product's commands stand behind its name, as an entry point says."""
+    assert "audit" not in loaded("--help", prints="│ audit ")
+
+
 def test_the_help_of_plan_loads_nothing_that_makes_one() -> None:
     """(typer itself loads pydantic for a command.)"""
     assert loaded("plan", "--help") & {*HEAVY, "yaml", "ruamel"} == set()

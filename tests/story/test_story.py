@@ -140,7 +140,11 @@ def test_the_fixed_release_goes_through_though_engines_are_killed(story: Story, 
 
 def test_a_key_that_is_given_deploys_nothing(story: Story, live: object) -> None:
     """It reaches the cells by itself: a plan keeps all that runs."""
-    subprocess.run([sys.executable, "-m", "audit.admin", "key", "late/t1"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "cellwave.cli.main", "audit", "key", "late/t1"],
+        check=True,
+        capture_output=True,
+    )
     plan = story.json("plan", "v3")
     assert {bool(step["kept"]) for wave in plan["waves"] for step in wave["steps"]} == {True}
 

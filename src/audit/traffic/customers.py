@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.admin import make_key
+from audit.keys import make_key
 from audit.publish import publish
 from audit.traffic.model import Config, Customer
 from cellwave.fleet.homing import home_cell
@@ -21,7 +21,7 @@ def with_customers(fleet: Fleet, edge_url: str, rate: float) -> Config:
                 region=region.name,
                 events_host=f"events.{region.endpoint}",
                 query_host=f"query.{region.endpoint}",
-                key=make_key(application, of=[region.name]),
+                key=make_key(application, regions=[region.name]),
                 tenants={tenant: make_key(application, tenant, [region.name]) for tenant in TENANTS},
             )
         )

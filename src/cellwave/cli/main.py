@@ -45,7 +45,11 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """All commands, each of which is loaded when a command line is resolved to it."""
+    """All commands, each of which is loaded when a command line is resolved to it.
+
+    Those of products, which bring them as entry points `cellwave.commands`, are looked for when no other has the name,
+    and to list them.
+    """
 
     def __init__(self, **known: Any) -> None:
         super().__init__(**known)
@@ -56,11 +60,33 @@ class Commands(TyperGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         return name, load(name) if name and stub else stub, rest
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """See click: what `--help` lists."""
+        return [*super().list_commands(ctx), *(found.name for found in products())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """See click: a stub of the command of that name; None when there is none."""
+        if command := super().get_command(ctx, cmd_name):
+            return command
+        if cmd_name in products().names:
+            return TyperCommand(cmd_name, help=f"What the product {cmd_name} brings.")
+        return None
+
+
+def products() -> Any:
+    """The entry points by which products bring commands of their own."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group="cellwave.commands")
+
 
 def load(name: str) -> Any:
     """The command of that name, with all that it needs."""
-    module = import_module(f"cellwave.cli.{name}")
     one = typer.Typer(rich_markup_mode="rich")
+    if name not in COMMANDS:
+        one.add_typer(products()[name].load(), name=name)
+        return get_group(one).commands[name]
+    module = import_module(f"cellwave.cli.{name}")
     if group := getattr(module, "app", None):
         one.add_typer(group, name=name)
     else:

@@ -1,0 +1,180 @@
+"""`cellwave audit`: keys and tenants in the control plane, and what a cell has to be helped with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, get_args
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audit import keys as known
+from audit.handlers.common.directory import Scope
+from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
+from audit.publish import publish as tell_cells
+from audit.publish import regions
+from cellwave.cli.show import console, keep_whole, row, say, table, tell_json, when
+from cellwave.errors import BadInput, CellwaveError
+
+DAY_S, HOUR_S = 86400, 3600
+
+app = typer.Typer(
+    help="Keys of the audit service: give, list, rotate and revoke them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+Hashes = Annotated[list[str], typer.Argument(metavar="HASH...", help="Of keys, or what they begin with.")]
+
+
+@app.command()
+def key(
+    holders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="APPLICATION[/TENANT]...",
+            help="An application's key writes events for its tenants, a tenant's reads its own.",
+        ),
+    ],
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="A product region whose cells are told; may be given again (default: all)."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the key may do; may be given again (default: write and read, or read and export)."
+        ),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="It ends by itself then (default: never).")] = None,
+) -> None:
+    """Make keys, and print each, once, as a JSON line. Every cell knows them within two minutes.
+
+    Example: [bold]cellwave audit key acme acme/north --region us[/]
+    """
+    wanted = [holder(text) for text in holders]
+    for name in scope or ():
+        if name not in get_args(Scope):
+            raise BadInput("--scope", f"found {name!r}", f"one of {', '.join(get_args(Scope))}")
+    with _control():
+        there = regions()  # before anything is changed that no cell could be told of
+        for name in region or ():
+            if name not in there:
+                raise BadInput("--region", f"found {name!r}", f"one of {', '.join(there)}")
+        with _telling():
+            for application, tenant in wanted:
+                lasts = None if days is None else days * DAY_S
+                made = known.make_key(application, tenant, region or (), scope or (), lasts)
+                _show(application, tenant, made)
+
+
+@app.command("keys")
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the keys: never they themselves, their hashes.
+
+    Example: [bold]cellwave audit keys[/]
+    """
+    with _control():
+        found = known.list_keys()
+    if as_json:
+        tell_json([one.item for one in found])
+        return
+    shown = table("key", "application", "tenant", "scopes", "regions", "given", "ends")
+    for one in found:
+        scopes, where = ", ".join(one.scopes), ", ".join(one.regions) or "all"
+        ends = "" if one.expires is None else when(one.expires)
+        row(shown, one.hash[:12], one.application, one.tenant or "", scopes, where, when(one.created), ends)
+    keep_whole(shown, 0)
+    console().print(shown)
+
+
+@app.command()
+def rotate(
+    hashes: Hashes,
+    hours: Annotated[int, typer.Option(min=0, help="How long the old ones go on.")] = 24,
+) -> None:
+    """Make a key in the place of each, and print it as a JSON line; the old ones end by themselves.
+
+    Example: [bold]cellwave audit rotate 4f1d2c3b --hours 48[/]
+    """
+    with _control(), _telling_of(hashes) as found:
+        for one in found:
+            _show(one.application, one.tenant, known.successor(one))
+            known.end(one, int(time.time()) + hours * HOUR_S)
+
+
+@app.command()
+def revoke(hashes: Hashes) -> None:
+    """Take keys away. Every cell refuses them within two minutes; an upload session lasts its 15 minutes.
+
+    Example: [bold]cellwave audit revoke 4f1d2c3b[/]
+    """
+    with _control(), _telling_of(hashes) as found:
+        for one in found:
+            known.revoke(one)
+
+
+@app.command()
+def publish() -> None:
+    """Tell the cells once more: after a command that could not, or a new product region.
+
+    Example: [bold]cellwave audit publish[/]
+    """
+    with _control(), _telling():
+        pass
+
+
+def holder(text: str) -> tuple[str, str | None]:
+    """Who is to hold a key, an application or its tenant; BadInput when that can be neither."""
+    application, slash, tenant = text.partition("/")
+    where = "APPLICATION[/TENANT]"
+    if not is_application(application):
+        raise BadInput(where, f"found the application {application!r}", AN_APPLICATION)
+    if slash and not is_tenant(tenant):
+        raise BadInput(where, f"found the tenant {tenant!r}", A_TENANT)
+    return application, tenant if slash else None
+
+
+def _show(application: str, tenant: str | None, made: str) -> None:
+    # At once: should the next one fail, this one exists and is never shown again.
+    tell_json({"applicationId": application, "tenantId": tenant, "key": made})
+
+
+@contextmanager
+def _telling_of(hashes: Sequence[str]) -> Iterator[list[known.Key]]:
+    """The keys of these hashes, all of which are there before the first is changed."""
+    regions()
+    found = known.find(hashes, known.list_keys())
+    with _telling():
+        yield found
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Tell the cells of what was done, also when a later part of it failed."""
+    try:
+        yield
+    finally:
+        try:
+            tell_cells()
+        except (BotoCoreError, ClientError):
+            say("not every cell is told of it yet: when this is mended, `cellwave audit publish`")
+            raise
+
+
+@contextmanager
+def _control() -> Iterator[None]:
+    """Say in words what keeps the control plane from being used."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise CellwaveError("nobody reads the output; a key that was not shown is of no use") from None
+    except (BotoCoreError, ClientError) as error:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+        if code in ("ResourceNotFoundException", "ParameterNotFound"):
+            raise CellwaveError(
+                "this account and region have no control plane that keys could be made in",
+                hint="deploy control.control first, and call this with credentials and AWS_REGION of the control cell",
+            ) from None
+        raise CellwaveError(f"the control plane's tables can't be used: {error}") from None

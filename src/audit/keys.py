@@ -1,0 +1,157 @@
+"""Keys and tenants, in the control plane's tables. What is done here no cell knows of before the next `publish`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.exceptions import ClientError
+
+from audit.handlers.common.directory import SCOPES, Kind
+from audit.publish import KEYS_TABLE, TENANTS_TABLE, scanned
+from cellwave.errors import BadInput
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+SHORTEST_HASH = 8  # characters of a hash that name a key, if no other's begins so
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is known of a key: never the key itself.
+
+    `regions` are the product regions whose cells are told of it, none: all of them. `expires` is the second (since
+    1970) from which on it is of no use; None when it lasts.
+    """
+
+    hash: str
+    application: str
+    tenant: str | None
+    scopes: tuple[str, ...]
+    created: int
+    regions: tuple[str, ...] = ()
+    expires: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Whose key it is."""
+        return "application" if self.tenant is None else "tenant"
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """The key of an item of the table; one of before names no scopes."""
+        tenant = item.get("tenantId")
+        return cls(
+            hash=str(item["hash"]),
+            application=str(item["applicationId"]),
+            tenant=tenant,
+            scopes=tuple(item.get("scopes") or SCOPES["tenant" if tenant else "application"]),
+            created=int(datetime.fromisoformat(item["createdAt"]).timestamp()),
+            regions=tuple(item.get("regions", ())),
+            expires=int(item["expires"]) if "expires" in item else None,
+        )
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """The key as the table has it."""
+        found: dict[str, Any] = {
+            "hash": self.hash,
+            "kind": self.kind,
+            "applicationId": self.application,
+            "scopes": sorted(self.scopes),
+            "createdAt": datetime.fromtimestamp(self.created, UTC).isoformat(),
+        }
+        if self.tenant is not None:
+            found["tenantId"] = self.tenant
+        if self.regions:
+            found["regions"] = sorted(self.regions)
+        if self.expires is not None:
+            found["expires"] = self.expires
+        return found
+
+
+def make_key(
+    application: str,
+    tenant: str | None = None,
+    regions: Sequence[str] = (),
+    scopes: Sequence[str] = (),
+    lasts: int | None = None,
+) -> str:
+    """Make a key and return it; only its hash is kept. A tenant's registers the tenant to the application.
+
+    `regions`: none named are all. `scopes`: none named are those that its kind has by itself. `lasts`: seconds.
+    """
+    secret = secrets.token_urlsafe(32)
+    credential = ",".join(part for part in (application, tenant, secret) if part is not None)
+    now = int(time.time())
+    key = Key(
+        hash=hashlib.sha256(credential.encode()).hexdigest(),
+        application=application,
+        tenant=tenant,
+        scopes=tuple(scopes) or SCOPES["tenant" if tenant else "application"],
+        created=now,
+        regions=tuple(regions),
+        expires=None if lasts is None else now + lasts,
+    )
+    if tenant is not None:
+        _table(TENANTS_TABLE).put_item(Item={"applicationId": application, "tenantId": tenant})
+    _table(KEYS_TABLE).put_item(Item=key.item)
+    return base64.b64encode(credential.encode()).decode()
+
+
+def list_keys() -> list[Key]:
+    """All keys, by application and tenant, the oldest first."""
+    keys = map(Key.of, scanned(KEYS_TABLE))
+    return sorted(keys, key=lambda key: (key.application, key.tenant or "", key.created, key.hash))
+
+
+def find(named: Sequence[str], keys: Collection[Key]) -> list[Key]:
+    """The keys of these hashes, or of what they begin with; BadInput for one that is not there, or is two. Pure."""
+    found = []
+    for text in named:
+        fitting = [key for key in keys if len(text) >= SHORTEST_HASH and key.hash.startswith(text)]
+        if len(fitting) != 1:
+            why = f"found {text!r}, which {len(fitting)} keys begin with" if fitting else f"found {text!r}"
+            raise BadInput(
+                "HASH", why, f"what a hash of `cellwave audit keys` begins with, {SHORTEST_HASH} or more"
+            )
+        found += fitting
+    return found
+
+
+def successor(key: Key) -> str:
+    """Make a key that does what this one does, for as long as that was given for, and return it."""
+    lasts = None if key.expires is None else key.expires - key.created
+    return make_key(key.application, key.tenant, key.regions, key.scopes, lasts)
+
+
+def end(key: Key, at: int) -> None:
+    """Let a key end at that second, if it would not before; nothing is done to one that is revoked."""
+    try:
+        _table(KEYS_TABLE).update_item(
+            Key={"hash": key.hash},
+            UpdateExpression="SET expires = :at",
+            ConditionExpression="attribute_exists(#hash) AND (attribute_not_exists(expires) OR expires > :at)",
+            ExpressionAttributeNames={"#hash": "hash"},
+            ExpressionAttributeValues={":at": at},
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+
+
+def revoke(key: Key) -> None:
+    """Take a key away."""
+    _table(KEYS_TABLE).delete_item(Key={"hash": key.hash})
+
+
+def _table(name: str) -> Table:
+    return boto3.resource("dynamodb").Table(name)
