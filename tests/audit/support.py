@@ -33,6 +33,7 @@ class Answer:
 
     status: int
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def code(self) -> str:
@@ -93,7 +94,8 @@ class AuditCell:
             },
             None,
         )
-        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])))
+        headers: Any = answer["headers"]
+        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), headers)
 
     def ingest(self, route: str, key: str | None = None, *, body: object = None) -> Answer:
         """Answer of the ingest API."""

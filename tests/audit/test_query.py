@@ -25,6 +25,8 @@ def keys(cell: AuditCell) -> dict[str, str]:
                 eventName="login" if second % 2 else "logout",
                 actor={"id": f"u{second % 3}", "details": {"n": second}},
                 resources=[{"id": f"r{second % 4}"}, {"id": "shared"}],
+                context={"sourceIpAddress": f"192.0.2.{second}"},
+                tags={"odd": str(second % 2)} if second else None,
             )
             for second in range(12)
         ),
@@ -39,13 +41,28 @@ def seconds(answer: Any) -> list[int]:
     return [int(found["eventTime"][17:19]) for found in answer.body["events"]]
 
 
+def followed(cell: AuditCell, key: str, **query: object) -> list[int]:
+    """The seconds of all events that a question's answers hold, cursor after cursor."""
+    found: list[int] = []
+    answer = cell.search(key, **query)
+    while answer.body["cursor"] is not None:
+        found += seconds(answer)
+        answer = cell.search(key, **query, cursor=answer.body["cursor"])
+    return found + seconds(answer)
+
+
 def test_events_come_back_as_they_were_accepted(cell: AuditCell, keys: dict[str, str]) -> None:
     """With an id, and nothing else added, lost or changed."""
     answer = cell.search(keys["t1"], limit=1)
     found = answer.body["events"][0]
     assert len(found.pop("eventId")) == 32
     assert found == event(
-        "t1", 11, actor={"id": "u2", "details": {"n": 11}}, resources=[{"id": "r3"}, {"id": "shared"}]
+        "t1",
+        11,
+        actor={"id": "u2", "details": {"n": 11}},
+        resources=[{"id": "r3"}, {"id": "shared"}],
+        context={"sourceIpAddress": "192.0.2.11"},
+        tags={"odd": "1"},
     )
 
 
@@ -81,6 +98,13 @@ def test_a_page_that_holds_exactly_the_rest_has_no_cursor(cell: AuditCell, keys:
         ({"from_": "2025-03-01T10:00:03Z", "to": "2025-03-01T10:00:03Z"}, []),
         ({"tenantId": "t1", "limit": 1}, [11]),
         ({"actorId": "nobody"}, []),
+        ({"tag": "odd:0"}, [10, 8, 6, 4, 2]),
+        ({"tag": "odd", "limit": 2}, [11, 10]),
+        ({"sourceIp": "192.0.2.3"}, [3]),
+        ({"sourceIp": "192.0.2.0/30"}, [3, 2, 1, 0]),
+        ({"text": "192.0.2.1"}, [11, 10, 1]),
+        ({"text": "7"}, [7]),
+        ({"text": "192.0.2.1", "tag": "odd:1", "actorId": "u1"}, [1]),
         ({"X-Amz-Credential": "signed", "limit": 1}, [11]),
     ],
 )
@@ -99,15 +123,19 @@ def test_filters_and_cursor_combine(
     """However much of the index an answer may read, following the cursor gives every match once."""
     monkeypatch.setattr(api, "MAX_PAGES", 2)
     monkeypatch.setattr(api, "_FILTERED_PAGE", 2)
-    found: list[int] = []
-    cursor: dict[str, str] = {}
-    for _ in range(20):
-        answer = cell.search(keys["t1"], actorId="u1", limit=3, **cursor)
-        found += seconds(answer)
-        if answer.body["cursor"] is None:
-            break
-        cursor = {"cursor": answer.body["cursor"]}
-    assert found == [10, 7, 4, 1]
+    assert followed(cell, keys["t1"], actorId="u1", limit=3) == [10, 7, 4, 1]
+    assert followed(cell, keys["t1"], tag="odd:0", limit=3) == [10, 8, 6, 4, 2]
+
+
+def test_an_answer_takes_its_time_and_no_more(
+    cell: AuditCell, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first page is looked at, however long that took; the cursor goes on to the others."""
+    monkeypatch.setattr(api, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(api, "_FILTERED_PAGE", 5)
+    answer = cell.search(keys["t1"], text="192.0.2.3")
+    assert (seconds(answer), answer.body["cursor"] is None) == ([], False)
+    assert followed(cell, keys["t1"], text="192.0.2.3") == [3]
 
 
 def test_an_answer_fits_a_function_s_whatever_the_events_hold(cell: AuditCell) -> None:
@@ -171,6 +199,10 @@ def test_a_cursor_of_another_tenant_is_refused(cell: AuditCell, keys: dict[str, 
         {"eventName": ""},
         {"eventName": ["a", "b"]},
         {"color": "red"},
+        {"sourceIp": "192.0.2.256"},
+        {"text": " "},
+        {"text": "a b c d e f g h i j k"},
+        {"tag": "x" * 513},
     ],
     ids=str,
 )
@@ -181,3 +213,10 @@ def test_a_parameter_that_is_not_understood_is_refused(
     answer = cell.search(keys["t1"], **query)
     assert answer.status == 400
     assert next(iter(query)).rstrip("_") in answer.message
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH", "HEAD", "OPTIONS"])
+def test_events_are_read_and_nothing_else(cell: AuditCell, method: str) -> None:
+    """Whatever else is asked is told what may be: 405, with or without a key, and `Allow`."""
+    answer = cell.call(api.handler, f"{method} /v1/events")
+    assert (answer.status, answer.code, answer.headers["allow"]) == (405, "method_not_allowed", "GET")

@@ -104,6 +104,7 @@ DEFECTS: list[Defect] = [
     ("query-api", Search, "after", refuse(400, "invalid_cursor")),
     ("query-api", Search, "cursor", lambda *_: "another's"),
     ("query-api", Search, "condition", fails),
+    ("query-api", Search, "matching", lambda _, items: list(items)),
     ("query-api", api, "event_of", fails),
     ("ingest-processor", processor, "problems", lambda _: ["wrong"]),
     ("ingest-processor", processor, "registration", lambda *_: lambda _: False),

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,12 +21,20 @@ log = logging.getLogger(__name__)
 class ApiError(Exception):
     """A refusal the caller can act on: an HTTP status, a code for programs and a message for people."""
 
-    def __init__(self, status: int, code: str, message: str, details: Sequence[object] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Sequence[object] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.details = list(details)
+        self.headers = headers or {}
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a status and a JSON-able body."""
+    """An answer: a status, a JSON-able body, and headers beside those of every answer."""
 
     status: int
     body: object
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Route = Callable[[Request], Reply]
@@ -135,7 +144,7 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
         reply = _refusal(ApiError(500, "internal", "the service failed; the request may be tried again"))
     return {
         "statusCode": reply.status,
-        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "headers": {"content-type": "application/json", "cache-control": "no-store", **reply.headers},
         "body": write(reply.body),
     }
 
@@ -146,7 +155,10 @@ def _route(request: Request, routes: Routes) -> Route:
         return route
     methods = [name.split(" ")[0] for name in routes if name.split(" ")[1] == request.path]
     if methods:
-        raise ApiError(405, "method_not_allowed", f"{request.path} answers {', '.join(methods)} only")
+        allowed = ", ".join(methods)
+        raise ApiError(
+            405, "method_not_allowed", f"{request.path} answers {allowed} only", headers={"allow": allowed}
+        )
     raise ApiError(404, "not_found", f"there is no {request.path}; there are {', '.join(routes)}")
 
 
@@ -154,4 +166,4 @@ def _refusal(error: ApiError) -> Reply:
     body: dict[str, object] = {"code": error.code, "message": error.message}
     if error.details:
         body["details"] = error.details
-    return Reply(error.status, {"error": body})
+    return Reply(error.status, {"error": body}, error.headers)

@@ -15,7 +15,14 @@ def play(handler: Handler, stage: Stage) -> None:
         item(
             APPLICATION,
             f"id-{second}",
-            {"tenantId": TENANT, "eventTime": f"2025-01-01T00:00:0{second}Z", "eventName": "login"},
+            {
+                "tenantId": TENANT,
+                "eventTime": f"2025-01-01T00:00:0{second}Z",
+                "eventName": "login",
+                "eventDetails": {"reason": f"Grund{second}"},
+                "context": {"sourceIpAddress": f"192.0.2.{second}"},
+                "tags": {"number": str(second)},
+            },
         )
         for second in range(EVENTS)
     ]
@@ -28,6 +35,9 @@ def play(handler: Handler, stage: Stage) -> None:
         {"limit": 100, "eventName": "login", "actorId": "someone", "resourceId": "something"},
     ):
         stage.ask(handler, ROUTE, stage.tenant, **query)
+    for query in ({"text": "grund3"}, {"tag": "number:3"}, {"sourceIp": "192.0.2.3/32"}):
+        answer = stage.ask(handler, ROUTE, stage.tenant, **query)
+        insist([event["eventId"] for event in answer["events"]] == ["id-3"], f"{query} finds {answer}")
     found: list[str] = []
     answer = stage.ask(handler, ROUTE, stage.tenant, limit=2)
     while answer["cursor"] and len(found) < EVENTS:

@@ -7,18 +7,25 @@ import binascii
 import hmac
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from audit.handlers.common.directory import Caller
 from audit.handlers.common.events import canonical_time
-from audit.handlers.common.http import ApiError, Request
+from audit.handlers.common.exact import read
+from audit.handlers.common.http import ApiError
 from audit.handlers.common.index import partition
+from audit.handlers.query import matching
 
-FILTERS = ("eventName", "actorId", "resourceId")
+# What the index knows of every item; the others are looked for in the event itself.
+INDEXED = ("eventName", "actorId", "resourceId")
+FILTERS = (*INDEXED, *matching.FILTERS)
 PARAMETERS = ("tenantId", *FILTERS, "from", "to", "limit", "cursor")
+LONGEST = 512  # characters of a filter
 _WITHOUT_BLANKS = ("tenantId", "from", "to")
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
@@ -41,30 +48,40 @@ class Search:
     start: str | None = None
 
     @classmethod
-    def of(cls, request: Request, caller: Caller) -> Search:
-        """The question in a request; the caller alone says whose events. Raises ApiError 400 or 403."""
-        asked = _parameters(request)
+    def of(cls, parameters: Iterable[tuple[str, str]], caller: Caller) -> Search:
+        """The question in (name, value) pairs; the caller alone says whose events. Raises ApiError 400 or 403."""
+        asked = _parameters(parameters)
         if asked.get("tenantId", caller.tenant) != caller.tenant:
             raise ApiError(403, "foreign_tenant", "tenantId: the key reads its own tenant's events only")
         search = cls(
             partition=partition(caller.application, caller.tenant or ""),
             secret=caller.secret,
-            filters=tuple((name, asked[name]) for name in FILTERS if name in asked),
+            filters=tuple((name, _filter(name, asked[name])) for name in FILTERS if name in asked),
             since=_time("from", asked["from"]) if "from" in asked else _FIRST,
             until=_time("to", asked["to"]) if "to" in asked else _LAST,
             limit=_limit(asked.get("limit", "50")),
         )
         if search.since > search.until:
-            raise ApiError(400, "invalid_parameter", "from: is later than to")
+            raise ApiError(
+                400, "invalid_parameter", f"from: found a time later than to's, {asked['to'][:60]}"
+            )
         return search.after(asked["cursor"]) if "cursor" in asked else search
 
     def condition(self) -> ConditionBase | None:
-        """The filters as a DynamoDB condition; None when there are none."""
+        """The filters that the index knows, as a DynamoDB condition; None when there are none."""
         conditions: list[ConditionBase] = [
             Attr("resourceIds").contains(value) if name == "resourceId" else Attr(name).eq(value)
             for name, value in self.filters
+            if name in INDEXED
         ]
         return reduce(lambda one, other: one & other, conditions) if conditions else None
+
+    def matching(self, items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those of the index's items whose events are what the other filters ask for."""
+        wanted = [matching.FILTERS[name](value) for name, value in self.filters if name not in INDEXED]
+        if not wanted:
+            return list(items)
+        return [item for item in items if _all_match(wanted, read(item["event"]))]
 
     def cursor(self, position: str) -> str:
         """An opaque text by which the same question, under the same key, goes on after `position`."""
@@ -79,7 +96,7 @@ class Search:
             mac, position = b"", ""
         if not position or not hmac.compare_digest(mac, self._mac(position)):
             raise ApiError(400, "invalid_cursor", "cursor: is not one that this key got for this question")
-        return Search(self.partition, self.secret, self.filters, self.since, self.until, self.limit, position)
+        return replace(self, start=position)
 
     def _mac(self, position: str) -> bytes:
         # The limit may change from page to page; everything else is part of the question.
@@ -87,9 +104,13 @@ class Search:
         return hmac.digest(self.secret, bound.encode(), "sha256")[:_MAC_BYTES]
 
 
-def _parameters(request: Request) -> dict[str, str]:
+def _all_match(wanted: Iterable[matching.Match], event: Mapping[str, Any]) -> bool:
+    return all(matches(event) for matches in wanted)
+
+
+def _parameters(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
     asked: dict[str, str] = {}
-    for name, value in request.query:
+    for name, value in parameters:
         # What signs a request's URL is not part of the question.
         if name.startswith("X-Amz-"):
             continue
@@ -97,12 +118,24 @@ def _parameters(request: Request) -> dict[str, str]:
             known = ", ".join(PARAMETERS)
             raise ApiError(400, "invalid_parameter", f"{name[:60]}: unknown; there are {known}")
         if name in asked:
-            raise ApiError(400, "invalid_parameter", f"{name}: given twice")
+            raise ApiError(400, "invalid_parameter", f"{name}: given twice, expected once")
         if not value:
-            raise ApiError(400, "invalid_parameter", f"{name}: is empty")
+            raise ApiError(400, "invalid_parameter", f"{name}: is empty; leave it out, or give it a value")
         # A blank there is a plus that the client did not encode.
         asked[name] = value.replace(" ", "+") if name in _WITHOUT_BLANKS else value
     return asked
+
+
+def _filter(name: str, text: str) -> str:
+    """What is asked for, found to be such; raises ApiError 400."""
+    try:
+        if len(text) > LONGEST:
+            raise ValueError(f"found {len(text)} characters, expected at most {LONGEST}")
+        if name in matching.FILTERS:
+            matching.FILTERS[name](text)
+    except ValueError as error:
+        raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
+    return text
 
 
 def _time(name: str, text: str) -> str:
