@@ -11,20 +11,26 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit import keys as known
+from audit import repair
+from audit.cells import InCell, in_cell
 from audit.handlers.common.directory import Scope
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.publish import publish as tell_cells
 from audit.publish import regions
-from cellwave.cli.show import console, keep_whole, row, say, table, tell_json, when
+from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
 
 DAY_S, HOUR_S = 86400, 3600
 
 app = typer.Typer(
-    help="Keys of the audit service: give, list, rotate and revoke them.",
+    help="Keys of the audit service, and what a cell has to be helped with.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="As cells/ has it.")]
 Hashes = Annotated[list[str], typer.Argument(metavar="HASH...", help="Of keys, or what they begin with.")]
 
 
@@ -70,7 +76,7 @@ def key(
 
 
 @app.command("keys")
-def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_keys(as_json: Json = False) -> None:
     """List the keys: never they themselves, their hashes.
 
     Example: [bold]cellwave audit keys[/]
@@ -125,6 +131,50 @@ def publish() -> None:
         pass
 
 
+@app.command()
+def reindex(
+    cell: CellName,
+    of: Annotated[
+        str, typer.Option("--of", metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a cell's index anew from its archive. What is right there stays; begin again after a kill.
+
+    Example: [bold]cellwave audit reindex eu-west-1 --of acme/north[/]
+    """
+    prefix = "/".join(part for part in holder(of) if part) + "/" if of else ""
+    with _cell(cell) as at:
+        found = repair.reindex(at.client("s3"), at.bucket("archive"), at.table("index"), prefix)
+        objects = events = 0
+        with console(stderr=True).status(f"{cell}: reading the archive") as shown:
+            for count in found:
+                objects, events = objects + 1, events + count
+                shown.update(f"{cell}: {events:,} events of {objects:,} objects")
+    if as_json:
+        tell_json({"cell": cell, "objects": objects, "events": events})
+    else:
+        tell(f"{cell}: {events:,} events of {objects:,} objects are in the index")
+
+
+@app.command()
+def redrive(cell: CellName, as_json: Json = False) -> None:
+    """Send what a cell's processor gave up back to it: after a mend, within 14 days.
+
+    Example: [bold]cellwave audit redrive eu-west-1[/]
+    """
+    with _cell(cell) as at:
+        sqs = at.client("sqs")
+        dead, queue = (
+            sqs.get_queue_url(QueueName=at.name(kind))["QueueUrl"] for kind in ("ingest-dead", "ingest")
+        )
+        sent = repair.redrive(sqs, dead, queue)
+    if as_json:
+        tell_json({"cell": cell, "sent": sent})
+    else:
+        tell(f"{cell}: {sent:,} messages are sent back")
+
+
 def holder(text: str) -> tuple[str, str | None]:
     """Who is to hold a key, an application or its tenant; BadInput when that can be neither."""
     application, slash, tenant = text.partition("/")
@@ -161,6 +211,19 @@ def _telling() -> Iterator[None]:
         except (BotoCoreError, ClientError):
             say("not every cell is told of it yet: when this is mended, `cellwave audit publish`")
             raise
+
+
+@contextmanager
+def _cell(name: str) -> Iterator[InCell]:
+    """The cell of that name, and in words what keeps it from being used; BadInput when there is none."""
+    fleet = parse_fleet(find_project().config_files())
+    named = {cell.name: cell for cell in fleet.cells}
+    if name not in named:
+        raise BadInput("CELL", f"found {name!r}", f"one of {', '.join(named)}")
+    try:
+        yield in_cell(fleet, named[name])
+    except (BotoCoreError, ClientError) as error:
+        raise CellwaveError(f"{name} can't be reached, or refuses it: {error}") from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 
 import boto3
@@ -12,10 +13,11 @@ import pytest
 from botocore.loaders import create_loader
 
 from audit.handlers.common import aws, directory
+from cellwave.cli.main import main
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from tests.audit.deployment import CELL, SERVICES, Deployment, release_folder
-from tests.audit.support import REGION, AuditCell, create, create_control
+from tests.audit.support import REGION, Audit, AuditCell, create, create_control
 
 ACCOUNTS = itertools.count(310000000000)
 LOADER = create_loader()  # shared, because reading the service models takes longer than a test
@@ -61,6 +63,21 @@ def control(cell: AuditCell) -> AuditCell:
     """A cell with a control plane in its own account."""
     create_control(cell.account)
     return cell
+
+
+@pytest.fixture
+def audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Audit:
+    """Runs `cellwave audit` with arguments: exit code, output, errors."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cellwave", "audit", *arguments])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return int(str(end.value.code or 0)), said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

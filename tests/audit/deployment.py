@@ -67,9 +67,10 @@ class Deployment:
         return {"Authorization": f"Bearer {json.loads(self.admin('key', *argv))['key']}"}
 
     def admin(self, *argv: str) -> str:
-        """What the tool for keys prints."""
+        """What `cellwave audit` prints."""
         done = subprocess.run(
             [sys.executable, "-m", "cellwave.cli.main", "audit", *argv],
+            cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -117,6 +118,7 @@ def release_folder(folder: Path) -> None:
             shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, target)
+    shutil.copy(ROOT / "waves.yaml", folder)
     # Pulumi.yaml names it, and the language host takes a program's word.
     (folder / ".cellwave").mkdir()
     (folder / ".cellwave" / "venv").symlink_to(ROOT / ".cellwave" / "venv")

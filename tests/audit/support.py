@@ -19,6 +19,7 @@ from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
 
 REGION: Literal["eu-west-1"] = "eu-west-1"
+Audit = Callable[..., tuple[int, str, str]]  # a command's arguments -> exit code, output, errors
 Handler = Callable[[Mapping[str, Any], Any], dict[str, object]]
 
 

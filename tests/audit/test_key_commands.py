@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,10 @@ from hypothesis import strategies as st
 from audit import keys
 from audit.handlers.common.directory import Directory
 from audit.publish import KEYS_TABLE, known_in
-from cellwave.cli.main import main
 from cellwave.errors import BadInput
-from tests.audit.support import AuditCell
+from tests.audit.support import Audit, AuditCell
 
 NOW = 1_800_000_000
-Audit = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Audit:
-    """Runs `cellwave audit` with arguments: exit code, output, errors."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cellwave", "audit", *arguments])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(str(end.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def make(audit: Audit, *argv: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 
 def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     """A direct post and an upload by policy are archived, indexed and read back by their tenant alone: with keys that
-    were made after all was deployed."""
+    were made after all was deployed. An index that is lost is made anew."""
     application = deployed.key("flow")
     tenant, other = (deployed.key(f"flow/{name}") for name in ("t1", "t2"))
     assert "stale" not in deployed.pull()
@@ -56,6 +56,14 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     ]
     assert len(keys) == 2
     assert all(key.startswith("flow/t1/") for key in keys)
+    index, name = deployed.aws("dynamodb"), f"{CELL}-index"
+    for item in index.scan(TableName=name)["Items"]:
+        index.delete_item(TableName=name, Key={"pk": item["pk"], "sk": item["sk"]})
+    assert read(tenant) == []
+    made = json.loads(deployed.admin("reindex", CELL, "--of", "flow/t1", "--json"))
+    assert made == {"cell": CELL, "objects": 2, "events": 2}
+    assert len(read(tenant)) == 2
+    assert json.loads(deployed.admin("redrive", CELL, "--json")) == {"cell": CELL, "sent": 0}
 
 
 def test_a_revoked_key_ends_by_itself(deployed: Deployment) -> None:

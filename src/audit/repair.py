@@ -1,0 +1,76 @@
+"""What a cell has to be helped with: an index made anew from the archive, dead letters sent back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from audit.handlers.common.exact import read
+from audit.handlers.common.index import item
+from cellwave.errors import CellwaveError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+AT_ONCE = 8  # objects of the archive
+BATCH = 10  # messages, as SQS has it
+
+
+def reindex(s3: S3Client, archive: str, index: Table, prefix: str = "") -> Iterator[int]:
+    """Put every event of the archive's objects below `prefix` (`<application>/<tenant>/`) into the index.
+
+    Yields the number of events of each object when they are in. An item is made of its line alone, so whatever stood in
+    its place is what it should be afterwards, and a run that was killed is begun anew.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for page in pages:
+            # Folders of the archive's own (what was rejected) begin as no application does.
+            keys = [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
+            yield from pool.map(lambda key: _index_object(s3, archive, index, key), keys)
+
+
+def _index_object(s3: S3Client, archive: str, index: Table, key: str) -> int:
+    application = key.partition("/")[0]
+    lines = s3.get_object(Bucket=archive, Key=key)["Body"].read().splitlines()
+    with index.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
+        for line in lines:
+            event: dict[str, Any] = read(line.decode())
+            batch.put_item(Item=item(application, event.pop("eventId"), event))
+    return len(lines)
+
+
+def redrive(sqs: SQSClient, dead: str, queue: str) -> int:
+    """Send what the queue of that URL gave up back to it; how many messages.
+
+    No more than were there at the beginning: what is given up once more waits for the next time. One that is sent
+    twice, since this was killed before it was deleted, changes nothing. Raises CellwaveError when none is taken.
+    """
+    about = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["ApproximateNumberOfMessages"])
+    left = int(about["Attributes"]["ApproximateNumberOfMessages"])
+    sent = 0
+    while left > sent and (
+        found := sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=min(BATCH, left - sent)).get(
+            "Messages"
+        )
+    ):
+        by_id = {str(number): message for number, message in enumerate(found)}
+        answer = sqs.send_message_batch(
+            QueueUrl=queue,
+            Entries=[{"Id": one, "MessageBody": message["Body"]} for one, message in by_id.items()],
+        )
+        taken = [done["Id"] for done in answer.get("Successful", ())]
+        if not taken:
+            why = answer["Failed"][0].get("Message", "")
+            raise CellwaveError(
+                f"{queue} takes no message back: {why}", hint="the others stay where they were"
+            )
+        sqs.delete_message_batch(
+            QueueUrl=dead,
+            Entries=[{"Id": one, "ReceiptHandle": by_id[one]["ReceiptHandle"]} for one in taken],
+        )
+        sent += len(taken)
+    return sent
