@@ -80,7 +80,14 @@ class AuditCell:
         return base64.b64encode(credential.encode()).decode()
 
     def call(
-        self, handler: Handler, route: str, key: str | None = None, *, body: object = None, **query: object
+        self,
+        handler: Handler,
+        route: str,
+        key: str | None = None,
+        *,
+        body: object = None,
+        headers: Any = None,
+        **query: object,
     ) -> Answer:
         """Answer of a handler to "<METHOD> <path>"; parameters that are Python words end with an underscore."""
         method, path = route.split(" ")
@@ -89,18 +96,29 @@ class AuditCell:
             {
                 "rawPath": path,
                 "rawQueryString": urlencode(asked, doseq=True),
-                "headers": {"Authorization": f"Bearer {key}"} if key is not None else {},
+                "headers": {
+                    **({"Authorization": f"Bearer {key}"} if key is not None else {}),
+                    **(headers or {}),
+                },
                 "requestContext": {"http": {"method": method}},
                 "body": body if isinstance(body, str) else json.dumps(body),
             },
             None,
         )
-        headers: Any = answer["headers"]
-        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), headers)
+        told: Any = answer["headers"]
+        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), told)
 
-    def ingest(self, route: str, key: str | None = None, *, body: object = None) -> Answer:
+    def ingest(
+        self,
+        route: str,
+        key: str | None = None,
+        *,
+        body: object = None,
+        headers: Any = None,
+        **query: object,
+    ) -> Answer:
         """Answer of the ingest API."""
-        return self.call(session.handler, route, key, body=body)
+        return self.call(session.handler, route, key, body=body, headers=headers, **query)
 
     def search(self, key: str | None, **query: object) -> Answer:
         """Answer of GET /v1/events."""

@@ -24,6 +24,7 @@ from audit.handlers.common.http import Request, parse_json
 from audit.handlers.common.index import event_of, partition
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Stage
 from audit.handlers.ingest import processor, session
+from audit.handlers.ingest.landed import LONGEST_NAME
 from audit.handlers.query import api
 from cellwave.errors import BadInput
 from tests.audit.support import event
@@ -108,9 +109,7 @@ def test_no_two_tenants_share_a_place_or_a_key(one: tuple[str, str], other: tupl
         assert cli.holder("/".join(holder)) == holder
         assert [tuple("#".join(holder).split("#")), tuple(",".join(holder).split(","))] == [holder, holder]
     assert (partition(*one) == partition(*other)) == (one == other)
-    longest = (
-        64 + 1 + 128 + len("/2025/01/01/") + processor.LONGEST_NAME + len(".0123456789abcdef.jsonl.jsonl")
-    )
+    longest = 64 + 1 + 128 + len("/2025/01/01/") + LONGEST_NAME + len(".0123456789abcdef.jsonl.jsonl")
     assert longest <= 1024
 
 

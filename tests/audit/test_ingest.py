@@ -53,20 +53,38 @@ def test_a_session_lasts_a_quarter_of_an_hour(cell: AuditCell, monkeypatch: pyte
     assert answer.body["form"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
 
 
-@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: {"events": [e, e]}], ids=["one", "several"])
+WAYS_TO_POST: dict[str, Any] = {
+    "one": lambda e: e,
+    "a list": lambda e: [e, e],
+    "events": lambda e: {"events": [e, e]},
+}
+
+
+@pytest.mark.parametrize("wrap", WAYS_TO_POST.values(), ids=WAYS_TO_POST)
 def test_a_direct_post_is_durable_before_it_is_accepted(cell: AuditCell, wrap: Any) -> None:
-    """202 says how many; the landing bucket holds them as JSON lines under the application's prefix."""
+    """202 says how many, and their ids; the landing bucket holds them as JSON lines under the application's prefix."""
     key = cell.key("acme")
     cell.key("acme", "t1")
     body = wrap(event(tags={"a": "ö"}))
-    count = len(body.get("events", [body]))
+    count = 1 if isinstance(body, dict) and "events" not in body else 2
     answer = cell.ingest("POST /v1/events", key, body=body)
-    assert (answer.status, answer.body) == (202, {"accepted": count})
+    assert (answer.status, answer.body["accepted"]) == (202, count)
+    assert len({*answer.body["eventIds"]}) == count
     (name,) = cell.landed()
     assert name.startswith("acme/")
     assert name.endswith(".jsonl")
     lines = s3().get_object(Bucket=cell.bucket("landing"), Key=name)["Body"].read().splitlines()
     assert [json.loads(line) for line in lines] == [event(tags={"a": "ö"})] * count
+
+
+def test_the_ids_of_a_post_are_those_its_events_are_read_under(cell: AuditCell) -> None:
+    """In the order of the post, in the archive and in a tenant's answer."""
+    tenant, key = cell.key("acme", "t1"), cell.key("acme")
+    told = cell.ingest("POST /v1/events", key, body=[event(second=n) for n in range(3)]).body["eventIds"]
+    cell.process()
+    ((_, lines),) = cell.archived().items()
+    assert [line["eventId"] for line in lines] == told
+    assert [found["eventId"] for found in cell.search(tenant).body["events"]] == told[::-1]
 
 
 def test_a_wrong_event_names_index_field_and_what_would_be_right(cell: AuditCell) -> None:
@@ -87,7 +105,18 @@ def test_a_wrong_event_names_index_field_and_what_would_be_right(cell: AuditCell
 
 @pytest.mark.parametrize(
     "body",
-    ["{", "[]", "3", '{"events": []}', '{"events": {}}', '{"events": [], "more": 1}', "NaN", '{"a":' * 5000],
+    [
+        "{",
+        "[]",
+        "3",
+        "[3]",
+        "[[]]",
+        '{"events": []}',
+        '{"events": {}}',
+        '{"events": [], "more": 1}',
+        "NaN",
+        '{"a":' * 5000,
+    ],
 )
 def test_a_body_that_holds_no_events_is_refused(cell: AuditCell, body: str) -> None:
     """400 with a reason, whatever the client sent."""

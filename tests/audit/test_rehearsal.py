@@ -11,7 +11,7 @@ import pytest
 from audit.handlers.common import directory, events, http, index
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.ingest import archive, processor, session
+from audit.handlers.ingest import archive, landed, posts, processor, session
 from audit.handlers.ingest.processor_rehearsal import play_processor
 from audit.handlers.ingest.rehearsal import play_api
 from audit.handlers.query import api
@@ -98,9 +98,12 @@ DEFECTS: list[Defect] = [
     ("query-api", api, "authenticate", refuse(403)),
     ("query-api", directory.Directory, "caller", lambda *_: None),
     ("ingest-api", session, "acceptance", fails),
-    ("ingest-api", session, "problems", lambda _: ["wrong"]),
+    ("ingest-api", posts, "problems", lambda _: ["wrong"]),
     ("ingest-api", http, "parse_json", fails),
-    ("ingest-api", session, "_check_tenants", refuse(400)),
+    ("ingest-api", posts, "_check_tenants", refuse(400)),
+    ("ingest-api", posts, "put_new", lambda *_: True),
+    ("ingest-api", posts, "_landing_key", lambda *_: "rehearsal/one.jsonl"),
+    ("ingest-api", posts, "event_id", lambda *_: "one"),
     ("query-api", Search, "after", refuse(400, "invalid_cursor")),
     ("query-api", Search, "cursor", lambda *_: "another's"),
     ("query-api", Search, "condition", fails),
@@ -109,7 +112,9 @@ DEFECTS: list[Defect] = [
     ("ingest-processor", processor, "problems", lambda _: ["wrong"]),
     ("ingest-processor", processor, "registration", lambda *_: lambda _: False),
     ("ingest-processor", processor, "archive", fails),
-    ("ingest-processor", archive, "_put_new", lambda *_: True),
+    ("ingest-processor", landed, "event_id", lambda *_: "another"),
+    ("ingest-processor", landed, "session_of", lambda *_: None),
+    ("ingest-processor", archive, "put_new", lambda *_: True),
     ("ingest-processor", index, "_insert", lambda *_: None),
 ]
 

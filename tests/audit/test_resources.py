@@ -29,6 +29,7 @@ CALLED = {
     "ingest-api": {
         "config": {"s3:GetObject"},
         "landing": {"s3:PutObject"},
+        "posts": {"s3:GetObject"},
         "archive key": {"kms:GenerateDataKey"},
     },
     "ingest-processor": {
@@ -92,6 +93,7 @@ def place(statement: dict[str, Any]) -> str:
     known = {
         f":::{CELL.name}-{CELL.account}-config/directory.json": "config",
         f":::{CELL.name}-{CELL.account}-landing/*": "landing",
+        f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
         f":::{CELL.name}-{CELL.account}-archive/*": "archive",
         f":table/{CELL.name}-index": "index",
         f":{CELL.account}:{CELL.name}-ingest": "queue",

@@ -23,9 +23,9 @@ def directory_object(ctx: CellContext, *actions: str) -> Statement:
     }
 
 
-def objects(ctx: CellContext, kind: str, *actions: str) -> Statement:
-    """Act on the objects of a bucket."""
-    return {"Action": list(actions), "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}/*"}
+def objects(ctx: CellContext, kind: str, *actions: str, named: str = "*") -> Statement:
+    """Act on the objects of a bucket, of such names (`*` is any text, with slashes) alone."""
+    return {"Action": list(actions), "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}/{named}"}
 
 
 def add_objects(ctx: CellContext, kind: str) -> Statement:

@@ -43,6 +43,8 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
                 access.directory_object(ctx),
                 # For what the API itself puts, and for what uploads by the policies that it signs put.
                 access.objects(ctx, "landing", "s3:PutObject"),
+                # Whether a post is there: without the right to decrypt, nothing of it is read but its metadata.
+                access.objects(ctx, "landing", "s3:GetObject", named="*/post-*"),
                 access.use_key(ctx, "archive", "kms:GenerateDataKey", through="s3"),
             ],
         ),

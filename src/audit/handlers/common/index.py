@@ -28,6 +28,15 @@ def event_id(landing_key: str, line_number: int, line: bytes) -> str:
     return hashlib.sha256(f"{landing_key}\n{line_number}\n".encode() + line).hexdigest()[:32]
 
 
+def event_id_in_session(application: str, session: str, occurrence: int, line: bytes) -> str:
+    """The id of an uploaded line, by its content alone: the same in whatever object of the session it comes again.
+
+    Of equal lines of one object each is an event; `occurrence` counts them from 1.
+    """
+    told = f"{application}\n{session}\n{occurrence}\n".encode() + line
+    return hashlib.sha256(told).hexdigest()[:32]
+
+
 def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str, Any]:
     """The index's item for a valid event: what is filtered by stands beside the event's own JSON."""
     found: dict[str, Any] = {

@@ -40,7 +40,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], tuple[bytes, dict[str, str]]] = {}
-        self.items: list[dict[str, Any]] = []
+        self.items: list[Any] = []
         self.meta = SimpleNamespace(client=self)
         self.application = f"{APPLICATION},{secrets.token_hex()}"
         self.tenant = f"{APPLICATION},{TENANT},{secrets.token_hex()}"
@@ -53,7 +53,15 @@ class Stage:
         self.objects[place] = (json.dumps(known).encode(), {})
         self._sign = aws.s3().generate_presigned_post
 
-    def ask(self, handler: Handler, route: str, credential: str, body: object = None, **query: object) -> Any:
+    def ask(
+        self,
+        handler: Handler,
+        route: str,
+        credential: str,
+        body: object = None,
+        headers: Any = None,
+        **query: object,
+    ) -> Any:
         """The body of a handler's answer to "<METHOD> <path>"; Refused when it is not 2xx."""
         method, path = route.split(" ")
         key = base64.b64encode(credential.encode()).decode()
@@ -61,7 +69,7 @@ class Stage:
             {
                 "rawPath": path,
                 "rawQueryString": urlencode({name.rstrip("_"): value for name, value in query.items()}),
-                "headers": {"authorization": f"Bearer {key}"},
+                "headers": {"authorization": f"Bearer {key}", **(headers or {})},
                 "requestContext": {"http": {"method": method}},
                 "body": json.dumps(body) if body is not None else "",
             },
@@ -70,6 +78,10 @@ class Stage:
         if answer["statusCode"] not in (200, 202):
             raise Refused(f"{route} {query or ''} is answered {answer['statusCode']}: {answer['body']}")
         return json.loads(str(answer["body"]))
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """As boto3's, of an object that is there."""
+        return {"Metadata": self.objects[Bucket, Key][1]}
 
     def generate_presigned_post(self, **asked: Any) -> Any:
         """As boto3's, which signs and calls nobody."""
@@ -88,9 +100,18 @@ class Stage:
         }
 
     def put_object(
-        self, *, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str] | None = None, **_: Any
+        self,
+        *,
+        Bucket: str,
+        Key: str,
+        Body: bytes,
+        Metadata: dict[str, str] | None = None,
+        IfNoneMatch: str = "",
+        **_: Any,
     ) -> None:
-        """As boto3's, as if there were no object of that name."""
+        """As boto3's."""
+        if IfNoneMatch and (Bucket, Key) in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": Key}}, "PutObject")
         self.objects[Bucket, Key] = (Body, Metadata or {})
 
     def batch_execute_statement(self, *, Statements: list[Any]) -> dict[str, Any]:

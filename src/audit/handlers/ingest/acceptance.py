@@ -7,12 +7,18 @@ write itself, and the policy of an upload allows these fields with the API's val
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from audit.handlers.common.directory import Directory, directory, directory_at, newest_directory
 
 POST, UPLOAD = "post", "upload"
 _HOW, _VERSION = "accepted-as", "directory-version"
+SESSION = "session"  # which upload session an object came through
+DIGEST = "digest"  # of a post's lines, by which a second attempt is known
+_SESSION = re.compile(r"(\d{4})(\d\d)(\d\d)-([0-9a-f]{32})", re.ASCII)
 
 
 def acceptance(how: str, known: Directory) -> dict[str, str]:
@@ -23,6 +29,17 @@ def acceptance(how: str, known: Directory) -> dict[str, str]:
 def is_post(metadata: Mapping[str, str]) -> bool:
     """Whether the API has checked every event of the object, so that none of them can be the client's fault."""
     return metadata.get(_HOW) == POST
+
+
+def new_session() -> str:
+    """The id of an upload session; it begins with its day (UTC)."""
+    return f"{datetime.now(UTC):%Y%m%d}-{uuid.uuid4().hex}"
+
+
+def session_of(metadata: Mapping[str, str]) -> tuple[str, str] | None:
+    """An object's session: its day as yyyy/mm/dd, and its id. None for an object of none, or of a release before."""
+    found = _SESSION.fullmatch(metadata.get(SESSION, ""))
+    return ("/".join(found.groups()[:3]), found[0]) if found else None
 
 
 def registration(application: str, metadata: Mapping[str, str]) -> Callable[[str], bool]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from botocore.exceptions import ClientError
-
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.exact import write
+from audit.handlers.ingest.objects import put_new
+
+BUCKET = "ARCHIVE_BUCKET"
 
 
 def archive(key: str, lines: Sequence[object]) -> str:
@@ -18,31 +19,12 @@ def archive(key: str, lines: Sequence[object]) -> str:
     is kept beside it, under a name that its digest makes the same at every delivery.
     """
     body = "".join(f"{write(line)}\n" for line in lines).encode()
-    if _put_new(key, body) or _content(key) == body:
+    if put_new(BUCKET, key, body) or _content(key) == body:
         return key
     beside = f"{key.removesuffix('.jsonl')}.{hashlib.sha256(body).hexdigest()[:16]}.jsonl"
-    _put_new(beside, body)
+    put_new(BUCKET, beside, body)
     return beside
 
 
-def _put_new(key: str, body: bytes) -> bool:
-    """Whether the object was written; False when there is one of that name."""
-    try:
-        s3().put_object(
-            Bucket=setting("ARCHIVE_BUCKET"),
-            Key=key,
-            Body=body,
-            ContentType="application/jsonl",
-            IfNoneMatch="*",
-            # Object Lock wants a checksum with every put.
-            ChecksumAlgorithm="SHA256",
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "PreconditionFailed":
-            return False
-        raise
-    return True
-
-
 def _content(key: str) -> bytes:
-    return s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=key)["Body"].read()
+    return s3().get_object(Bucket=setting(BUCKET), Key=key)["Body"].read()

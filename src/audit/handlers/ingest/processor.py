@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote_plus
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.events import MAX_EVENT_BYTES, MAX_EVENTS, problems
 from audit.handlers.common.http import parse_json
-from audit.handlers.common.index import event_id, insert, item
+from audit.handlers.common.index import insert, item
 from audit.handlers.common.metrics import publish
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.ingest.acceptance import is_post, registration
+from audit.handlers.ingest.acceptance import registration
 from audit.handlers.ingest.archive import archive
+from audit.handlers.ingest.landed import Landed
 from audit.handlers.ingest.processor_rehearsal import play_processor
 
-# Behind application, tenant and day; a second object of that name gets a digest more.
-LONGEST_NAME = 600
 # A line may spell its event wider than we do (blanks, \u0041); what is wider by far is not worth the memory to parse.
 LONGEST_LINE = 4 * MAX_EVENT_BYTES
 REJECTED = "_rejected"  # no application's folder: an id begins with a letter or digit
@@ -39,31 +37,6 @@ log = logging.getLogger(__name__)
 
 class Poison(Exception):
     """An upload that this code stumbles over: its client's doing, as far as anybody can tell."""
-
-
-@dataclass(frozen=True)
-class Landed:
-    """An object of the landing bucket. `post` says that the API has checked it, event by event."""
-
-    key: str
-    arrived: datetime
-    metadata: Mapping[str, str]
-    content: bytes
-
-    @property
-    def application(self) -> str:
-        """Whose it is: the first part of the key, which the API or the policy it signed has set."""
-        return self.key.partition("/")[0]
-
-    @property
-    def post(self) -> bool:
-        """Whether none of its lines can be the client's fault."""
-        return is_post(self.metadata)
-
-    @property
-    def folder(self) -> str:
-        """Where below a tenant its lines are archived: by day of arrival, so the same at every delivery."""
-        return f"{self.arrived:%Y/%m/%d}/{_archive_name(self.key.partition('/')[2])}"
 
 
 @dataclass
@@ -131,7 +104,7 @@ def process(bucket: str, key: str, version: str, *, last: bool) -> None:
         log.exception("%s is kept as it came", key)
         content = Content()
         content.reject(1, f"could not be processed: {error}", landed.content)
-        archive(f"{REJECTED}/{landed.application}/{landed.folder}", content.rejected)
+        archive(f"{REJECTED}/{landed.application}/{landed.place}", content.rejected)
     posts = {"Posts": 1, "PostsFailed": 0} if landed.post else {}
     archived = sum(map(len, content.tenants.values()))
     publish({"Archived": archived, "Rejected": len(content.rejected), **posts})
@@ -144,9 +117,10 @@ def _keep(landed: Landed) -> Content:
         raise ValueError(f"{landed.key}: accepted, and now it is found that {content.rejected[0]['reason']}")
     for tenant, events in content.tenants.items():
         lines = [{"eventId": identity, **event} for identity, event in events]
-        archive(f"{landed.application}/{tenant}/{landed.folder}", lines)
+        folder = landed.folder(identity for identity, _ in events)
+        archive(f"{landed.application}/{tenant}/{folder}", lines)
     if content.rejected:
-        archive(f"{REJECTED}/{landed.application}/{landed.folder}", content.rejected)
+        archive(f"{REJECTED}/{landed.application}/{landed.place}", content.rejected)
     insert(
         item(landed.application, identity, event)
         for events in content.tenants.values()
@@ -155,24 +129,17 @@ def _keep(landed: Landed) -> Content:
     return content
 
 
-def _archive_name(name: str) -> str:
-    """The client's name made safe; one too long for a key (S3 takes 1,024 bytes) gives way to its digest."""
-    safe = quote(name, safe="")
-    if len(safe) > LONGEST_NAME:
-        safe = hashlib.sha256(name.encode()).hexdigest()
-    return safe if safe.endswith(".jsonl") else f"{safe}.jsonl"
-
-
 def _sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
     result = Content()
-    seen = 0
+    held, seen = 0, Counter[bytes]()
     lines = io.BytesIO(landed.content)
     for number, whole in enumerate(lines, start=1):
         line = whole.removesuffix(b"\n")
         if not line.removeprefix(BOM_UTF8).strip():
             continue
-        seen += 1
-        if seen > MAX_EVENTS:
+        held += 1
+        seen[line] += 1
+        if held > MAX_EVENTS:
             # As one: an object of a million short lines must not cost a million records.
             reason = f"beyond the {MAX_EVENTS} lines that an object may hold"
             result.reject(number, reason, whole + lines.read())
@@ -181,8 +148,8 @@ def _sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
         if reason:
             result.reject(number, reason, line)
         else:
-            found = (event_id(landed.key, number, line), event)
-            result.tenants.setdefault(event["tenantId"], []).append(found)
+            identity = landed.identity(number, seen[line], line)
+            result.tenants.setdefault(event["tenantId"], []).append((identity, event))
     return result
 
 

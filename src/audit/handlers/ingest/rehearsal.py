@@ -22,15 +22,21 @@ MOST = {
 
 
 def play_api(handler: Handler, stage: Stage) -> None:
-    """A session opens for uploads under the own prefix; posts of one event and of several lie in the landing bucket."""
+    """A session opens for uploads under the own prefix; posts of one event and of several lie in the landing bucket,
+    and one that comes again lies there once."""
     session = stage.ask(handler, SESSION, stage.application)
     insist({"policy", "x-amz-signature"} <= session["form"].keys(), "the session's form is not signed")
-    for body, count in ((LEAST, 1), ({"events": [LEAST, MOST]}, 2)):
-        answer = stage.ask(handler, POST, stage.application, body)
-        insist(answer == {"accepted": count}, f"a post of {count} is answered {answer}")
-    lines = [line for content, metadata in landed(stage).values() for line in content.splitlines()]
+    once = {"idempotency-key": "once"}
+    first, *others = (
+        stage.ask(handler, POST, stage.application, body, once if body == [LEAST, MOST] else None)
+        for body in ([LEAST, MOST], LEAST, {"events": [LEAST, MOST]}, [LEAST, MOST])
+    )
+    insist(others[-1] == first, f"the same post is answered {first} and {others[-1]}")
+    told = [identity for answer in (first, *others[:-1]) for identity in answer["eventIds"]]
+    insist(len(set(told)) == 5, f"the ids of 5 events are {told}")
+    lines = [line for content, _ in landed(stage).values() for line in content.splitlines()]
     insist(
-        [json.loads(line) for line in lines] == [LEAST, LEAST, MOST],
+        [json.loads(line) for line in lines] == [LEAST, MOST, LEAST, LEAST, MOST],
         "the landing bucket holds other events",
     )
 

@@ -1,0 +1,68 @@
+"""An object of the landing bucket: whose it is, what its lines are called, and where they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from audit.handlers.common.index import event_id, event_id_in_session
+from audit.handlers.ingest.acceptance import is_post, session_of
+
+# Behind application, tenant and day; a second object of that name gets a digest more.
+LONGEST_NAME = 600
+
+
+@dataclass(frozen=True)
+class Landed:
+    """An object of the landing bucket, as it came."""
+
+    key: str
+    arrived: datetime
+    metadata: Mapping[str, str]
+    content: bytes
+
+    @property
+    def application(self) -> str:
+        """Whose it is: the first part of the key, which the API or the policy it signed has set."""
+        return self.key.partition("/")[0]
+
+    @property
+    def post(self) -> bool:
+        """Whether the API has checked it, event by event, so that none of its lines can be the client's fault."""
+        return is_post(self.metadata)
+
+    @property
+    def place(self) -> str:
+        """Where what is told of the object itself is kept: by day and name, the same at every delivery."""
+        session = session_of(self.metadata)
+        day = session[0] if session else f"{self.arrived:%Y/%m/%d}"
+        return f"{day}/{_archive_name(self.key.partition('/')[2])}"
+
+    def identity(self, number: int, occurrence: int, line: bytes) -> str:
+        """The id of a line. In an upload session its content says it, in any other object its place."""
+        session = session_of(self.metadata)
+        if session is None:
+            return event_id(self.key, number, line)
+        return event_id_in_session(self.application, session[1], occurrence, line)
+
+    def folder(self, identities: Iterable[str]) -> str:
+        """Where below a tenant the events of these ids are kept.
+
+        Those of an upload session are at the same place whatever the object is called that they came in.
+        """
+        session = session_of(self.metadata)
+        if session is None:
+            return self.place
+        digest = hashlib.sha256("\n".join(identities).encode()).hexdigest()[:16]
+        return f"{session[0]}/{session[1]}-{digest}.jsonl"
+
+
+def _archive_name(name: str) -> str:
+    """The client's name made safe; one too long for a key (S3 takes 1,024 bytes) gives way to its digest."""
+    safe = quote(name, safe="")
+    if len(safe) > LONGEST_NAME:
+        safe = hashlib.sha256(name.encode()).hexdigest()
+    return safe if safe.endswith(".jsonl") else f"{safe}.jsonl"
