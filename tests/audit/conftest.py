@@ -13,6 +13,7 @@ import pytest
 from botocore.loaders import create_loader
 
 from audit.handlers.common import aws, directory
+from audit.handlers.query import limits
 from cellwave.cli.main import main
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
@@ -36,6 +37,8 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "LANDING_BUCKET": made.bucket("landing"),
         "ARCHIVE_BUCKET": made.bucket("archive"),
         "INDEX_TABLE": "test-index",
+        "LIMITS_TABLE": "test-limits",
+        "LIMIT_REQUESTS": "1000",
         "TRIES": "5",
         "PRODUCT_REGION": "eu",
         "CONTROL_REGION": REGION,
@@ -52,6 +55,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(botocore_session=session))
     aws.forget()
     directory.forget()
+    limits.forget()
     create(made)
     yield made
     aws.forget()

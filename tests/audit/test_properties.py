@@ -196,6 +196,8 @@ def test_the_pages_of_a_search_hold_every_event_once(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONFIG_BUCKET", "config")
         patch.setenv("INDEX_TABLE", "index")
+        patch.setenv("LIMITS_TABLE", "limits")
+        patch.setenv("LIMIT_REQUESTS", "100")
         patch.setattr(api, "ANSWER_BYTES", room)
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             patch.setenv(name, "eu-west-1")

@@ -45,7 +45,12 @@ CALLED = {
         "config": {"s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"},
         "role": {"sts:AssumeRole"},
     },
-    "query-api": {"config": {"s3:GetObject"}, "index": {"dynamodb:Query"}, "index key": {"kms:Decrypt"}},
+    "query-api": {
+        "config": {"s3:GetObject"},
+        "index": {"dynamodb:Query"},
+        "index key": {"kms:Decrypt"},
+        "limits": {"dynamodb:UpdateItem"},
+    },
 }
 
 
@@ -96,6 +101,7 @@ def place(statement: dict[str, Any]) -> str:
         f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
         f":::{CELL.name}-{CELL.account}-archive/*": "archive",
         f":table/{CELL.name}-index": "index",
+        f":table/{CELL.name}-limits": "limits",
         f":{CELL.account}:{CELL.name}-ingest": "queue",
         ":role/control-directory-us": "role",
         ":*": "log",

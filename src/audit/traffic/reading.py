@@ -16,6 +16,7 @@ READERS = 4
 # A busy machine may keep a service from answering for so long; then its not answering is the result.
 ANSWERS_WITHIN_S = 300.0
 ASK_AGAIN_S = 0.5
+TOO_MANY = 429  # is no word about what may be read
 
 
 class Reader:
@@ -43,14 +44,14 @@ class Reader:
     def _answer(
         self, host: str, key: str, parameters: Mapping[str, str | list[str]], deadline: float
     ) -> httpx.Response | None:
-        """An answer that is none of a failing service; None for another attempt before the deadline."""
+        """An answer that is none of a failing or a busy service; None for another attempt before the deadline."""
         try:
             answer = self._client.get(
                 f"{self._edge_url}/{host}/v1/events",
                 params=parameters,
                 headers={"Authorization": f"Bearer {key}"},
             )
-            if not answer.is_client_error:
+            if not answer.is_client_error or answer.status_code == TOO_MANY:
                 answer.raise_for_status()
         except httpx.HTTPError:
             if time.monotonic() > deadline:

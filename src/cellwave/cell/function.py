@@ -29,7 +29,7 @@ class FunctionArgs:
 
     code: CodeArchive
     handler: str
-    environment: Mapping[str, str]
+    environment: Mapping[str, pulumi.Input[str]]
     allow: Sequence[Mapping[str, Any]] = field(default=())
     timeout: int = 15
     memory: int = 256

@@ -37,10 +37,10 @@ def s3() -> S3Client:
     return stage or _s3()
 
 
-def table(name: str) -> Table:
-    """A DynamoDB table by name."""
+def table(name: str, config: Config = QUICK) -> Table:
+    """A DynamoDB table by name, asked as patiently as `config` says."""
     stage: Table | None = _stage.get()
-    return stage or _table(name)
+    return stage or _table(name, config)
 
 
 def staged() -> bool:
@@ -70,5 +70,5 @@ def _s3() -> S3Client:
 
 
 @cache
-def _table(name: str) -> Table:
-    return boto3.resource("dynamodb", config=QUICK).Table(name)
+def _table(name: str, config: Config) -> Table:
+    return boto3.resource("dynamodb", config=config).Table(name)

@@ -119,6 +119,10 @@ class Stage:
         self.items += [statement["Parameters"] for statement in Statements]
         return {"Responses": [{} for _ in Statements]}
 
+    def update_item(self, **_: Any) -> dict[str, Any]:
+        """As boto3's, of a row that counts: nobody has asked before."""
+        return {"Attributes": {"requests": 1}}
+
     def query(self, *, Limit: int, ExclusiveStartKey: Any = None, **_: Any) -> dict[str, Any]:
         """As boto3's, of all items, newest first: what is filtered by is not looked at."""
         rest = sorted(self.items, key=lambda item: str(item["sk"]), reverse=True)

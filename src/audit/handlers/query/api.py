@@ -16,6 +16,7 @@ from audit.handlers.common.exact import write
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.rehearsal import rehearsed
+from audit.handlers.query.limits import admit
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import Search
 
@@ -35,6 +36,7 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
 def get_events(request: Request) -> Reply:
     """GET /v1/events: {"events": [newest first], "cursor": where to go on, or null at the end}."""
     caller = authenticate(request, "tenant", "read")
+    admit(caller)
     search = Search.of(request.query, caller)
     items, position = _read(search)
     events = _fitting(items)
