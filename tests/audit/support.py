@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from audit.handlers.common import aws, directory
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
+from tests.audit.documents import conforms
 
 REGION: Literal["eu-west-1"] = "eu-west-1"
 Audit = Callable[..., tuple[int, str, str]]  # a command's arguments -> exit code, output, errors
@@ -106,7 +107,9 @@ class AuditCell:
             None,
         )
         told: Any = answer["headers"]
-        return Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), told)
+        found = Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), told)
+        conforms(handler, route, found.status, found.body)
+        return found
 
     def ingest(
         self,

@@ -34,6 +34,8 @@ SETTINGS = {
     "LANDING_BUCKET": "landing",
     "ARCHIVE_BUCKET": "archive",
     "INDEX_TABLE": "index",
+    "LIMITS_TABLE": "limits",
+    "LIMIT_REQUESTS": "100",
     "TRIES": "1",
     "AWS_ACCESS_KEY_ID": "a",
     "AWS_SECRET_ACCESS_KEY": "b",

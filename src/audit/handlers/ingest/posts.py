@@ -10,10 +10,12 @@ from typing import Any
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import Caller, Directory, authenticate, directory
+from audit.handlers.common.event_schema import EVENT
 from audit.handlers.common.events import MAX_EVENTS, problems
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.index import event_id
+from audit.handlers.common.operations import Operation, Parameter, record, reference
 from audit.handlers.ingest.acceptance import DIGEST, POST, acceptance, is_post
 from audit.handlers.ingest.objects import put_new
 
@@ -115,3 +117,34 @@ def _check_tenants(caller: Caller, events: list[Any], registered: Collection[str
                 f"events[{index}].tenantId: {event['tenantId']} is not registered to {caller.application}; "
                 "none was accepted",
             )
+
+
+_EVENTS = {"type": "array", "items": reference(EVENT), "minItems": 1, "maxItems": MAX_EVENTS}
+POSTING = Operation(
+    "POST /v1/events",
+    post_events,
+    "postEvents",
+    "Events, all of which are accepted or none. Their ids are in the order of the post.",
+    (
+        202,
+        record(
+            accepted={"type": "integer", "minimum": 1},
+            eventIds={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_EVENTS},
+        ),
+    ),
+    key=("application", "write"),
+    parameters=[
+        Parameter(
+            KEY,
+            "The same post with the same key is stored once, and answered the same.",
+            {"type": "string", "pattern": f"^{_A_KEY.pattern}$"},
+            place="header",
+        )
+    ],
+    body={"anyOf": [reference(EVENT), _EVENTS, {**record(events=_EVENTS), "additionalProperties": False}]},
+    errors={
+        400: ["invalid_json", "invalid_body", "invalid_events", "invalid_idempotency_key"],
+        403: ["foreign_tenant"],
+        409: ["idempotency_conflict"],
+    },
+)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from audit.handlers.common.aws import s3, setting
-from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate, directory
 from audit.handlers.common.http import Reply, Request, serve
+from audit.handlers.common.operations import Operation, record, routes
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import SESSION, UPLOAD, acceptance, new_session
-from audit.handlers.ingest.posts import post_events
+from audit.handlers.ingest.posts import POSTING
 from audit.handlers.ingest.rehearsal import play_api
 
 SESSION_SECONDS = 900
@@ -47,8 +47,23 @@ def open_session(request: Request) -> Reply:
     return Reply(200, {"uploadUrl": os.environ.get("UPLOAD_URL") or post["url"], "form": form})
 
 
-_ROUTES = {
-    "GET /healthz": healthz,
-    "GET /applications/session": open_session,
-    "POST /v1/events": post_events,
-}
+_ROUTES = routes(
+    "Audit events: taking them in",
+    [
+        Operation(
+            "GET /applications/session",
+            open_session,
+            "openSession",
+            "A form that uploads any number of files of JSON lines under the application's own prefix, for 15 minutes.",
+            (
+                200,
+                record(
+                    uploadUrl={"type": "string", "format": "uri"},
+                    form={"type": "object", "additionalProperties": {"type": "string"}},
+                ),
+            ),
+            key=("application", "write"),
+        ),
+        POSTING,
+    ],
+)

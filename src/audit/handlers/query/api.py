@@ -10,15 +10,16 @@ from typing import Any
 from boto3.dynamodb.conditions import Key
 
 from audit.handlers.common.aws import setting, table
-from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate
+from audit.handlers.common.event_schema import STORED
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
+from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.query.limits import admit
 from audit.handlers.query.rehearsal import play
-from audit.handlers.query.search import Search
+from audit.handlers.query.search import PARAMETERS, Search
 
 # A function's answer may be 6 MB; the rest is for what surrounds the events.
 ANSWER_BYTES = 6_000_000
@@ -89,4 +90,28 @@ def _page(search: Search, position: str | None) -> dict[str, Any]:
     return page
 
 
-_ROUTES = {"GET /healthz": healthz, "GET /v1/events": get_events}
+_ROUTES = routes(
+    "Audit events: reading",
+    [
+        Operation(
+            "GET /v1/events",
+            get_events,
+            "searchEvents",
+            "A tenant's own events, newest first. An answer may hold few or none, and a cursor: null is the end.",
+            (
+                200,
+                record(
+                    events={"type": "array", "items": reference(STORED), "maxItems": 100},
+                    cursor={"type": ["string", "null"]},
+                ),
+            ),
+            key=("tenant", "read"),
+            parameters=PARAMETERS,
+            errors={
+                400: ["invalid_parameter", "invalid_cursor"],
+                403: ["foreign_tenant"],
+                429: ["too_many_requests"],
+            },
+        )
+    ],
+)

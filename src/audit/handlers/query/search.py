@@ -20,12 +20,12 @@ from audit.handlers.common.exact import read
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.index import partition
 from audit.handlers.query import matching
+from audit.handlers.query.parameters import FILTERS, LONGEST, PAGE, SPAN, TENANT
 
 # What the index knows of every item; the others are looked for in the event itself.
 INDEXED = ("eventName", "actorId", "resourceId")
-FILTERS = (*INDEXED, *matching.FILTERS)
-PARAMETERS = ("tenantId", *FILTERS, "from", "to", "limit", "cursor")
-LONGEST = 512  # characters of a filter
+PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE)
+_KNOWN = [parameter.name for parameter in PARAMETERS]
 _WITHOUT_BLANKS = ("tenantId", "from", "to")
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
@@ -56,7 +56,9 @@ class Search:
         search = cls(
             partition=partition(caller.application, caller.tenant or ""),
             secret=caller.secret,
-            filters=tuple((name, _filter(name, asked[name])) for name in FILTERS if name in asked),
+            filters=tuple(
+                (one.name, _filter(one.name, asked[one.name])) for one in FILTERS if one.name in asked
+            ),
             since=_time("from", asked["from"]) if "from" in asked else _FIRST,
             until=_time("to", asked["to"]) if "to" in asked else _LAST,
             limit=_limit(asked.get("limit", "50")),
@@ -114,8 +116,8 @@ def _parameters(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
         # What signs a request's URL is not part of the question.
         if name.startswith("X-Amz-"):
             continue
-        if name not in PARAMETERS:
-            known = ", ".join(PARAMETERS)
+        if name not in _KNOWN:
+            known = ", ".join(_KNOWN)
             raise ApiError(400, "invalid_parameter", f"{name[:60]}: unknown; there are {known}")
         if name in asked:
             raise ApiError(400, "invalid_parameter", f"{name}: given twice, expected once")
