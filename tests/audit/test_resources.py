@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 
 from audit.handlers.common import aws
 from audit.handlers.common.directory import FRESH
-from cellwave.fleet.model import AlarmSignal
+from cellwave.fleet.model import AlarmSignal, Isolation
 from cellwave.fleet.parse import parse_fleet
+from cellwave.isolation.model import Bounds
+from cellwave.isolation.rules import findings
 from cellwave.project import find_project
 
 FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
@@ -75,6 +78,7 @@ def resources() -> Resources:
     return collected(CELL.name)
 
 
+@cache
 def collected(cell: str, region: str = "") -> Resources:
     """Those of a cell, were it in that region (its own without one)."""
     own = ("CELLWAVE_", "AWS_", "PULUMI_")
@@ -257,3 +261,31 @@ def test_every_alarm_says_what_shows_the_platforms_own_trouble(resources: Resour
     for declared in FLEET.services:
         (signal,) = (signal for signal in declared.signals.values() if isinstance(signal, AlarmSignal))
         assert watched[declared.name] - WITHOUT_REFERENCE <= signal.references.keys(), declared.name
+
+
+def test_every_resource_keeps_to_its_cell(resources: Resources) -> None:
+    """By all rules; and each exception in cells/fleet.yaml is for something that is there."""
+    places = {CELL.name: resources, "control": collected("control")}
+    for cell, of_cell in places.items():
+        services = FLEET.services_of(cell)
+        assert all(service.isolation and service.isolation.strict for service in services)
+        allow = tuple(allowed for s in services if s.isolation for allowed in s.isolation.allow)
+        for number in range(len(allow) + 1):
+            left = Isolation(strict=True, allow=allow[:number] + allow[number + 1 :])
+            bounds = Bounds(FLEET.place(cell), left, lambda: FLEET, "2026-11-29", is_made=True)
+            assert bool(findings(states(cell, of_cell), bounds)) == (number < len(allow)), allow[number:][:1]
+
+
+def states(cell: str, of_cell: Resources) -> list[dict[str, Any]]:
+    """The resources as the engine would write them."""
+    place = FLEET.place(cell)
+    kind = "pulumi:providers:aws"
+    given = {"region": place.aws_region, "allowedAccountIds": json.dumps([place.account])}
+    provider = {"urn": f"urn::{cell}::{kind}::cell", "type": kind, "custom": True, "inputs": given}
+    through = {"provider": f"{provider['urn']}::1"}
+    made = [
+        {"urn": f"urn::{cell}::{typ}::{name}", "type": typ, "custom": True, "inputs": inputs, **through}
+        for (typ, name), inputs in of_cell.made.items()
+        if typ.startswith("aws:")
+    ]
+    return [provider, *made]

@@ -12,6 +12,7 @@ from typing import Any
 
 from cellwave.deploy.backend import BackendStack, Update
 from cellwave.deploy.port import Job, Progress, Result
+from cellwave.states import State
 
 Parts = dict[str, str]
 # What can't be changed in place.
@@ -110,6 +111,10 @@ class FakeBackend:
             for name, stack in sorted(self._cloud.stacks.items())
             if stack.is_made
         ]
+
+    def resources(self, stack: BackendStack) -> list[State]:
+        """Nobody asks for them."""
+        raise NotImplementedError
 
 
 class FakeDeployer:

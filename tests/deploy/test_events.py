@@ -8,7 +8,8 @@ from typing import Any
 
 from cellwave.deploy.ahead import losses
 from cellwave.deploy.drive import unanswered
-from cellwave.deploy.events import Story, Tail, name_of, read_story, tell
+from cellwave.deploy.events import Story, Tail, read_story, tell
+from cellwave.states import name_of
 
 URN = "urn:pulumi:a.b::shop::aws:sqs/queue:Queue::queue"
 STACK = "urn:pulumi:a.b::shop::pulumi:pulumi:Stack::shop-a.b"

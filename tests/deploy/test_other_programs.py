@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from cellwave.deploy.port import Deployer, Job, Result
-from cellwave.fleet.model import Place
+from cellwave.fleet.model import Isolation, Place
 from cellwave.releases.build import freeze
 from cellwave.releases.store import write_folder
 from cellwave.releases.verify import verify_release
@@ -46,7 +46,15 @@ def place(where: tuple[str, str]) -> Place:
     return Place(cell="here", account=where[0], aws_region=where[1], role=role(where))
 
 
-def deploy(deployer: Deployer, folder: Path, stack: str, where: tuple[str, str], release: str = "") -> Result:
+def deploy(
+    deployer: Deployer,
+    folder: Path,
+    stack: str,
+    where: tuple[str, str],
+    *,
+    release: str = "",
+    isolation: Isolation | None = None,
+) -> Result:
     """Run the program in a folder, which may be a release's, in a cell."""
     job = Job(
         attempt=str(uuid.uuid4()),
@@ -56,17 +64,24 @@ def deploy(deployer: Deployer, folder: Path, stack: str, where: tuple[str, str],
         source=str(folder),
         release=release,
         place=place(where),
+        isolation=isolation,
     )
     return deployer.run(job, progress=lambda event: None, aborted=lambda: False)
 
 
-def up(deployer: Deployer, folder: Path, where: tuple[str, str], program: str) -> tuple[str, Result]:
+def up(
+    deployer: Deployer,
+    folder: Path,
+    where: tuple[str, str],
+    program: str,
+    isolation: Isolation | None = None,
+) -> tuple[str, Result]:
     """Deploy a program into a cell; the stack's name and what came of it."""
     folder.mkdir(exist_ok=True)
     (folder / "Pulumi.yaml").write_text("name: other\nruntime: python\n")
     (folder / "__main__.py").write_text(program)
     stack = f"{where[1]}-{uuid.uuid4().hex[:8]}.app"
-    return stack, deploy(deployer, folder, stack, where)
+    return stack, deploy(deployer, folder, stack, where, isolation=isolation)
 
 
 def queues(where: tuple[str, str], stack: str) -> list[str]:
@@ -172,6 +187,38 @@ def test_a_region_that_is_known_too_late_for_a_preview_fails_the_step(
     assert "Queue late is in us-west-2, not in eu-west-1" in result.reason
 
 
+OPEN = """
+import json
+anyone = {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}
+name = "open-" + pulumi.get_stack().replace(".", "-")
+aws.iam.Role("open", name=name, assume_role_policy=json.dumps({"Statement": [anyone]}))
+"""
+OPEN_LATE = """
+import json
+anyone = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage"}
+aws.sqs.QueuePolicy("open", queue_url=jobs.url, policy=jobs.arn.apply(
+    lambda arn: json.dumps({"Statement": [{**anyone, "Resource": arn}]})))
+"""
+STRICT = Isolation(strict=True)
+
+
+def test_what_lets_others_in_is_refused_before_anything_is_made(deployer: Deployer, tmp_path: Path) -> None:
+    """By a service that is strict; the attempt says which resource, what of it, the rule, and what would be right."""
+    stack, result = up(deployer, tmp_path, WEST, QUEUE + OPEN, STRICT)
+    assert (result.outcome, result.fault) == ("refused", "release")
+    assert "aws:iam/role:Role open lets anyone in (*) (principal); right would be: " in result.reason
+    assert [finding.rule for finding in result.findings] == ["principal"]
+    assert queues(WEST, stack) == []
+    assert deploy(deployer, tmp_path, stack, WEST, isolation=Isolation()).outcome == "succeeded"
+
+
+def test_what_nobody_could_know_beforehand_lets_nobody_in_unseen(deployer: Deployer, tmp_path: Path) -> None:
+    """The state is looked at by the same rules when the engine is done."""
+    _, result = up(deployer, tmp_path, WEST, QUEUE + OPEN_LATE, STRICT)
+    assert (result.outcome, result.fault) == ("failed", "release")
+    assert [finding.rule for finding in result.findings] == ["principal"]
+
+
 def test_settings_of_the_stack_that_contradict_the_cell_are_refused(
     deployer: Deployer, tmp_path: Path
 ) -> None:
@@ -248,10 +295,10 @@ Path(__file__).with_name("left.txt").write_text("left")
     folder = tmp_path / made.digest
     write_folder(folder, made, content)
     stack = f"copy-{uuid.uuid4().hex[:8]}.app"
-    result = deploy(deployer, folder, stack, WEST, made.digest)
+    result = deploy(deployer, folder, stack, WEST, release=made.digest)
     assert result.outcome == "succeeded", result.reason
     assert not verify_release(folder)
     (folder / "data.txt").write_text("tampered with")
-    result = deploy(deployer, folder, stack, WEST, made.digest)
+    result = deploy(deployer, folder, stack, WEST, release=made.digest)
     assert result.outcome == "failed"
     assert "was changed: changed: data.txt" in result.reason

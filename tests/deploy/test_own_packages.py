@@ -172,7 +172,7 @@ def test_a_node_program_finds_the_packages_of_its_lock(engine_world: RealWorld, 
     folder = tmp_path / release.digest
     write_folder(folder, release, content)
     deployer = engine_world.restarted(PATH=f"{stand_in(tmp_path, 'nodejs')}:{os.environ['PATH']}")
-    result = deploy(deployer, folder, f"node-{uuid.uuid4().hex[:8]}.app", EAST, release.digest)
+    result = deploy(deployer, folder, f"node-{uuid.uuid4().hex[:8]}.app", EAST, release=release.digest)
     assert result.outcome == "succeeded", result.reason
     assert not verify_release(folder)
 

@@ -40,6 +40,19 @@ def test_the_projects_own_cells_hold() -> None:
     assert len(fleet.stacks) == 1 + 6 * 4
 
 
+def allowance(key: str, value: str = "") -> str:
+    """An exception to a rule of isolation, with one key of it changed, or left out."""
+    good = {
+        "rule": "egress",
+        "resource": "a",
+        "what": "a",
+        "reason": "a",
+        "expires": "'2027-01-01'",
+        key: value,
+    }
+    return f"allow: [{{{', '.join(f'{k}: {v}' for k, v in good.items() if v)}}}]"
+
+
 CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels: {ring: early}}'
 
 
@@ -314,6 +327,28 @@ CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels
             "unknown key 'pass'",
             "known keys: ",
             id="unknown key of a reference",
+        ),
+        *(
+            pytest.param(
+                changed(
+                    "fleet", "    needs: [storage]\n", f"    isolation: {{{allowed}}}\n    needs: [storage]\n"
+                ),
+                "cells/fleet.yaml:10",
+                found,
+                expected,
+                id=f"isolation {found}",
+            )
+            for allowed, found, expected in (
+                ("strict: yes, allow: []", "services.query.isolation.strict is 'yes'", "true or false"),
+                ("alow: []", "unknown key 'alow'", "did you mean 'allow'?"),
+                (allowance("rule", "egres"), "allow[0].rule is 'egres'", "'egress'"),
+                (allowance("rule", "place"), "allow[0].rule is 'place'", "'egress'"),
+                (allowance("what", "'*'"), "allow[0].what is '*'", "not everything"),
+                (allowance("reason", "''"), "allow[0].reason is ''", "at least 1 character"),
+                (allowance("reason"), "the key 'reason' is missing", "is required here"),
+                (allowance("expires", "1.1.2027"), "allow[0].expires is '1.1.2027'", '"2027-06-30"'),
+                (allowance("expires", "2027-01-01"), "found a timestamp", "in quotes"),
+            )
         ),
         pytest.param(
             changed("fleet", "proof: {http:", "proof: {htp:"),

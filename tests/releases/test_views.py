@@ -146,6 +146,7 @@ EDITS = [
     ("us.yaml", "us.example", "us.other", {f"{c}.{s}" for c in ("one", "two") for s in ("base", "app")}),
     ("eu.yaml", "name: three,", "name: three, weight: 3,", {"three.base", "three.app"}),
     ("fleet.yaml", "https://x", "https://y", set()),
+    ("fleet.yaml", "{program: hub}", "{program: hub, isolation: {strict: true}}", {"control.hub"}),
     ("fleet.yaml", "role/deploy", "role/other", STACKS),
     ("fleet.yaml", "000000000009", "000000000008", STACKS),
 ]
@@ -161,6 +162,16 @@ def test_a_changed_fleet_is_another_input_of_those_whom_it_reaches(
     assert old in text
     every = {f"{cell}.all" for cell in EVERYWHERE}
     assert changed(project, lambda: write(project.root, {path: text.replace(old, new)})) == stacks | every
+
+
+def test_programs_of_before_are_told_of_no_isolation_that_their_service_has_not(project: Project) -> None:
+    """They run with the fleet's model of their own release, which knows no such key."""
+    build_release(project, "v1", open_store(project))
+    release = open_store(project).get("v1")
+    assert (
+        "isolation"
+        not in sources_of(open_store(project).path(release.digest)).view("one.app").model_dump_json()
+    )
 
 
 def test_the_digests_of_many_cells_are_those_of_their_views(project: Project) -> None:

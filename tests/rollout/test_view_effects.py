@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.fleet.model import Isolation
 from cellwave.health.model import Reading
 from cellwave.health.ports import Scope, SignalSource, Wanted
 from cellwave.project import Project
@@ -110,6 +111,17 @@ def test_an_engine_runs_the_program_in_its_view_which_holds_the_plans_digest(wor
     view = world.told.job.view
     assert view
     assert (view.digest, view.files) == ("i1:5", ("app/Pulumi.yaml", "app/__main__.py"))
+
+
+@pytest.mark.parametrize(("back", "isolation"), [(False, Isolation()), (True, None)])
+def test_an_engine_is_told_what_keeps_its_cell_apart_but_not_on_the_way_back(
+    world: World, back: bool, isolation: Isolation | None
+) -> None:
+    """What ran before may come back, whatever is asked for, or has expired, since."""
+    effect = Deploy(step=world.step("i1:5"), attempt=1, back=back)
+    world.effects.deploy(world.asked(effect, Track()), effect)
+    assert world.told.job
+    assert world.told.job.isolation == isolation
 
 
 def test_a_step_without_inputs_runs_as_it_did_before_there_were_views(world: World) -> None:

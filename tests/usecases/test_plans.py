@@ -14,6 +14,7 @@ from cellwave.release import Release
 from cellwave.releases.build import build_release
 from cellwave.releases.sources import sources_of
 from cellwave.rollout.records import StackRow
+from cellwave.states import State
 from cellwave.usecases.plans import plan_for, plan_up
 from cellwave.usecases.surroundings import Surroundings
 from cellwave.waves.model import Plan
@@ -35,6 +36,10 @@ class Backend:
         if self.away:
             raise Unavailable("the bucket does not answer")
         return list(self.there.values())
+
+    def resources(self, stack: BackendStack) -> list[State]:
+        """Nobody asks for them."""
+        raise NotImplementedError
 
 
 @dataclass

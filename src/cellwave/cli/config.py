@@ -15,7 +15,8 @@ from cellwave.cli.show import tell, tell_json
 from cellwave.deploy.placed import configuration
 from cellwave.errors import BadInput
 from cellwave.fleet.model import Fleet
-from cellwave.fleet.yamlfile import did_you_mean, read
+from cellwave.fleet.select import stacks_named
+from cellwave.fleet.yamlfile import read
 from cellwave.programs.settings import settings_file
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def write(
     """
     around = here()
     project, (fleet, _) = around.project, around.configuration()
-    files = {stack: _file(project.root, fleet, stack) for stack in wanted(fleet, names or fleet.stacks)}
+    files = {stack: _file(project.root, fleet, stack) for stack in stacks_named(fleet, names or fleet.stacks)}
     texts = {stack: _text(project.root, fleet, stack, file) for stack, file in files.items()}
     done = []
     for stack, (old, new) in texts.items():
@@ -57,16 +58,6 @@ def write(
         return
     for line in done:
         tell(f"{'written' if line['changed'] else 'unchanged':<10}{line['file']}")
-
-
-def wanted(fleet: Fleet, names: list[str] | tuple[str, ...]) -> list[str]:
-    """The stacks that are named, by themselves or by their cell, in the fleet's order; BadInput for any other name."""
-    cells = [cell.name for cell in fleet.every_cell]
-    for name in names:
-        if name not in cells and name not in fleet.stacks:
-            expected = did_you_mean(name, [*cells, *fleet.stacks], "cells and stacks")
-            raise BadInput(f"stack {name!r}", "there is none of that name", expected)
-    return [stack for stack in fleet.stacks if stack in names or stack.split(".")[0] in names]
 
 
 def _file(root: Path, fleet: Fleet, stack: str) -> Path:

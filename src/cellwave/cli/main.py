@@ -36,6 +36,7 @@ COMMANDS = {
     "worker": "Run rollouts in the foreground. Commands start one in the background when none runs on any host.",
     "demo": "Six cells, a good release, a bad one that undoes itself, a fixed one; customers' events flow meanwhile.",
     "rollout": "Start, watch and steer rollouts.",
+    "isolation": "Prove that nothing leaves its cell, or lets others in.",
     "fleet": "See what the whole fleet runs.",
     "release": "Build, list and verify releases.",
     "journal": "Read and prove the journal.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from cellwave.deploy.checkpoint import Deployment, made_since
-from cellwave.deploy.events import Story, name_of
-from cellwave.deploy.placed import foreign
+from cellwave.deploy.events import Story
 from cellwave.deploy.port import Job, Result
+from cellwave.isolation.model import Bounds, Finding
+from cellwave.isolation.rules import findings
+from cellwave.states import name_of
 
 
 def is_guarded(job: Job, deployment: Deployment) -> bool:
@@ -21,17 +23,24 @@ def looks_ahead(job: Job, deployment: Deployment) -> bool:
     return job.operation == "up" and speaks
 
 
-def objection(job: Job, deployment: Deployment, story: Story) -> Result | None:
-    """The refusal of an update that would make anything outside of the cell, lose what a stateful service keeps, or
-    take away what an earlier preview had left."""
-    reason = ""
-    if job.place and (elsewhere := foreign(story.planned, job.place)):
-        reason = "; ".join(elsewhere)
+def objection(job: Job, deployment: Deployment, story: Story, bounds: Bounds | None) -> Result | None:
+    """The refusal of an update that would make anything outside of the cell or against its isolation, lose what a
+    stateful service keeps, or take away what an earlier preview had left."""
+    reason, found = "", findings(story.planned, bounds) if bounds else []
+    if found:
+        reason = told(found)
     elif is_guarded(job, deployment) and (lost := losses(story, deployment, job.undo_since)):
         reason = f"it would {lost}, and with it what a stateful service keeps; only a one-way release may"
     elif job.held_to is not None and (more := losses(story, deployment, None, job.held_to)):
         reason = f"it would {more}, which the preview before its wave had not shown"
-    return Result(outcome="refused", changes=story.changes, reason=reason) if reason else None
+    if not reason:
+        return None
+    return Result(outcome="refused", changes=story.changes, reason=reason, findings=tuple(found))
+
+
+def told(found: Iterable[Finding]) -> str:
+    """Findings as the reason of what they stop."""
+    return "; ".join(finding.words for finding in found)
 
 
 def losses(

@@ -23,6 +23,7 @@ from cellwave.deploy.checkpoint import StackFiles
 from cellwave.deploy.port import Job
 from cellwave.errors import Unavailable
 from cellwave.frozen import Frozen
+from cellwave.states import State
 from cellwave.target import backend_folder
 from cellwave.text import redact
 
@@ -69,6 +70,10 @@ class StateBackend(Protocol):
         """Every stack of every project, by project and name. Unavailable when the backend can't be asked."""
         ...
 
+    def resources(self, stack: BackendStack) -> list[State]:
+        """A stack's resources as its state has them, secrets encrypted. Unavailable when it can't be read."""
+        ...
+
 
 def message_of(job: Job) -> str:
     """What an update says of itself in the backend's history."""
@@ -101,6 +106,16 @@ class FolderBackend:
         return [
             _in_folder(self.root, file) for file in sorted(files) if file.name.endswith((".json", ".json.gz"))
         ]
+
+    def resources(self, stack: BackendStack) -> list[State]:
+        """See StateBackend."""
+        plain = self.root / "stacks" / stack.project / f"{stack.name}.json"
+        try:
+            return _resources(
+                _read(plain if plain.exists() else plain.with_suffix(".json.gz")).get("checkpoint")
+            )
+        except (OSError, EOFError, ValueError) as error:
+            raise Unavailable(redact(f"the state of {stack.name} can't be read: {error}")) from None
 
 
 def _in_folder(root: Path, file: Path) -> BackendStack:
@@ -145,6 +160,12 @@ class EngineBackend:
         with ThreadPoolExecutor(ENGINES) as pool:
             return sorted(pool.map(self._stack, listed), key=lambda stack: (stack.project, stack.name))
 
+    def resources(self, stack: BackendStack) -> list[State]:
+        """See StateBackend."""
+        names = (listed["name"] for listed in self._ask("ls", "--all", "--json"))
+        whole = next((n for n in names if n.endswith(f"/{stack.project}/{stack.name}")), stack.name)
+        return _resources({"latest": self._ask("export", "--stack", whole).get("deployment")})
+
     def _stack(self, listed: Mapping[str, Any]) -> BackendStack:
         _, project, name = listed["name"].rsplit("/", 2)
         about = BackendStack(
@@ -179,6 +200,11 @@ class EngineBackend:
             said = redact(done.stderr.strip() or done.stdout.strip())
             raise Unavailable(f"the state backend can't be asked: {said}", hint="PULUMI_BACKEND_URL names it")
         return json.loads(done.stdout or "null") or []
+
+
+def _resources(checkpoint: Mapping[str, Any] | None) -> list[State]:
+    found: list[State] = ((checkpoint or {}).get("latest") or {}).get("resources") or []
+    return found
 
 
 def _updates(history: Iterable[Mapping[str, Any]]) -> Iterator[Update]:

@@ -8,16 +8,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from cellwave.deploy.ahead import is_guarded, looks_ahead, objection
+from cellwave.deploy.ahead import is_guarded, looks_ahead, objection, told
 from cellwave.deploy.attempt import PACKAGES, PREPARING, Attempt
 from cellwave.deploy.backend import message_of
+from cellwave.deploy.bounds import bounds_of
 from cellwave.deploy.broken import broken
 from cellwave.deploy.checkpoint import (
     Deployment,
@@ -33,17 +34,19 @@ from cellwave.deploy.checkpoint import (
 from cellwave.deploy.command import NOT_BEGUN, Ended, Launch, run_plain, run_with_program
 from cellwave.deploy.deadlines import Deadlines
 from cellwave.deploy.disk import unwritable
-from cellwave.deploy.events import REFERENCE_TYPE, STACK_TYPE, Story, name_of, plain_outputs, read_story
+from cellwave.deploy.events import Story, plain_outputs, read_story
 from cellwave.deploy.fence import is_over
 from cellwave.deploy.given import given
 from cellwave.deploy.hosts import Look, Program
-from cellwave.deploy.placed import foreign
 from cellwave.deploy.port import Job, Outcome, Result
 from cellwave.deploy.prepare import prepare_work, private
 from cellwave.deploy.reasons import clean, fault_of, reason_of
 from cellwave.deploy.repair import Step, doubt, mend
 from cellwave.errors import Fault
+from cellwave.isolation.model import Bounds
+from cellwave.isolation.rules import findings
 from cellwave.releases.views import View
+from cellwave.states import REFERENCE_TYPE, STACK_TYPE, name_of
 from cellwave.text import redact
 from cellwave.words import is_lost
 
@@ -82,11 +85,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Drive:
-    """An attempt at work: its job, how to launch the engine, and the stack's files if the backend is a directory."""
+    """An attempt at work: its job, how to launch the engine, the stack's files if the backend is a directory, and what
+    its resources are held to."""
 
     job: Job
     launch: Launch
     files: StackFiles | None
+    bounds: Bounds | None
     left: Sequence[Step] = ()  # by a run of this attempt whose driver was killed: they may have been done
 
     @property
@@ -141,7 +146,8 @@ def _prepare(task: Task) -> Drive:
     told, log = given(environment) if job.view else environment, task.attempt.program_log
     served = Program(program, root, virtualenv, told, log, in_view=job.view is not None) if program else None
     launch = Launch(task.engine, environment, task.attempt, task.lock, served, task.deadlines, job.fence)
-    return Drive(job, launch, stack_files(environment, project, job.stack), left)
+    files = stack_files(environment, project, job.stack)
+    return Drive(job, launch, files, bounds_of(task.job), left)  # the job's own source: a copy has no cells
 
 
 class _Again(Exception):
@@ -206,8 +212,8 @@ def _once(at: Drive) -> Result:
     )
     if (at.job.place or at.job.view) and at.job.operation == "up":
         resources = (_export(at).get("deployment") or {}).get("resources", [])
-        if at.job.place and (elsewhere := foreign(resources, at.job.place)):
-            why = {"outcome": "failed", "reason": "; ".join(elsewhere), "fault": "release"}
+        if at.bounds and (found := findings(resources, replace(at.bounds, is_made=True))):
+            why = {"outcome": "failed", "reason": told(found), "findings": tuple(found), "fault": "release"}
             return result.model_copy(update=why)
         if at.job.view:
             return result.model_copy(update={"beyond": read_beyond(resources, at.job.view)})
@@ -228,7 +234,7 @@ def _preview(at: Drive) -> Result:
     _operate(at, *ARGUMENTS["preview"])
     story = read_story(at.launch.attempt.events)
     lost = tuple(dict.fromkeys(urn for _, urn in story.destroyed))
-    return objection(at.job, deployment, story) or Result(
+    return objection(at.job, deployment, story, at.bounds) or Result(
         outcome="succeeded", changes=story.changes, outputs=story.outputs, lost=lost
     )
 
@@ -324,12 +330,14 @@ def _update(at: Drive, deployment: Deployment) -> None:
     if at.launch.program is None:
         plan = str(at.launch.attempt.work / "plan.json")
         _operate(at, *ARGUMENTS["preview"], *(("--save-plan", plan) if guarded else ()))
-        if refusal := objection(at.job, deployment, read_story(at.launch.attempt.events)):
+        if refusal := objection(at.job, deployment, read_story(at.launch.attempt.events), at.bounds):
             raise _Stopped(refusal)
         held = ("--plan", plan) if guarded else ()
         return _operate(at, "up", *UP, "--skip-preview", *_message(at), *held)
     look = Look(
-        partial(objection, at.job, deployment), at.launch.attempt.events, at.launch.attempt.work / "refused"
+        partial(objection, at.job, deployment, bounds=at.bounds),
+        at.launch.attempt.events,
+        at.launch.attempt.work / "refused",
     )
     return _operate(at, "up", *UP, *_message(at), *(("--strict",) if guarded else ()), look=look)
 

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cellwave.deploy.port import Progress
+from cellwave.states import HIDDEN, STACK_TYPE, is_secret, name_of
 
 Event = dict[str, Any]
 
-STACK_TYPE = "pulumi:pulumi:Stack"
-REFERENCE_TYPE = "pulumi:pulumi:StackReference"
-SECRET_MARK = "4dabf18193072939515e22adb298388d"  # the key by which Pulumi marks a special value
-HIDDEN = "[secret]"
 # Steps that take a resource away, or put another in its place.
 DESTRUCTIVE = frozenset(
     {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
@@ -154,22 +151,9 @@ def plain_outputs(outputs: dict[str, Any]) -> dict[str, str]:
     return {k: v for k, v in texts.items() if v != HIDDEN}
 
 
-def name_of(urn: str) -> str:
-    """A URN's short form: the resource's type and name."""
-    parts = urn.split("::")
-    return f"{parts[-2].rsplit('$', 1)[-1]} {parts[-1]}" if len(parts) >= 4 else urn
-
-
 def _is_physical(step: Event) -> bool:
     """Whether a step is about something in the cloud: neither a component nor a provider."""
     return bool((step.get("old") or {}).get("custom")) and not step["type"].startswith("pulumi:")
-
-
-def is_secret(value: Any) -> bool:
-    """Whether a value is a secret, or holds one."""
-    if isinstance(value, dict):
-        return SECRET_MARK in value or any(is_secret(inner) for inner in value.values())
-    return isinstance(value, list) and any(is_secret(inner) for inner in value)
 
 
 def _parsed(lines: Iterable[bytes]) -> Iterator[Event]:

@@ -14,7 +14,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cellwave.deploy.placed import nested
+from cellwave.states import nested
 
 # An endpoint that does not answer is given up, so that the attempt ends in words.
 PATIENCE = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})

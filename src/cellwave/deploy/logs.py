@@ -6,11 +6,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cellwave.deploy.attempt import Attempt, attempts_in
-from cellwave.deploy.events import name_of, read_story
+from cellwave.deploy.events import read_story
 from cellwave.deploy.reasons import clean
 from cellwave.errors import BadInput, Fault
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.frozen import Frozen
+from cellwave.states import name_of
 from cellwave.text import redact
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 from pydantic import model_validator
 
 from cellwave.errors import Fault
-from cellwave.fleet.model import Place
+from cellwave.fleet.model import Isolation, Place
 from cellwave.frozen import Frozen
+from cellwave.isolation.model import Finding
 from cellwave.releases.views import View
 
 Operation = Literal["up", "preview", "refresh", "destroy"]
@@ -25,7 +26,8 @@ class Job(Frozen):
     `release` is the release's digest ("" for the working tree). `one_way` allows a stateful resource to be replaced or
     deleted; without it such a deployment is refused. `undo_since` (epoch seconds) is for a way back: what was created
     at or after it is the undone attempt's own, and may be deleted. `place` is where the cell is: the stack's default
-    providers are configured for it, and a resource of any other place fails the job.
+    providers are configured for it, and a resource of any other place fails the job. So does what its service's
+    `isolation` is against (None: nothing is asked, as on a way back).
 
     `fence` is a file that says until when it may run here ("": as long as it takes); when that time is over, its engine
     is ended (deploy/fence.py). `dead_hosts` are hosts whose engines are known to be gone, and until when they can have
@@ -50,6 +52,7 @@ class Job(Frozen):
     one_way: bool = False
     undo_since: float | None = None
     place: Place | None = None
+    isolation: Isolation | None = None
     fence: str = ""
     dead_hosts: dict[str, float] = {}
     held_to: tuple[str, ...] | None = None
@@ -64,8 +67,9 @@ class Result(Frozen):
     nobody said). `owner` names who holds the lock when the outcome is "locked", and `elsewhere` says that they are on
     another host: whether they live can't be seen from here.
     `beyond` are the stacks whose outputs the program has read though its inputs don't tell: what it made may be another
-    thing the next time. `lost` are the resources (URNs) that a preview shows to be replaced or deleted. `began` is
-    false when it was called off before an engine was started. `seconds` is wall time.
+    thing the next time. `lost` are the resources (URNs) that a preview shows to be replaced or deleted. `findings` are
+    what the rules of isolation are against. `began` is false when it was called off before an engine was started.
+    `seconds` is wall time.
     """
 
     outcome: Outcome
@@ -74,6 +78,7 @@ class Result(Frozen):
     changed_outputs: int = 0
     beyond: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     reason: str = ""
     fault: Fault | None = None
     owner: str = ""

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from itertools import dropwhile
 
-from cellwave.deploy.events import Diagnostic, name_of
+from cellwave.deploy.events import Diagnostic
 from cellwave.errors import Fault
 from cellwave.faults import ERRNOS, EXCEPTIONS, gravest
+from cellwave.states import name_of
 from cellwave.text import redact
 from cellwave.words import FULL, WORDS, answer_of, of_tool, words, words_of
 

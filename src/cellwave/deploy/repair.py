@@ -23,8 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cellwave.deploy.broken import Refused
 from cellwave.deploy.checkpoint import Deployment, Exported, is_physical
 from cellwave.deploy.command import Launch
-from cellwave.deploy.events import is_secret, name_of
 from cellwave.deploy.finders import search, session_of
+from cellwave.states import is_secret, name_of
 
 State = dict[str, Any]
 Step = tuple[str, State]  # an operation, and the state it leads to (from, for a delete), as events tell it

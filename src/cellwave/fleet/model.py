@@ -172,6 +172,38 @@ class ParameterProof(Frozen):
     parameter: str
 
 
+# What a service may be allowed; decision 0081 says what each is. That a resource is in its cell has no exception.
+Rule = Literal[
+    "other-cell", "control-plane", "foreign-account", "foreign-region", "replication", "egress", "principal",
+    "boundary", "infrastructure", "unknown",
+]  # fmt: skip
+# Text, since days in this form are in the order of their letters.
+Day = Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+Pattern = Annotated[str, StringConstraints(pattern=r"[A-Za-z0-9]")]
+
+
+class Allowance(Frozen):
+    """An exception to a rule of isolation, with its reason, and the last day (UTC) that it holds.
+
+    `resource` is as findings name it, `<type> <name>`, and `what` is what they found there; in both `*` is any text.
+    """
+
+    rule: Rule
+    resource: Pattern
+    what: Pattern
+    reason: str = Field(min_length=1)
+    expires: Day
+
+
+class Isolation(Frozen):
+    """How a service's resources are kept in their cell: by all rules when `strict`, else by those that hold for every
+    program. `boundary` names the policy that each of its roles must have as permissions boundary."""
+
+    strict: bool = False
+    boundary: str | None = Field(default=None, min_length=1)
+    allow: tuple[Allowance, ...] = ()
+
+
 class Service(Frozen):
     """A deployable layer with its own Pulumi stack a cell.
 
@@ -193,6 +225,8 @@ class Service(Frozen):
     host: Name | None = None
     signals: dict[Name, Signal] = {}
     proof: HttpProof | ParameterProof | None = None
+    # Left out where it is none: programs of earlier releases are told of it, and know no such key.
+    isolation: Isolation | None = Field(default=None, exclude_if=lambda given: given is None)
 
 
 class Homing(Frozen):

@@ -27,7 +27,8 @@ def is_below(path: str, folders: Iterable[str]) -> bool:
 
 def part_of(fleet: Fleet, cell: Cell, region: Region | None, service: Service) -> Fleet:
     """The fleet as if there were this deployment alone, with the control plane's cell; without what only cellwave reads
-    of a service: its needs, signals and proof."""
+    of a service: its needs, signals and proof. Its isolation stays: who changes that is to have the stack looked at.
+    """
     alone: dict[str, object] = {"needs": (), "signals": {}, "proof": None, "one_way": None}
     own = (service.model_copy(update=alone),)
     return Fleet(

@@ -49,3 +49,13 @@ def cells_named(fleet: Fleet, names: Iterable[str], where: str) -> tuple[Cell, .
             )
         raise BadInput(where, f"{name!r} is not a cell", did_you_mean(name, known, "cells"))
     return tuple(cell for cell in fleet.cells if cell.name in wanted)
+
+
+def stacks_named(fleet: Fleet, names: Iterable[str]) -> list[str]:
+    """The stacks that are named, by themselves or by their cell, in the fleet's order; BadInput for any other name."""
+    cells, wanted = {cell.name for cell in fleet.every_cell}, set(names)
+    for name in wanted:
+        if name not in cells and name not in fleet.stacks:
+            expected = did_you_mean(name, [*cells, *fleet.stacks], "cells and stacks")
+            raise BadInput(f"stack {name!r}", "there is none of that name", expected)
+    return [stack for stack in fleet.stacks if stack in wanted or stack.rpartition(".")[0] in wanted]

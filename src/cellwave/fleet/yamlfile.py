@@ -32,6 +32,8 @@ _PATTERNS = {
     r"^[0-9]{12}$": _ACCOUNT,
     r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$": "lower-case letters, digits and single hyphens, a letter first",
     r"^[a-z]+(-[a-z]+)+-[0-9]$": "an AWS region, such as us-west-2",
+    r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$": 'a day, in quotes ("2027-06-30")',
+    r"[A-Za-z0-9]": "a text with at least a letter or a digit: not everything can be allowed at once",
 }
 _NUMBER = "-+.0123456789"
 _PLAIN = (  # what YAML 1.2 takes a text without quotes for, by its first character; else it is a text: `on`, `no`

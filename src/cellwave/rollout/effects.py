@@ -21,7 +21,7 @@ from cellwave.deploy.attempt import open_attempt
 from cellwave.deploy.port import Deployer, Job, Operation, Progress, Result
 from cellwave.errors import CellwaveError, Fault
 from cellwave.faults import of_error
-from cellwave.fleet.model import Service
+from cellwave.fleet.model import Isolation, Service
 from cellwave.health.http import observe_digest
 from cellwave.health.model import GateResult, Verdict
 from cellwave.health.ports import SignalSource
@@ -141,6 +141,8 @@ class Effects:
         job = self._job(asked.key, step, "destroy" if step.removes else "up").model_copy(
             update={
                 "undo_since": asked.undo_since if effect.back else None,
+                # What ran before may come back, whatever has been asked for or has expired since.
+                **({"isolation": None} if effect.back else {}),
                 "dead_hosts": dead_hosts(self.records, self.target),
                 "held_to": effect.held_to,
             }
@@ -196,6 +198,7 @@ class Effects:
             stateful=service.stateful,
             one_way=bool(step.one_way),
             place=fleet.place(step.cell),
+            isolation=service.isolation or Isolation(),
             fence=self.fence,
             # What is proved is the digest of the plan, whatever this host would make of the same files.
             view=view.model_copy(update={"digest": step.inputs}) if view else None,

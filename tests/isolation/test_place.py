@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellwave.deploy.placed import UNKNOWN, configuration, foreign
+from cellwave.deploy.placed import configuration
 from cellwave.fleet.model import Place
+from cellwave.isolation import place as rule
+from cellwave.states import UNKNOWN
+from tests.isolation.graph import provider, resource
 
 ROLE = "arn:aws:iam::200000000001:role/deploy"
 PLACE = Place(cell="here", account="200000000001", aws_region="eu-west-1", role=ROLE)
 HELD = {"region": "eu-west-1", "allowedAccountIds": '["200000000001"]'}
 
 
-def provider(name: str = "default", package: str = "aws", **inputs: Any) -> dict[str, Any]:
-    """A provider's state; nested inputs are JSON texts, as the engine keeps them."""
-    urn = f"urn:pulumi:here.app::app::pulumi:providers:{package}::{name}"
-    return {
-        "urn": urn,
-        "type": f"pulumi:providers:{package}",
-        "custom": True,
-        "id": "1234",
-        "inputs": {k: v if isinstance(v, str) else json.dumps(v) for k, v in inputs.items()},
-    }
-
-
-def resource(
-    through: dict[str, Any] | None, kind: str = "aws:sqs/queue:Queue", **parts: Any
-) -> dict[str, Any]:
-    """A resource's state."""
-    return {
-        "urn": f"urn:pulumi:here.app::app::{kind}::jobs",
-        "type": kind,
-        "custom": True,
-        "provider": f"{through['urn']}::{UNKNOWN}" if through else "",
-        "inputs": {},
-        **parts,
-    }
+def foreign(resources: list[dict[str, Any]], place: Place) -> list[str]:
+    """What is found, in words."""
+    return [finding.words for finding in rule.foreign(resources, place)]
 
 
 @pytest.mark.parametrize(

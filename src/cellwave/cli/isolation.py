@@ -1,0 +1,57 @@
+"""`cellwave isolation`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cellwave.cli.here import here
+from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json
+from cellwave.text import counted
+from cellwave.usecases.isolation import Checked, check_deployed
+
+app = typer.Typer(
+    help="Prove that nothing leaves its cell, or lets others in.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CELL[.SERVICE]]...", help="Default: every stack.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at every resource that is deployed: what is against a rule, and is not allowed in cells/fleet.yaml.
+
+    Every deployment is held to the same rules before it makes anything. Nothing is changed, and no secret is read.
+    Exit code 1 when something is found.
+
+    Example: [bold]cellwave isolation check[/]   or   [bold]cellwave isolation check us-west-2 --json[/]
+    """
+    checked = check_deployed(here(), names or ())
+    found = any(stack.findings for stack in checked)
+    if as_json:
+        tell_json([stack.model_dump() for stack in checked])
+    else:
+        _show(checked)
+    raise typer.Exit(1 if found else 0)
+
+
+def _show(checked: Sequence[Checked]) -> None:
+    total = sum(len(stack.findings) for stack in checked)
+    if total:
+        shown = table("rule", "stack", "resource", "found", "right would be", show_lines=True)
+        for stack in checked:
+            for finding in stack.findings:
+                row(shown, finding.rule, stack.stack, finding.resource, finding.found, finding.right)
+        keep_whole(shown, 0, 1)
+        console().print(shown)
+    deployed = sum(stack.deployed for stack in checked)
+    tell(f"{counted(deployed, 'stack')} looked at, {counted(total, 'finding') if total else 'nothing found'}")
+    if missing := [stack.stack for stack in checked if not stack.deployed]:
+        tell(f"not deployed: {', '.join(missing)}")
