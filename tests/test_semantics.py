@@ -1,4 +1,4 @@
-"""docs/semantics.md names a test for every rule."""
+"""docs/semantics.md names a test for every rule, and docs/security.md one for every line of its table."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs/semantics.md").read_text()
+SECURITY = (ROOT / "docs/security.md").read_text()
 RULES = [line for line in TEXT.splitlines() if line.startswith("- ") and "::" in line]
 
 
 def test_every_rule_is_held_by_a_test_that_exists() -> None:
     """Whoever renames a test renames it there too."""
+    threats = [line for line in SECURITY.splitlines() if line.startswith("| ")][1:]
     assert RULES
-    for path, name in re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT):
+    assert threats
+    assert all("::" in line for line in threats)
+    for path, name in re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT + SECURITY):
         found = ROOT / "tests" / (path if "/" in path else f"rollout/{path}")
         assert re.search(rf"^(def {name}\(|{name}\b)", found.read_text(), re.M), f"{path}::{name}"
 

@@ -110,6 +110,7 @@ AGAINST: list[tuple[str, str, str, dict[str, Any]]] = [
     ("infrastructure", "s3:PutObject*", GRANT, {"policy": allow("s3:PutObject*")}),
     ("infrastructure", "IAM:passrole", GRANT, {"policy": allow("IAM:passrole")}),
     ("infrastructure", "new:DoSomething", GRANT, {"policy": allow("new:DoSomething")}),
+    ("infrastructure", "sts:Get*", GRANT, {"policy": allow("sts:Get*")}),
     ("infrastructure", "sts:GetFederationToken", GRANT, {"policy": allow("sts:GetFederationToken")}),
     ("infrastructure", "NotAction", GRANT, {"policy": policy({"Effect": "Allow", "NotAction": "iam:*"})}),
     ("infrastructure", ADMIN, ATTACHED, {"policyArn": ADMIN}),

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 # An action is one that reads when its name begins so.
 READS = (
-    "batchget", "check", "describe", "filter", "get", "head", "list", "lookup", "query", "read", "scan", "search",
+    "batchget", "describe", "filter", "get", "head", "list", "lookup", "query", "read", "scan", "search",
     "select", "view",
 )  # fmt: skip
-GIVES_CREDENTIALS = frozenset({"sts:getfederationtoken", "sts:getsessiontoken"})
+GIVES_CREDENTIALS = (
+    "sts:getdelegatedaccesstoken", "sts:getfederationtoken", "sts:getsessiontoken", "sts:getwebidentitytoken",
+)  # fmt: skip
 # Actions that write data, or use a key or a function, and change nothing of what was deployed, by service.
 DATA_WRITES: dict[str, frozenset[str]] = {
     service: frozenset(actions.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from cellwave.isolation.known import DATA_WRITES, GIVES_CREDENTIALS, READS
@@ -55,7 +56,7 @@ def changes_infrastructure(action: str) -> bool:
     either does."""
     service, _, verb = action.lower().partition(":")
     literal = verb.split("*")[0].split("?")[0]
-    if f"{service}:{verb}" in GIVES_CREDENTIALS or not literal:
+    if not literal or any(fnmatchcase(known, action.lower()) for known in GIVES_CREDENTIALS):
         return True
     if literal.startswith(READS):
         return False
