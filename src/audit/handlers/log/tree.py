@@ -8,9 +8,11 @@ hashes of a tile; whoever appends needs the rightmost tile of each level alone (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+
+from audit.handlers.log.verifier import node_hash, split
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -18,16 +20,6 @@ HASH_BYTES = 32
 
 # The hashes of the tile of a level and an index, of which so many are wanted at least.
 Hashes = Callable[[int, int, int], Sequence[bytes]]
-
-
-def leaf_hash(data: bytes) -> bytes:
-    """The hash of a leaf."""
-    return hashlib.sha256(b"\0" + data).digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of what has these two below it."""
-    return hashlib.sha256(b"\1" + left + right).digest()
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ def consistency(old: int, size: int, hashes: Hashes) -> list[bytes]:
 def _inclusion(index: int, begin: int, end: int, hashes: Hashes) -> Iterator[bytes]:
     if end - begin == 1:
         return
-    middle = begin + _split(end - begin)
+    middle = begin + split(end - begin)
     if index < middle:
         yield from _inclusion(index, begin, middle, hashes)
         yield subtree(middle, end, hashes)
@@ -145,7 +137,7 @@ def _consistency(old: int, begin: int, end: int, whole: bool, hashes: Hashes) ->
         if not whole:
             yield subtree(begin, end, hashes)
         return
-    middle = begin + _split(end - begin)
+    middle = begin + split(end - begin)
     if old <= middle:
         yield from _consistency(old, begin, middle, whole, hashes)
         yield subtree(middle, end, hashes)
@@ -161,13 +153,8 @@ def subtree(begin: int, end: int, hashes: Hashes) -> bytes:
         level, within = divmod(size.bit_length() - 1, HEIGHT)
         tile, at = divmod(begin >> (HEIGHT * level), WIDTH)
         return _perfect(hashes(level, tile, at + (1 << within))[at : at + (1 << within)])
-    middle = begin + _split(size)
+    middle = begin + split(size)
     return node_hash(subtree(begin, middle, hashes), subtree(middle, end, hashes))
-
-
-def _split(size: int) -> int:
-    """The largest power of two that is less."""
-    return 1 << ((size - 1).bit_length() - 1)
 
 
 def _levels(size: int) -> int:
