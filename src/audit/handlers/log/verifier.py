@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 ED25519 = 1  # the kinds of keys of C2SP's signed-note
@@ -86,6 +88,40 @@ def _next(rest: list[bytes]) -> bytes:
     if not rest:
         raise Wrong("the proof is too short")
     return rest.pop()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a log holds of an event: its id, when it was logged (UTC, RFC 3339), and a salted commitment to its line.
+
+    The salt stands beside the event. With both erased the entry tells nothing of it, and every proof stays valid.
+    """
+
+    event: str
+    at: str
+    commitment: bytes
+
+    @classmethod
+    def of(cls, event: str, at: str, salt: bytes, line: bytes) -> Entry:
+        """The entry of an event that is stored as that line (without its end)."""
+        return cls(event, at, hashlib.sha256(salt + line).digest())
+
+    @property
+    def data(self) -> bytes:
+        """The leaf."""
+        return f"{self.event} {self.at} {base64.b64encode(self.commitment).decode()}".encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Entry:
+        """The entry that a leaf is. Wrong when it is none."""
+        try:
+            event, at, commitment = data.decode().split(" ")
+            found = cls(event, at, base64.b64decode(commitment, validate=True))
+        except (ValueError, binascii.Error):
+            found = None
+        if found is None or found.data != data or len(found.commitment) != 32:
+            raise Wrong(f"no entry: {data[:200]!r}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -193,6 +229,98 @@ def _has_signed(key: Key, text: str, signatures: Mapping[tuple[str, bytes], byte
     return verifies(key.public, message, signature)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """An event as it is stored: its line (without its end), and the salt of its entry; None of what was not given."""
+
+    line: bytes
+    salt: bytes | None
+
+
+def check_log(
+    checkpoint: Checkpoint,
+    entries: Sequence[bytes],
+    events: Mapping[str, Stored],
+    kept: Sequence[Checkpoint] = (),
+    erased: Collection[str] = (),
+) -> list[str]:
+    """What is wrong with a whole log, and where: its entries against its checkpoint and those that were kept before,
+    and the events (by id) against their entries. Empty when all is right. `erased`: ids of events lawfully gone.
+    """
+    found = list(_against(checkpoint, entries, kept))
+    at, seen = "", dict[str, int]()
+    for index, data in enumerate(entries):
+        try:
+            entry = Entry.parse(data)
+        except Wrong as error:
+            found.append(f"entry {index}: {error}")
+            continue
+        if entry.event in seen:
+            found.append(f"entry {index}: event {entry.event} is entry {seen[entry.event]} already")
+        seen[entry.event] = index
+        if entry.at < at:
+            found.append(f"entry {index}: event {entry.event} is back-dated: {entry.at}, after one of {at}")
+        at = max(at, entry.at)
+        found += _against_entry(index, entry, events.get(entry.event), entry.event in erased)
+    found += [f"event {event} has no entry: it was inserted" for event in events if event not in seen]
+    return found
+
+
+def _against(checkpoint: Checkpoint, entries: Sequence[bytes], kept: Sequence[Checkpoint]) -> Iterator[str]:
+    tree = Tree()
+    wanted: dict[int, list[Checkpoint]] = {}
+    for one in (checkpoint, *kept):
+        wanted.setdefault(one.size, []).append(one)
+    for size in range(len(entries) + 1):
+        for one in wanted.pop(size, ()):
+            if one.root != tree.root():
+                what = (
+                    "the log is not the one that was signed"
+                    if one is checkpoint
+                    else "the log has been rewritten"
+                )
+                yield f"entries 0 to {size - 1}: {what} (root {one.root.hex()}, found {tree.root().hex()})"
+        if size < len(entries):
+            tree.add(leaf_hash(entries[size]))
+    for size in sorted(wanted):
+        yield f"the log has been cut: it had {size} entries, and has {len(entries)}"
+    if len(entries) > checkpoint.size:
+        yield f"entries {checkpoint.size} to {len(entries) - 1}: nobody has signed for them"
+
+
+def _against_entry(index: int, entry: Entry, stored: Stored | None, erased: bool) -> Iterator[str]:
+    if stored is None:
+        if not erased:
+            yield f"entry {index}: event {entry.event} is gone"
+    elif stored.salt is None:
+        yield f"entry {index}: event {entry.event} has no salt"
+    elif Entry.of(entry.event, entry.at, stored.salt, stored.line) != entry:
+        yield f"entry {index}: event {entry.event} is not what was logged: it has been changed"
+
+
+class Tree:
+    """A growing tree's root, of which only the perfect trees that it is made of are kept."""
+
+    def __init__(self) -> None:
+        self._peaks: list[tuple[int, bytes]] = []  # leaves, hash
+
+    def add(self, leaf: bytes) -> None:
+        """Put a leaf's hash at the end."""
+        size = 1
+        while self._peaks and self._peaks[-1][0] == size:
+            leaf, size = node_hash(self._peaks.pop()[1], leaf), 2 * size
+        self._peaks.append((size, leaf))
+
+    def root(self) -> bytes:
+        """The hash of the whole tree; that of nothing when it is empty."""
+        if not self._peaks:
+            return hashlib.sha256(b"").digest()
+        root = self._peaks[-1][1]
+        for _, peak in reversed(self._peaks[:-1]):
+            root = node_hash(peak, root)
+        return root
+
+
 # Ed25519, RFC 8032, section 5.1: a point is (x, y, z, t), with x/z and y/z on the curve and t = xy/z.
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -263,3 +391,55 @@ def _base() -> Point:
 
 
 BASE = _base()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check the log in a file that `cellwave audit verify --save` wrote; 0 when all is right, 1 when it is not.
+
+    `verifier.py FILE KEY [KEPT CHECKPOINT FILES…]`: KEY is the log's public key as its owner made it known.
+    """
+    if len(argv) < 2:
+        print("usage: verifier.py FILE KEY [KEPT CHECKPOINT...]", file=sys.stderr)
+        return 2
+    try:
+        key = Key.parse(argv[1])
+        kept = [open_note(_text(path), key) for path in argv[2:]]
+        checkpoint, entries, events, erased = read_file(_text(argv[0]).splitlines(), key)
+    except (Wrong, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    wrong = check_log(checkpoint, entries, events, kept, erased)
+    for line in wrong:
+        print(line)
+    if not wrong:
+        print(f"{checkpoint.origin}: {checkpoint.size} entries, all as signed; root {checkpoint.root.hex()}")
+        if erased:
+            print(f"  {len(erased)} of their events are erased, as the log's owner says")
+    return 1 if wrong else 0
+
+
+def read_file(lines: Sequence[str], key: Key) -> tuple[Checkpoint, list[bytes], dict[str, Stored], list[str]]:
+    """What a file of a log says: `{"checkpoint"}`, then `{"entry"}` and `{"event", "line", "salt"}` or
+    `{"event", "erased": true}` in any order, all but lines in base64. Wrong or ValueError when it is none."""
+    found = [json.loads(line) for line in lines]
+    if not found or "checkpoint" not in found[0]:
+        raise Wrong("no file of a log: it has no checkpoint")
+    checkpoint = open_note(found[0]["checkpoint"], key)
+    entries = [base64.b64decode(one["entry"]) for one in found if "entry" in one]
+    events = {
+        str(one["event"]): Stored(
+            one["line"].encode(), base64.b64decode(one["salt"]) if one["salt"] else None
+        )
+        for one in found
+        if "line" in one
+    }
+    return checkpoint, entries, events, [str(one["event"]) for one in found if one.get("erased")]
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,151 @@
+"""A log grows: what is new in the archive gets an entry each, in the order in which it is found.
+
+What a log is to get is staged, then its state says that it has it (or another was faster, and nothing happened), then
+it is written to its places. Whoever comes to a log whose last growth was not finished finishes it first. So an event
+has one entry, whoever is killed when, and however often it is told of.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from audit.handlers.log.store import Place, Stage, State, Store
+from audit.handlers.log.tree import WIDTH, Edge, tile_path
+from audit.handlers.log.verifier import Checkpoint, Entry, leaf_hash, signed
+
+TRIES = 8  # others may append to the same log at the same moment
+SALT_BYTES = 16
+CHECKPOINT = "checkpoint"
+
+# The note's line with the signature of a checkpoint's text, by the log of that origin.
+Sign = Callable[[str, str], str]
+
+
+class Busy(Exception):
+    """Others were faster every time."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """An event as it is archived, without the line's end."""
+
+    event: str
+    content: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> Line:
+        """The event that an archive's line is."""
+        return cls(str(json.loads(content)["eventId"]), content)
+
+
+def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], datetime]) -> int:
+    """Give an entry to each event that has none yet; how many. Raises Busy, and botocore's errors."""
+    for _ in range(TRIES):
+        state = finish(store, sign)
+        known = store.places(line.event for line in lines)
+        new = list({line.event: line for line in lines if line.event not in known}.values())
+        if not new:
+            return 0
+        stage = grown(store, state, new, max(_written(now()), state.at))
+        store.stage(stage)
+        if store.commit(state, stage.state):
+            _apply(store, stage, sign)
+            return len(new)
+        store.unstage(stage.state)
+    raise Busy(store.origin)
+
+
+def finish(store: Store, sign: Sign) -> State:
+    """The log's state, with all that it has in its place."""
+    state = store.state()
+    if state.size and (stage := store.staged(state)):
+        _apply(store, stage, sign)
+    return state
+
+
+def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
+    """What the log is to get with these lines' entries at its end."""
+    salts = [secrets.token_bytes(SALT_BYTES) for _ in lines]
+    entries = [Entry.of(line.event, at, salt, line.content) for line, salt in zip(lines, salts, strict=True)]
+    edge, tiles = Edge.read(state.size, store.hashes(state.size)).append([leaf_hash(e.data) for e in entries])
+    first, width = divmod(state.size, WIDTH)
+    begun = store.read(tile_path("entries", first, width)) if width else b""
+    if begun is None:
+        raise LookupError(f"{store.origin}: the last entries are not there")
+    files = {tile.path: tile.content for tile in tiles}
+    files |= dict(_bundles(first, [*unbundled(begun), *(entry.data for entry in entries)]))
+    return Stage(
+        State(edge.size, edge.root().hex(), at),
+        files,
+        [
+            Place(line.event, state.size + n, salt)
+            for n, (line, salt) in enumerate(zip(lines, salts, strict=True))
+        ],
+        sorted({*_partials(state.size)} - {*_partials(edge.size)}),
+    )
+
+
+def _apply(store: Store, stage: Stage, sign: Sign) -> None:
+    """Write all of a stage to its places; to do so again changes nothing."""
+    for path, content in stage.files.items():
+        store.write(path, content)
+    store.keep(stage.places)
+    root = bytes.fromhex(stage.state.root)
+    _publish(store, Checkpoint(store.origin, stage.state.size, root), sign)
+    for path in stage.superseded:
+        store.remove(path)
+    store.unstage(stage.state)
+
+
+def _publish(store: Store, checkpoint: Checkpoint, sign: Sign) -> None:
+    """Put a signed checkpoint in the place of a smaller one: who was overtaken leaves the larger one there."""
+    note = signed(checkpoint.text, [sign(checkpoint.origin, checkpoint.text)]).encode()
+    for _ in range(TRIES):
+        kept = store.read_tagged(CHECKPOINT)
+        if kept and checkpoint_in(kept[0].decode()).size >= checkpoint.size:
+            return
+        if store.replace(CHECKPOINT, note, kept[1] if kept else None):
+            return
+    raise Busy(store.origin)
+
+
+def checkpoint_in(note: str) -> Checkpoint:
+    """The checkpoint that a note says, whoever signed it. Wrong when it is none."""
+    return Checkpoint.parse(f"{note.partition(chr(10) * 2)[0]}\n")
+
+
+def _bundles(first: int, entries: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Entry bundles by path: those of C2SP's tlog-tiles, an entry behind its length in two bytes, big-endian."""
+    for begin in range(0, len(entries), WIDTH):
+        part = entries[begin : begin + WIDTH]
+        content = b"".join(len(entry).to_bytes(2, "big") + entry for entry in part)
+        yield tile_path("entries", first + begin // WIDTH, len(part)), content
+
+
+def unbundled(content: bytes) -> list[bytes]:
+    """The entries of a bundle."""
+    found, at = [], 0
+    while at < len(content):
+        end = at + 2 + int.from_bytes(content[at : at + 2], "big")
+        found.append(content[at + 2 : end])
+        at = end
+    return found
+
+
+def _partials(size: int) -> Iterator[str]:
+    """The paths of a log's tiles that are not full."""
+    if width := size % WIDTH:
+        yield tile_path("entries", size // WIDTH, width)
+    level = 0
+    while size:
+        if width := size % WIDTH:
+            yield tile_path(str(level), size // WIDTH, width)
+        size, level = size // WIDTH, level + 1
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

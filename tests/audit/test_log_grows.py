@@ -1,0 +1,204 @@
+"""A log grows by what is archived: every event once, whoever is killed when, and however many are at it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from audit.handlers.common import aws
+from audit.handlers.log import append, sequencer
+from audit.handlers.log.append import SALT_BYTES, Line, finish
+from audit.handlers.log.store import Store
+from audit.handlers.log.tree import WIDTH, consistency, inclusion
+from audit.handlers.log.verifier import Entry, check_consistency, check_inclusion, check_log, leaf_hash
+from tests.audit.logs import ORIGIN, Logs, create_logs
+from tests.audit.support import AuditCell
+
+KILLED = ("stage", "commit", "write", "keep", "replace", "remove", "unstage")  # what changes anything
+
+
+@pytest.fixture
+def logs(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logs]:
+    """The logs of a cell."""
+    made: dict[str, str] = {}
+    create_logs(cell, made)
+    for name, value in made.items():
+        monkeypatch.setenv(name, value)
+    sequencer._kms.cache_clear()
+    sequencer._public.cache_clear()
+    yield Logs(cell)
+    sequencer._kms.cache_clear()
+    sequencer._public.cache_clear()
+
+
+def whole(logs: Logs, size: int, tenant: str = "t1") -> None:
+    """Assert that a log has so many entries, each of another archived event, and that all is as it was signed."""
+    checkpoint = logs.checkpoint(tenant)
+    events = logs.events(tenant)
+    assert checkpoint.size == size == len(events)
+    assert check_log(checkpoint, logs.entries(size, tenant), events) == []
+    store = Store("acme", tenant)
+    assert store.staged(store.state()) is None
+
+
+@pytest.mark.parametrize(
+    "steps", [[1], [3, 1, 2], [WIDTH], [WIDTH - 1, 2], [2 * WIDTH + 5, WIDTH - 5, 1]], ids=str
+)
+def test_every_archived_event_has_an_entry(logs: Logs, steps: list[int]) -> None:
+    """In a log of its tenant's, which its checkpoint sums up, signed by the cell's key; told of again it stays so."""
+    keys = [logs.archive(step) for step in steps]
+    for key in keys:
+        assert logs.tell(key) == {"batchItemFailures": []}
+    whole(logs, sum(steps))
+    assert logs.checkpoint().origin == f"{ORIGIN}/acme/t1"
+    logs.tell(*keys)
+    whole(logs, sum(steps))
+
+
+def test_each_tenant_has_a_log_of_its_own(logs: Logs) -> None:
+    """Its size, its salts and its name are no other's; what a name of a key may not hold is written otherwise."""
+    logs.tell(logs.archive(3), logs.archive(2, tenant="a+b="), "_rejected/acme/2025/03/01/x.jsonl")
+    whole(logs, 3)
+    whole(logs, 2, "a+b=")
+    assert logs.checkpoint("a+b=").origin == f"{ORIGIN}/acme/a%2Bb%3D"
+
+
+def test_an_event_is_in_its_log_and_the_log_only_grows(logs: Logs) -> None:
+    """By proofs made of the kept tiles; a checkpoint that a customer kept is the beginning of the newest."""
+    logs.tell(logs.archive(WIDTH + 44))
+    old = logs.checkpoint()
+    logs.tell(logs.archive(WIDTH))
+    new = logs.checkpoint()
+    store = Store("acme", "t1")
+    hashes = store.hashes(new.size)
+    check_consistency(old.size, old.root, new.size, new.root, consistency(old.size, new.size, hashes))
+    entries = logs.entries(new.size)
+    for place in store.places(logs.events()).values():
+        if place.index in (0, 299, 300, new.size - 1):
+            leaf = leaf_hash(entries[place.index])
+            proof = inclusion(place.index, new.size, hashes)
+            check_inclusion(leaf, place.index, new.size, new.root, proof)
+
+
+def test_an_event_that_is_archived_twice_is_logged_once(logs: Logs) -> None:
+    """A file that is uploaded again under another name is archived again: its events are the same."""
+    line = Line("1" * 32, b'{"eventId": "' + b"1" * 32 + b'"}')
+    store = Store("acme", "t1")
+    assert append.append(store, [line, line], sequencer.sign, sequencer._now) == 1
+    assert append.append(store, [line], sequencer.sign, sequencer._now) == 0
+    assert store.state().size == 1
+
+
+def test_an_entry_tells_nothing_of_its_event(logs: Logs) -> None:
+    """Equal lines have other commitments, as each has a salt of its own: an erased event can't be guessed."""
+    logs.tell(logs.archive(2))
+    places = Store("acme", "t1").places(logs.events())
+    assert len({place.salt for place in places.values()}) == 2
+    assert {len(place.salt) for place in places.values()} == {SALT_BYTES}
+    commitments = {Entry.parse(data).commitment for data in logs.entries(2)}
+    assert len(commitments) == 2
+
+
+def test_a_clock_that_goes_back_dates_nothing_back(logs: Logs) -> None:
+    """An entry is never older than the one before it."""
+    store, clock = (
+        Store("acme", "t1"),
+        iter([datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)]),
+    )
+    for number in (1, 2):
+        append.append(store, [Line(f"{number:032}", b"{}")], sequencer.sign, lambda: next(clock))
+    assert {Entry.parse(data).at for data in logs.entries(2)} == {"2027-01-01T00:00:00.000Z"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_log_is_whole_whenever_its_writer_is_killed(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Before and after each thing that it writes; whoever is told next goes on."""
+    kept = 0
+    for kill_at in itertools.count(1):
+        died = False
+        with monkeypatch.context() as patch:
+            _kill(patch, kill_at, when)
+            key = logs.archive(100)
+            try:
+                logs.tell(key)
+            except RuntimeError:
+                died = True
+        logs.tell(logs.archive(100, object_=f"next-{kill_at}"))
+        logs.tell(key)
+        kept += 200
+        whole(logs, kept)
+        if not died:
+            break
+    assert kill_at > 8
+
+
+def _kill(patch: pytest.MonkeyPatch, kill_at: int, when: str) -> None:
+    seen = itertools.count(1)
+
+    def dying(name: str) -> Any:
+        real = getattr(Store, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            turn = next(seen) == kill_at
+            if turn and when == "before":
+                raise KeyError("killed")
+            answer = real(*arguments, **named)
+            if turn:
+                raise KeyError("killed")
+            return answer
+
+        return call
+
+    for name in KILLED:
+        patch.setattr(Store, name, dying(name))
+
+
+def test_many_writers_at_once_lose_and_double_nothing(logs: Logs) -> None:
+    """Each of six has events of its own and one that all have; who is too slow every time is told again."""
+    keys = [logs.archive(5) for _ in range(6)]
+
+    def tell(key: str) -> None:
+        while True:
+            try:
+                logs.tell(key, keys[0])
+            except RuntimeError:
+                continue
+            return
+
+    aws.s3(), aws.table("test-log")  # made once, before threads would
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(tell, keys))
+    whole(logs, 30)
+
+
+def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its messages alone come again."""
+    mine, other = logs.archive(1), logs.archive(1, tenant="t2")
+    real = Store.commit
+
+    def commit(store: Store, old: Any, new: Any) -> bool:
+        if store.tenant == "t2":
+            raise KeyError("trouble")
+        return real(store, old, new)
+
+    monkeypatch.setattr(Store, "commit", commit)
+    assert logs.tell(mine, other) == {"batchItemFailures": [{"itemIdentifier": other}]}
+    whole(logs, 1)
+    monkeypatch.undo()
+
+
+def test_a_checkpoint_never_goes_back(logs: Logs) -> None:
+    """Who was overtaken while it wrote leaves the newer one."""
+    logs.tell(logs.archive(3))
+    old = logs.checkpoint()
+    logs.tell(logs.archive(3))
+    append._publish(Store("acme", "t1"), old, sequencer.sign)
+    assert logs.checkpoint().size == 6
+    assert finish(Store("acme", "t1"), sequencer.sign).size == 6
