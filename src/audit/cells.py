@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InCell:
-    """A cell, and a session of its account and region."""
+    """A cell, its product region's endpoint, and a session of its account and region."""
 
     cell: Cell
+    endpoint: str
     session: Any
 
     def client(self, service: str) -> Any:
@@ -49,4 +50,5 @@ def in_cell(fleet: Fleet, cell: Cell) -> InCell:
             "aws_secret_access_key": found["SecretAccessKey"],
             "aws_session_token": found["SessionToken"],
         }
-    return InCell(cell, boto3.Session(region_name=cell.aws_region, **keys))
+    region = fleet.region_of(cell.name)
+    return InCell(cell, region.endpoint if region else "", boto3.Session(region_name=cell.aws_region, **keys))

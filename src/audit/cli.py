@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -15,8 +16,10 @@ from audit import repair
 from audit.cells import InCell, in_cell
 from audit.handlers.common.directory import Scope
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
+from audit.handlers.log.verifier import Wrong
 from audit.publish import publish as tell_cells
 from audit.publish import regions
+from audit.verify import read_log
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.parse import parse_fleet
@@ -173,6 +176,62 @@ def redrive(cell: CellName, as_json: Json = False) -> None:
         tell_json({"cell": cell, "sent": sent})
     else:
         tell(f"{cell}: {sent:,} messages are sent back")
+
+
+@app.command()
+def verify(
+    cell: CellName,
+    tenant: Annotated[str, typer.Argument(metavar="APPLICATION/TENANT", help="Whose log.")],
+    kept: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file with a checkpoint of before; may be given again.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the log there, for the verifier that stands alone.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a tenant's log in a cell: every archived event against its entry, all of them against what was signed.
+
+    Exit code 1 when anything was altered, dropped, inserted, reordered, back-dated, cut or forked.
+
+    Example: [bold]cellwave audit verify eu-west-1 acme/north --kept checkpoint.txt[/]
+    """
+    application, name = holder(tenant)
+    if name is None:
+        raise BadInput("APPLICATION/TENANT", f"found {tenant!r}", "the application, a slash, and its tenant")
+    with _cell(cell) as at:
+        try:
+            found = read_log(at, application, name)
+            wrong = found.findings([path.read_text() for path in kept or ()])
+        except Wrong as error:
+            raise CellwaveError(str(error)) from None
+    if save:
+        save.write_text("".join(f"{line}\n" for line in found.lines()))
+    size, root = found.checkpoint.size, found.checkpoint.root.hex()
+    if as_json:
+        tell_json(
+            {
+                "log": found.key.name,
+                "size": size,
+                "root": root,
+                "key": str(found.key),
+                "pending": found.pending,
+                "findings": wrong,
+            }
+        )
+    else:
+        for line in wrong:
+            tell(line)
+        tell(
+            f"{found.key.name}: {size:,} entries, {len(wrong)} findings; {found.pending} events have none yet"
+        )
+        tell(f"  root {root}")
+        tell(f"  key {found.key}")
+    if wrong:
+        raise typer.Exit(1)
 
 
 def holder(text: str) -> tuple[str, str | None]:

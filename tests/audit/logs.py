@@ -13,7 +13,7 @@ import boto3
 from audit.handlers.common import aws
 from audit.handlers.log import sequencer
 from audit.handlers.log.append import CHECKPOINT, unbundled
-from audit.handlers.log.store import Store
+from audit.handlers.log.store import Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
 from audit.handlers.log.verifier import Checkpoint, Stored, open_note
 from tests.audit.support import REGION, AuditCell, event
@@ -46,14 +46,17 @@ class Logs:
 
     def checkpoint(self, tenant: str = "t1") -> Checkpoint:
         """The signed checkpoint of a log."""
-        store = Store("acme", tenant)
-        note = store.read(CHECKPOINT)
+        note = self.store(tenant).read(CHECKPOINT)
         assert note is not None
-        return open_note(note.decode(), sequencer.key_of(store.origin))
+        return open_note(note.decode(), sequencer.key_of(origin_of(ORIGIN, "acme", tenant)))
+
+    def store(self, tenant: str = "t1") -> Store:
+        """Where a log is kept."""
+        return Store.here("acme", tenant)
 
     def entries(self, size: int, tenant: str = "t1") -> list[bytes]:
         """The entries of a log of that size."""
-        store, found = Store("acme", tenant), list[bytes]()
+        store, found = self.store(tenant), list[bytes]()
         for first in range(0, size, WIDTH):
             content = store.read(tile_path("entries", first // WIDTH, min(WIDTH, size - first)))
             assert content is not None
@@ -67,7 +70,7 @@ class Logs:
             for key in self.objects("archive", f"acme/{tenant}/")
             for line in self.content("archive", key).splitlines()
         }
-        places = Store("acme", tenant).places(lines)
+        places = self.store(tenant).places(lines)
         return {one: Stored(line, places[one].salt if one in places else None) for one, line in lines.items()}
 
     def objects(self, kind: str, prefix: str = "") -> list[str]:

@@ -42,7 +42,7 @@ def whole(logs: Logs, size: int, tenant: str = "t1") -> None:
     events = logs.events(tenant)
     assert checkpoint.size == size == len(events)
     assert check_log(checkpoint, logs.entries(size, tenant), events) == []
-    store = Store("acme", tenant)
+    store = logs.store(tenant)
     assert store.staged(store.state()) is None
 
 
@@ -74,7 +74,7 @@ def test_an_event_is_in_its_log_and_the_log_only_grows(logs: Logs) -> None:
     old = logs.checkpoint()
     logs.tell(logs.archive(WIDTH))
     new = logs.checkpoint()
-    store = Store("acme", "t1")
+    store = logs.store()
     hashes = store.hashes(new.size)
     check_consistency(old.size, old.root, new.size, new.root, consistency(old.size, new.size, hashes))
     entries = logs.entries(new.size)
@@ -88,16 +88,16 @@ def test_an_event_is_in_its_log_and_the_log_only_grows(logs: Logs) -> None:
 def test_an_event_that_is_archived_twice_is_logged_once(logs: Logs) -> None:
     """A file that is uploaded again under another name is archived again: its events are the same."""
     line = Line("1" * 32, b'{"eventId": "' + b"1" * 32 + b'"}')
-    store = Store("acme", "t1")
-    assert append.append(store, [line, line], sequencer.sign, sequencer._now) == 1
-    assert append.append(store, [line], sequencer.sign, sequencer._now) == 0
+    store = logs.store()
+    assert append.append(store, [line, line], sequencer.signer_of("acme", "t1"), sequencer._now) == 1
+    assert append.append(store, [line], sequencer.signer_of("acme", "t1"), sequencer._now) == 0
     assert store.state().size == 1
 
 
 def test_an_entry_tells_nothing_of_its_event(logs: Logs) -> None:
     """Equal lines have other commitments, as each has a salt of its own: an erased event can't be guessed."""
     logs.tell(logs.archive(2))
-    places = Store("acme", "t1").places(logs.events())
+    places = logs.store().places(logs.events())
     assert len({place.salt for place in places.values()}) == 2
     assert {len(place.salt) for place in places.values()} == {SALT_BYTES}
     commitments = {Entry.parse(data).commitment for data in logs.entries(2)}
@@ -107,11 +107,13 @@ def test_an_entry_tells_nothing_of_its_event(logs: Logs) -> None:
 def test_a_clock_that_goes_back_dates_nothing_back(logs: Logs) -> None:
     """An entry is never older than the one before it."""
     store, clock = (
-        Store("acme", "t1"),
+        logs.store(),
         iter([datetime(2027, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)]),
     )
     for number in (1, 2):
-        append.append(store, [Line(f"{number:032}", b"{}")], sequencer.sign, lambda: next(clock))
+        append.append(
+            store, [Line(f"{number:032}", b"{}")], sequencer.signer_of("acme", "t1"), lambda: next(clock)
+        )
     assert {Entry.parse(data).at for data in logs.entries(2)} == {"2027-01-01T00:00:00.000Z"}
 
 
@@ -197,8 +199,8 @@ def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.Monk
 def test_a_checkpoint_never_goes_back(logs: Logs) -> None:
     """Who was overtaken while it wrote leaves the newer one."""
     logs.tell(logs.archive(3))
-    old = logs.checkpoint()
+    old = logs.store().state()
     logs.tell(logs.archive(3))
-    append._publish(Store("acme", "t1"), old, sequencer.sign)
+    append._publish(logs.store(), old, sequencer.signer_of("acme", "t1"))
     assert logs.checkpoint().size == 6
-    assert finish(Store("acme", "t1"), sequencer.sign).size == 6
+    assert finish(logs.store(), sequencer.signer_of("acme", "t1")).size == 6

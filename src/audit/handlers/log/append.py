@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 
 from audit.handlers.log.store import Place, Stage, State, Store
 from audit.handlers.log.tree import WIDTH, Edge, tile_path
-from audit.handlers.log.verifier import Checkpoint, Entry, leaf_hash, signed
+from audit.handlers.log.verifier import Checkpoint, Entry, leaf_hash
 
 TRIES = 8  # others may append to the same log at the same moment
 SALT_BYTES = 16
 CHECKPOINT = "checkpoint"
 
-# The note's line with the signature of a checkpoint's text, by the log of that origin.
-Sign = Callable[[str, str], str]
+# The signed note of a checkpoint of so many leaves and that root.
+Sign = Callable[[int, bytes], str]
 
 
 class Busy(Exception):
@@ -56,7 +56,7 @@ def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], da
             _apply(store, stage, sign)
             return len(new)
         store.unstage(stage.state)
-    raise Busy(store.origin)
+    raise Busy(_name(store))
 
 
 def finish(store: Store, sign: Sign) -> State:
@@ -75,7 +75,7 @@ def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
     first, width = divmod(state.size, WIDTH)
     begun = store.read(tile_path("entries", first, width)) if width else b""
     if begun is None:
-        raise LookupError(f"{store.origin}: the last entries are not there")
+        raise LookupError(f"{_name(store)}: the last entries are not there")
     files = {tile.path: tile.content for tile in tiles}
     files |= dict(_bundles(first, [*unbundled(begun), *(entry.data for entry in entries)]))
     return Stage(
@@ -94,23 +94,26 @@ def _apply(store: Store, stage: Stage, sign: Sign) -> None:
     for path, content in stage.files.items():
         store.write(path, content)
     store.keep(stage.places)
-    root = bytes.fromhex(stage.state.root)
-    _publish(store, Checkpoint(store.origin, stage.state.size, root), sign)
+    _publish(store, stage.state, sign)
     for path in stage.superseded:
         store.remove(path)
     store.unstage(stage.state)
 
 
-def _publish(store: Store, checkpoint: Checkpoint, sign: Sign) -> None:
+def _publish(store: Store, state: State, sign: Sign) -> None:
     """Put a signed checkpoint in the place of a smaller one: who was overtaken leaves the larger one there."""
-    note = signed(checkpoint.text, [sign(checkpoint.origin, checkpoint.text)]).encode()
+    note = sign(state.size, bytes.fromhex(state.root)).encode()
     for _ in range(TRIES):
         kept = store.read_tagged(CHECKPOINT)
-        if kept and checkpoint_in(kept[0].decode()).size >= checkpoint.size:
+        if kept and checkpoint_in(kept[0].decode()).size >= state.size:
             return
         if store.replace(CHECKPOINT, note, kept[1] if kept else None):
             return
-    raise Busy(store.origin)
+    raise Busy(_name(store))
+
+
+def _name(store: Store) -> str:
+    return f"the log of {store.application}/{store.tenant}"
 
 
 def checkpoint_in(note: str) -> Checkpoint:

@@ -15,9 +15,9 @@ import boto3
 
 from audit.handlers.common.aws import QUICK, s3, setting
 from audit.handlers.common.metrics import publish
-from audit.handlers.log.append import Line, append
-from audit.handlers.log.store import Store
-from audit.handlers.log.verifier import ED25519, Key, signature_line
+from audit.handlers.log.append import Line, Sign, append
+from audit.handlers.log.store import Store, origin_of
+from audit.handlers.log.verifier import ED25519, Checkpoint, Key, signature_line, signed
 
 MAX_LINES = 5000  # in one growth of a log
 _PUBLIC_BYTES = 32  # the end of the public key that KMS gives
@@ -37,7 +37,8 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
     failed = set[str]()
     for (application, tenant), found in objects.items():
         try:
-            logged = sum(append(Store(application, tenant), lines, sign, _now) for lines in _lines(found))
+            store, signer = Store.here(application, tenant), signer_of(application, tenant)
+            logged = sum(append(store, lines, signer, _now) for lines in _lines(found))
             publish({"Logged": logged, "LogFailed": 0})
         except Exception:  # one tenant's trouble is none of the others'
             log.exception("the log of %s/%s did not grow", application, tenant)
@@ -70,15 +71,21 @@ def _lines(objects: list[tuple[str, str]]) -> Iterator[list[Line]]:
         yield lines
 
 
-def sign(origin: str, text: str) -> str:
-    """The line of a note by which the cell's key has signed it, in the name of that origin."""
-    answer = _kms().sign(
-        KeyId=setting("LOG_KEY"),
-        Message=text.encode(),
-        MessageType="RAW",
-        SigningAlgorithm="ED25519_SHA_512",
-    )
-    return signature_line(key_of(origin), answer["Signature"])
+def signer_of(application: str, tenant: str) -> Sign:
+    """What signs a log's checkpoints: the cell's key, in the name of that log."""
+    origin = origin_of(setting("LOG_ORIGIN"), application, tenant)
+
+    def sign(size: int, root: bytes) -> str:
+        text = Checkpoint(origin, size, root).text
+        answer = _kms().sign(
+            KeyId=setting("LOG_KEY"),
+            Message=text.encode(),
+            MessageType="RAW",
+            SigningAlgorithm="ED25519_SHA_512",
+        )
+        return signed(text, [signature_line(key_of(origin), answer["Signature"])])
+
+    return sign
 
 
 def key_of(origin: str) -> Key:
@@ -88,7 +95,12 @@ def key_of(origin: str) -> Key:
 
 @cache
 def _public(key: str) -> bytes:
-    answer: bytes = _kms().get_public_key(KeyId=key)["PublicKey"]
+    return public_bytes(_kms(), key)
+
+
+def public_bytes(kms: Any, key: str) -> bytes:
+    """The 32 bytes of a public Ed25519 key of KMS's."""
+    answer: bytes = kms.get_public_key(KeyId=key)["PublicKey"]
     return answer[-_PUBLIC_BYTES:]
 
 

@@ -16,6 +16,7 @@ from audit.handlers.log.tree import HEIGHT, WIDTH, Hashes, hashes_of, tile_path
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
 
 STATE = "state"  # the sort key of a log's size and root; the others are ids of events
 STAGED = "_staged"  # no application's folder: an id begins with a letter or digit
@@ -79,19 +80,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Store:
-    """The log of one tenant of an application."""
+    """The log of one tenant of an application, in a cell's bucket and table of logs."""
 
     application: str
     tenant: str
+    s3: S3Client
+    bucket: str
+    table: Table
 
-    @property
-    def origin(self) -> str:
-        """The log's name in checkpoints: without what a key's name may not hold."""
-        return f"{setting('LOG_ORIGIN')}/{self.application}/{quote(self.tenant, safe='')}"
+    @classmethod
+    def here(cls, application: str, tenant: str) -> Store:
+        """In the cell of this function."""
+        return cls(application, tenant, s3(), setting("LOG_BUCKET"), table(setting("LOG_TABLE")))
 
     def state(self) -> State:
         """How far it has grown."""
-        found = self._table.get_item(Key=self._key(STATE), ConsistentRead=True).get("Item")
+        found = self.table.get_item(Key=self._key(STATE), ConsistentRead=True).get("Item")
         return State(int(str(found["n"])), str(found["root"]), str(found["at"])) if found else State()
 
     def commit(self, old: State, new: State) -> bool:
@@ -103,7 +107,7 @@ class Store:
                 "ExpressionAttributeValues": {":n": old.size, ":root": old.root},
             }
         try:
-            self._table.put_item(
+            self.table.put_item(
                 Item={**self._key(STATE), "n": new.size, "root": new.root, "at": new.at}, **how
             )
         except ClientError as error:
@@ -114,53 +118,53 @@ class Store:
 
     def places(self, events: Iterable[str]) -> dict[str, Place]:
         """Where those of these events are that it has."""
-        wanted, client, found = sorted({*events}), self._table.meta.client, dict[str, Place]()
+        wanted, client, found = sorted({*events}), self.table.meta.client, dict[str, Place]()
         for begin in range(0, len(wanted), GET):
             keys = [self._key(event) for event in wanted[begin : begin + GET]]
-            asked: Any = {self._table.name: {"Keys": keys, "ConsistentRead": True}}
+            asked: Any = {self.table.name: {"Keys": keys, "ConsistentRead": True}}
             while asked:
                 answer: Any = client.batch_get_item(RequestItems=asked)
-                for item in answer["Responses"].get(self._table.name, ()):
+                for item in answer["Responses"].get(self.table.name, ()):
                     found[item["sk"]] = Place(item["sk"], int(item["n"]), bytes(item["salt"]))
                 asked = answer.get("UnprocessedKeys")
         return found
 
     def keep(self, places: Sequence[Place]) -> None:
         """Write down where events are."""
-        with self._table.batch_writer() as batch:
+        with self.table.batch_writer() as batch:
             for place in places:
                 batch.put_item(Item={**self._key(place.event), "n": place.index, "salt": place.salt})
 
     def stage(self, stage: Stage) -> None:
         """Keep what the log is to get. Those that it never got expire."""
-        _put(self._staged(stage.state), stage.dump())
+        self._put(self._staged(stage.state), stage.dump())
 
     def staged(self, state: State) -> Stage | None:
         """What the log got with this state and may not have in its places yet; None when it has."""
-        found = _get(self._staged(state))
+        found = self._get(self._staged(state))
         return Stage.load(found[0]) if found else None
 
     def unstage(self, state: State) -> None:
         """All of it is in its places, or the log has never got it."""
-        _delete(self._staged(state))
+        self._delete(self._staged(state))
 
     def read(self, path: str) -> bytes | None:
         """What is kept at a path; None when nothing is."""
-        found = _get(self._path(path))
+        found = self._get(self._path(path))
         return found and found[0]
 
     def read_tagged(self, path: str) -> tuple[bytes, str] | None:
         """What is kept at a path, and its ETag; None when nothing is."""
-        return _get(self._path(path))
+        return self._get(self._path(path))
 
     def write(self, path: str, content: bytes) -> None:
         """Keep that at a path."""
-        _put(self._path(path), content)
+        self._put(self._path(path), content)
 
     def replace(self, path: str, content: bytes, before: str | None) -> bool:
         """Keep that in the place of what has that ETag (None: of nothing); False when another was there first."""
         try:
-            _put(self._path(path), content, **({"IfMatch": before} if before else {"IfNoneMatch": "*"}))
+            self._put(self._path(path), content, **({"IfMatch": before} if before else {"IfNoneMatch": "*"}))
         except ClientError as error:
             if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
                 return False
@@ -169,7 +173,7 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Keep nothing at a path."""
-        _delete(self._path(path))
+        self._delete(self._path(path))
 
     def hashes(self, size: int) -> Hashes:
         """The hashes of tiles, as the log of `size` leaves has them (`tree.Hashes`)."""
@@ -179,14 +183,10 @@ class Store:
             path = tile_path(str(level), index, WIDTH if index < full else width)
             content = self.read(path) or self.read(tile_path(str(level), index, WIDTH))
             if content is None:
-                raise LookupError(f"{self.origin}: {path} is not there")
+                raise LookupError(f"{self._path(path)} is not there")
             return hashes_of(content)
 
         return of
-
-    @property
-    def _table(self) -> Table:
-        return table(setting("LOG_TABLE"))
 
     def _key(self, sort: str) -> dict[str, str]:
         return {"pk": partition(self.application, self.tenant), "sk": sort}
@@ -197,20 +197,22 @@ class Store:
     def _staged(self, state: State) -> str:
         return f"{STAGED}/{self._path(state.name)}"
 
+    def _get(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
+        return answer["Body"].read(), answer["ETag"]
 
-def _get(key: str) -> tuple[bytes, str] | None:
-    try:
-        answer = s3().get_object(Bucket=setting("LOG_BUCKET"), Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return None
-        raise
-    return answer["Body"].read(), answer["ETag"]
+    def _put(self, key: str, content: bytes, **how: Any) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, **how)
+
+    def _delete(self, key: str) -> None:
+        self.s3.delete_object(Bucket=self.bucket, Key=key)
 
 
-def _put(key: str, content: bytes, **how: Any) -> None:
-    s3().put_object(Bucket=setting("LOG_BUCKET"), Key=key, Body=content, **how)
-
-
-def _delete(key: str) -> None:
-    s3().delete_object(Bucket=setting("LOG_BUCKET"), Key=key)
+def origin_of(base: str, application: str, tenant: str) -> str:
+    """A log's name in checkpoints: without what a key's name may not hold."""
+    return f"{base}/{application}/{quote(tenant, safe='')}"
