@@ -44,6 +44,21 @@ CALLED = {
         "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
     },
+    "log-sequencer": {
+        "archive": {"s3:GetObject"},
+        "archive key": {"kms:Decrypt"},
+        "logs": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
+        "names of logs": {"s3:ListBucket"},
+        "places": {
+            "dynamodb:GetItem",
+            "dynamodb:BatchGetItem",
+            "dynamodb:PutItem",
+            "dynamodb:BatchWriteItem",
+        },
+        "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "log key": {"kms:Sign", "kms:GetPublicKey"},
+        "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    },
     "directory": {
         "config": {"s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"},
         "role": {"sts:AssumeRole"},
@@ -104,6 +119,10 @@ def place(statement: dict[str, Any]) -> str:
         f":::{CELL.name}-{CELL.account}-landing/*": "landing",
         f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
         f":::{CELL.name}-{CELL.account}-archive/*": "archive",
+        f":::{CELL.name}-{CELL.account}-log/*": "logs",
+        f":::{CELL.name}-{CELL.account}-log": "names of logs",
+        f":table/{CELL.name}-log": "places",
+        f":{CELL.account}:{CELL.name}-log": "log queue",
         f":table/{CELL.name}-index": "index",
         f":table/{CELL.name}-limits": "limits",
         f":{CELL.account}:{CELL.name}-ingest": "queue",
@@ -114,7 +133,7 @@ def place(statement: dict[str, Any]) -> str:
 
 
 def test_a_function_may_do_what_it_calls_and_no_more(resources: Resources) -> None:
-    """Nothing is deleted by anybody; only the processor reaches the archive."""
+    """Nothing of an event is deleted by anybody; only the processor adds to the archive; logs read it."""
     policies = resources.of("aws:iam/rolePolicy:RolePolicy")
     assert set(policies) == set(CALLED)
     for function, policy in policies.items():
@@ -148,10 +167,11 @@ def test_a_landing_object_outlives_every_message_that_names_it(resources: Resour
     assert rule["noncurrentVersionExpiration"]["noncurrentDays"] * DAY > longest
 
 
-def test_the_archive_never_expires_by_itself(resources: Resources) -> None:
+def test_neither_the_archive_nor_a_log_expires_by_itself(resources: Resources) -> None:
     """And the directory's versions stay: what was accepted names the one that it was accepted by."""
     rules = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
-    assert set(rules) == {"landing"}
+    assert set(rules) == {"landing", "log"}
+    assert [rule["filter"] for rule in rules["log"]["rules"]] == [{"prefix": "_staged/"}]
     versioned = resources.of("aws:s3/bucketVersioning:BucketVersioning")
     assert set(versioned) == {"archive", "landing", "config"}
 

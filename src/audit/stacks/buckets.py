@@ -41,12 +41,13 @@ class Retention:
 @dataclass(frozen=True)
 class PrivateBucketArgs:
     """`key_arn` encrypts with that KMS key (None: with S3's own). `retention` locks every object; `expire_days`
-    deletes every object, and every version, after as many days."""
+    deletes every object, and every version, whose name begins with `expire`, after as many days."""
 
     key_arn: pulumi.Input[str] | None = None
     versioned: bool = False
     retention: Retention | None = None
     expire_days: int | None = None
+    expire: str = ""
 
 
 class PrivateBucket(pulumi.ComponentResource):
@@ -78,7 +79,7 @@ class PrivateBucket(pulumi.ComponentResource):
         if args.retention:
             self._lock(args.retention, versioning)
         if args.expire_days:
-            self._expire(args.expire_days, versioning)
+            self._expire(args.expire, args.expire_days, versioning)
         self.register_outputs({"name": self.bucket.bucket})
 
     def _encrypt(self, key_arn: pulumi.Input[str] | None) -> None:
@@ -114,7 +115,7 @@ class PrivateBucket(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=versioning),
         )
 
-    def _expire(self, days: int, versioning: pulumi.Resource | None) -> None:
+    def _expire(self, prefix: str, days: int, versioning: pulumi.Resource | None) -> None:
         s3.BucketLifecycleConfiguration(
             self._kind,
             bucket=self.bucket.bucket,
@@ -122,7 +123,7 @@ class PrivateBucket(pulumi.ComponentResource):
                 {
                     "id": "expire",
                     "status": "Enabled",
-                    "filter": {"prefix": ""},
+                    "filter": {"prefix": prefix},
                     "expiration": {"days": days},
                     "noncurrent_version_expiration": {"noncurrent_days": days},
                     "abort_incomplete_multipart_upload": {"days_after_initiation": days},

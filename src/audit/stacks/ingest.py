@@ -10,6 +10,7 @@ from pulumi_aws import lambda_, s3, sqs
 
 from audit.stacks import access
 from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY
+from audit.stacks.log import deploy_log
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
@@ -24,7 +25,8 @@ def deploy(ctx: CellContext) -> None:
     code = code_archive(ctx.source, ctx.service.code)
     api = HttpApi(ctx, HttpApiArgs(_session_function(ctx, code)))
     _feed(ctx, _queue(ctx), _processor(ctx, code))
-    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx)}))
+    log = deploy_log(ctx, code)
+    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **log}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)
 

@@ -1,4 +1,4 @@
-"""What a cell keeps: the locked archive, the landing bucket, the index, and the cell's copy of the directory."""
+"""What a cell keeps: the locked archive, the landing bucket, index and logs, and the cell's copy of the directory."""
 
 from __future__ import annotations
 
@@ -30,33 +30,46 @@ def deploy(ctx: CellContext) -> None:
         content_type="application/json",
         opts=pulumi.ResourceOptions(ignore_changes=["content"]),
     )
-    _index(ctx)
+    index_key = _key(ctx, "index")
+    _events_table(ctx, "index", index_key)
+    _log(ctx, index_key)
     ServiceAlarms(
         ctx,
         ServiceAlarmsArgs({name: _system_errors(ctx, name) for name in ("Query", "BatchExecuteStatement")}),
     )
 
 
-def _key(ctx: CellContext, name: str) -> kms.Key:
+def _log(ctx: CellContext, key: kms.Key) -> None:
+    """Where the tenants' logs are: their tiles, the places and salts of their events, and what signs for them."""
+    PrivateBucket(ctx, "log", PrivateBucketArgs(expire="_staged/", expire_days=LANDING_DAYS))
+    _events_table(ctx, "log", key)
+    # A log is known by its key: with another it would be another log.
+    _key(ctx, "log", encrypts=False)
+
+
+def _key(ctx: CellContext, name: str, *, encrypts: bool = True) -> kms.Key:
+    """A key that encrypts, and is renewed by itself; or one that signs."""
     key = kms.Key(
         name,
         description=f"{ctx.cell.name}: {name}",
-        enable_key_rotation=True,
+        enable_key_rotation=encrypts or None,
+        key_usage=None if encrypts else "SIGN_VERIFY",
+        customer_master_key_spec=None if encrypts else "ECC_NIST_EDWARDS25519",
         deletion_window_in_days=7 if ctx.sandbox else 30,
     )
     kms.Alias(name, name=f"alias/{ctx.name(name)}", target_key_id=key.key_id)
     return key
 
 
-def _index(ctx: CellContext) -> None:
+def _events_table(ctx: CellContext, name: str, key: kms.Key) -> None:
     dynamodb.Table(
-        "index",
-        name=ctx.name("index"),
+        name,
+        name=ctx.name(name),
         billing_mode="PAY_PER_REQUEST",
         hash_key="pk",
         range_key="sk",
         attributes=[{"name": "pk", "type": "S"}, {"name": "sk", "type": "S"}],
-        server_side_encryption={"enabled": True, "kms_key_arn": _key(ctx, "index").arn},
+        server_side_encryption={"enabled": True, "kms_key_arn": key.arn},
         point_in_time_recovery={"enabled": True},
         deletion_protection_enabled=not ctx.sandbox,
     )
