@@ -40,6 +40,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "LIMITS_TABLE": "test-limits",
         "LIMIT_REQUESTS": "1000",
         "TRIES": "5",
+        "WAITING_DAYS": "14",
         "PRODUCT_REGION": "eu",
         "CONTROL_REGION": REGION,
         "CONTROL_BUCKET": f"control-{made.account}-directory",

@@ -80,8 +80,13 @@ class Deployment:
 
     def pull(self) -> dict[str, Any]:
         """What the cell's directory answers when it is called, without waiting for its schedule."""
-        name = f"{CELL}-directory"
-        answer = self.aws("lambda").invoke(FunctionName=name, Qualifier="live", Payload=b"{}")
+        return self.call("directory")
+
+    def call(self, function: str, **event: str) -> dict[str, Any]:
+        """What a function of the cell answers, called by its alias as its schedule does."""
+        answer = self.aws("lambda").invoke(
+            FunctionName=f"{CELL}-{function}", Qualifier="live", Payload=json.dumps(event).encode()
+        )
         found: dict[str, Any] = json.loads(answer["Payload"].read())
         return found
 

@@ -113,7 +113,7 @@ DEFECTS = {
     ),
     "no import": ("query/api.py", "MAX_PAGES = ", "import nothing\n", "query errors"),
     "all is rejected": (
-        "ingest/processor.py",
+        "ingest/lines.py",
         "    if len(line) > LONGEST",
         '    return {}, "no"\n',
         "ingest posts",
@@ -125,8 +125,8 @@ DEFECTS = {
         "ingest processor",
     ),
     "posts raise now and then": (
-        "ingest/processor.py",
-        "    for tenant, events in content",
+        "ingest/keeping.py",
+        "    at_once(lambda found: _archive",
         "    if landed.content and hash(landed.key) % 2:\n        raise TypeError\n",
         "ingest posts",
     ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,32 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     until(lambda: log()["size"] == 2, within=90)
     found = log()
     assert (found["log"], found["findings"], found["pending"]) == ("eu-west-1.audit.example/flow/t1", [], 0)
+
+
+def test_an_event_waits_for_its_tenant(deployed: Deployment) -> None:
+    """Until that has a key; what is no event is shown to the application."""
+    application = deployed.key("early")
+    deployed.pull()
+    ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
+    url = f"{ingest}/v1/events"
+    until(lambda: httpx.post(url, headers=application, json=event()).status_code == 202, within=90)
+    tenant = deployed.key("early/t1")
+    deployed.pull()
+
+    def read() -> bool:
+        deployed.call("ingest-waiting", time=datetime.now(UTC).isoformat())
+        answer = httpx.get(f"{query}/v1/events", headers=tenant)
+        return answer.status_code == 200 and len(answer.json()["events"]) == 1
+
+    until(read, within=90)
+    session = httpx.get(f"{ingest}/applications/session", headers=application).json()
+    form = {**session["form"], "key": "early/a.jsonl"}
+    httpx.post(session["uploadUrl"], data=form, files={"file": gzip.compress(b"no event")})
+    shown = f"{ingest}/v1/rejected"
+    until(lambda: httpx.get(shown, headers=application).json()["rejected"] != [], within=90)
+    (record,) = httpx.get(shown, headers=application).json()["rejected"]
+    asked = {"object": record["object"], "line": 1}
+    assert httpx.post(f"{shown}/replay", headers=application, json=asked).json() == {"accepted": 1}
 
 
 def test_a_revoked_key_ends_by_itself(deployed: Deployment) -> None:

@@ -11,9 +11,22 @@ import pytest
 from audit.handlers.common import directory, events, http, index
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.ingest import archive, landed, posts, processor, session
+from audit.handlers.ingest import (
+    keeping,
+    landed,
+    lines,
+    objects,
+    posts,
+    processor,
+    records,
+    rejected,
+    replay,
+    session,
+    waiting,
+)
 from audit.handlers.ingest.processor_rehearsal import play_processor
 from audit.handlers.ingest.rehearsal import play_api
+from audit.handlers.ingest.waiting_rehearsal import play_waiting
 from audit.handlers.query import api
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import Search
@@ -23,6 +36,7 @@ from tests.audit.support import AuditCell, Handler, event
 FUNCTIONS: dict[str, tuple[Any, Any]] = {
     "ingest-api": (play_api, session.handler),
     "ingest-processor": (play_processor, processor.handler),
+    "ingest-waiting": (play_waiting, waiting.handler),
     "query-api": (play, api.handler),
 }
 
@@ -39,6 +53,9 @@ def call(function: str, cell: AuditCell) -> None:
     handler = fresh(function)
     if function == "ingest-processor":
         handler({"Records": []}, None)
+    elif function == "ingest-waiting":
+        cell.key("acme")
+        handler({"time": "2025-01-01T00:00:00Z"}, None)
     else:
         cell.call(handler, "GET /nothing")
 
@@ -100,7 +117,11 @@ DEFECTS: list[Defect] = [
     ("ingest-api", session, "acceptance", fails),
     ("ingest-api", posts, "problems", lambda _: ["wrong"]),
     ("ingest-api", http, "parse_json", fails),
-    ("ingest-api", posts, "_check_tenants", refuse(400)),
+    ("ingest-api", rejected, "_cursor", lambda *_: "another's"),
+    ("ingest-api", rejected, "_replay_asked", fails),
+    ("ingest-api", rejected, "_from", lambda *_: iter(())),
+    ("ingest-api", records, "_days", lambda *_: iter(["2025/01/01"])),
+    ("ingest-api", rejected, "is_kept", lambda *_: False),
     ("ingest-api", posts, "put_new", lambda *_: True),
     ("ingest-api", posts, "_landing_key", lambda *_: "rehearsal/one.jsonl"),
     ("ingest-api", posts, "event_id", lambda *_: "one"),
@@ -109,12 +130,19 @@ DEFECTS: list[Defect] = [
     ("query-api", Search, "condition", fails),
     ("query-api", Search, "matching", lambda _, items: list(items)),
     ("query-api", api, "event_of", fails),
-    ("ingest-processor", processor, "problems", lambda _: ["wrong"]),
-    ("ingest-processor", processor, "registration", lambda *_: lambda _: False),
-    ("ingest-processor", processor, "archive", fails),
+    ("ingest-processor", lines, "problems", lambda _: ["wrong"]),
+    ("ingest-processor", keeping, "registration", lambda *_: lambda _: False),
+    ("ingest-processor", keeping, "_archive", fails),
     ("ingest-processor", landed, "event_id", lambda *_: "another"),
     ("ingest-processor", landed, "session_of", lambda *_: None),
-    ("ingest-processor", archive, "put_new", lambda *_: True),
+    ("ingest-processor", objects, "put_new", lambda *_: True),
+    ("ingest-processor", keeping, "_wait", lambda *_: None),
+    ("ingest-processor", lines, "unpacked", lambda content: content),
+    ("ingest-processor", replay, "records", lambda *_: iter(())),
+    ("ingest-waiting", waiting, "keep", fails),
+    ("ingest-waiting", waiting, "index", lambda *_: None),
+    ("ingest-waiting", waiting, "_forget", lambda *_: None),
+    ("ingest-waiting", waiting, "newest_directory", lambda: directory.Directory({})),
     ("ingest-processor", index, "_insert", lambda *_: None),
 ]
 
@@ -136,7 +164,7 @@ def test_what_a_client_uploads_is_no_failure(cell: AuditCell, capsys: pytest.Cap
     cell.land("acme/a.jsonl", b"{", b"\xff", event("nobody"), b"[" * 200_000, b'"' + b"x" * 200_000 + b'"')
     assert cell.process() == {"batchItemFailures": []}
     found = counted(capsys)
-    assert found["Rejected"] == 5
+    assert (found["Rejected"], found["Waiting"]) == (4, 1)
     assert "PostsFailed" not in found
 
 
@@ -152,13 +180,16 @@ def test_a_post_that_is_found_wrong_later_stays_in_the_queue(
     """It is counted against the release, nothing of it is thrown away, and the release before archives it."""
     post(cell)
     with monkeypatch.context() as patch:
-        patch.setattr(processor, "problems", lambda _: ["wrong"])
+        patch.setattr(lines, "problems", lambda _: ["wrong"])
         with pytest.raises(RuntimeError, match="all 1 messages failed"):
             cell.process()
     assert counted(capsys)["PostsFailed"] == 1
     assert cell.archived() == {}
     cell.process()
-    assert counted(capsys) == {"Archived": 1, "Rejected": 0, "Posts": 1, "PostsFailed": 0}
+    assert counted(capsys) == {
+        **{"Archived": 1, "Rejected": 0, "Waiting": 0},
+        **{"Posts": 1, "PostsFailed": 0},
+    }
 
 
 def test_an_upload_that_stops_the_processor_is_no_error_of_the_function(
@@ -172,7 +203,7 @@ def test_an_upload_that_stops_the_processor_is_no_error_of_the_function(
     def stumbling(found: object) -> Any:
         return fails() if isinstance(found, dict) and found["eventName"] == "poison" else whole(found)
 
-    monkeypatch.setattr(processor, "problems", stumbling)
+    monkeypatch.setattr(lines, "problems", stumbling)
     message = cell.notification("acme/a.jsonl")
     assert cell.deliver(message, received=4) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     assert cell.archived() == {}

@@ -17,6 +17,7 @@ import pytest
 
 from audit.handlers.common import aws
 from audit.handlers.common.directory import FRESH
+from audit.handlers.ingest.waiting import WORK_SECONDS
 from cellwave.fleet.model import AlarmSignal, Isolation
 from cellwave.fleet.parse import parse_fleet
 from cellwave.isolation.model import Bounds
@@ -33,11 +34,14 @@ CALLED = {
         "config": {"s3:GetObject"},
         "landing": {"s3:PutObject"},
         "posts": {"s3:GetObject"},
-        "archive key": {"kms:GenerateDataKey"},
+        "names in archive": {"s3:ListBucket"},
+        "rejected": {"s3:GetObject"},
+        "archive key": {"kms:Decrypt", "kms:GenerateDataKey"},
     },
     "ingest-processor": {
         "config": {"s3:GetObject", "s3:GetObjectVersion"},
         "landing": {"s3:GetObjectVersion"},
+        "waiting": {"s3:GetObject", "s3:PutObject"},
         "archive": OF_THE_ARCHIVE,
         "archive key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "index": {"dynamodb:PartiQLInsert"},
@@ -58,6 +62,15 @@ CALLED = {
         "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "log key": {"kms:Sign", "kms:GetPublicKey"},
         "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    },
+    "ingest-waiting": {
+        "config": {"s3:GetObject"},
+        "names in landing": {"s3:ListBucket"},
+        "waiting": {"s3:GetObject", "s3:DeleteObject"},
+        "archive": OF_THE_ARCHIVE,
+        "archive key": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "index": {"dynamodb:PartiQLInsert"},
+        "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
     },
     "directory": {
         "config": {"s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"},
@@ -118,6 +131,10 @@ def place(statement: dict[str, Any]) -> str:
         f":::{CELL.name}-{CELL.account}-config/directory.json": "config",
         f":::{CELL.name}-{CELL.account}-landing/*": "landing",
         f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
+        f":::{CELL.name}-{CELL.account}-landing/_waiting/*": "waiting",
+        f":::{CELL.name}-{CELL.account}-landing": "names in landing",
+        f":::{CELL.name}-{CELL.account}-archive": "names in archive",
+        f":::{CELL.name}-{CELL.account}-archive/_rejected/*": "rejected",
         f":::{CELL.name}-{CELL.account}-archive/*": "archive",
         f":::{CELL.name}-{CELL.account}-log/*": "logs",
         f":::{CELL.name}-{CELL.account}-log": "names of logs",
@@ -133,7 +150,7 @@ def place(statement: dict[str, Any]) -> str:
 
 
 def test_a_function_may_do_what_it_calls_and_no_more(resources: Resources) -> None:
-    """Nothing of an event is deleted by anybody; only the processor adds to the archive; logs read it."""
+    """Nothing of an event is deleted but what waited; who archives adds to the archive, and logs read it."""
     policies = resources.of("aws:iam/rolePolicy:RolePolicy")
     assert set(policies) == set(CALLED)
     for function, policy in policies.items():
@@ -147,12 +164,38 @@ def test_a_function_may_do_what_it_calls_and_no_more(resources: Resources) -> No
         assert found == CALLED[function]
 
 
-def test_the_processor_adds_to_the_archive_and_replaces_nothing(resources: Resources) -> None:
-    """S3 refuses its put without `If-None-Match`."""
-    policy = resources.of("aws:iam/rolePolicy:RolePolicy")["ingest-processor"]
-    (put,) = [s for s in json.loads(policy["policy"])["Statement"] if "s3:PutObject" in s["Action"]]
-    assert put["Condition"] == {"Null": {"s3:if-none-match": "false"}}
-    assert put["Action"] == ["s3:PutObject"]
+@pytest.mark.parametrize("function", ["ingest-processor", "ingest-waiting"])
+def test_the_processor_adds_to_the_archive_and_replaces_nothing(resources: Resources, function: str) -> None:
+    """S3 refuses each put without `If-None-Match`, and so it does of whoever looks after what waits."""
+    policy = resources.of("aws:iam/rolePolicy:RolePolicy")[function]
+    puts = [s for s in json.loads(policy["policy"])["Statement"] if "s3:PutObject" in s["Action"]]
+    assert puts
+    for put in puts:
+        assert put["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+        assert put["Action"] == ["s3:PutObject"]
+
+
+def test_the_api_reads_what_was_rejected_and_nothing_else(resources: Resources) -> None:
+    """It sees names below that folder alone, and decrypts nothing of the landing bucket, whose key is the archive's."""
+    policy = json.loads(resources.of("aws:iam/rolePolicy:RolePolicy")["ingest-api"]["policy"])["Statement"]
+    (seen,) = [s for s in policy if "s3:ListBucket" in s["Action"]]
+    assert seen["Condition"] == {"StringLike": {"s3:prefix": "_rejected/*"}}
+    (decrypted,) = [s for s in policy if "kms:Decrypt" in s["Action"]]
+    bucket = decrypted["Condition"]["StringEquals"]["kms:EncryptionContext:aws:s3:arn"]
+    assert bucket.endswith(f":::{CELL.name}-{CELL.account}-archive")
+
+
+def test_what_waits_is_replayed_within_two_minutes_and_outlives_its_time(resources: Resources) -> None:
+    """A minute until the next call, and the longest that one takes; then days in which somebody may mend that."""
+    rule = resources.of("aws:cloudwatch/eventRule:EventRule")["ingest-waiting"]
+    function = resources.of("aws:lambda/function:Function")["ingest-waiting"]
+    assert rule["scheduleExpression"] == "rate(1 minute)"
+    assert 60 + function["timeout"] <= 120
+    assert WORK_SECONDS < function["timeout"] < 60
+    expiry = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")["landing"]
+    days = int(function["environment"]["variables"]["WAITING_DAYS"])
+    assert days == 14
+    assert expiry["rules"][0]["expiration"]["days"] >= days + 4
 
 
 def test_a_landing_object_outlives_every_message_that_names_it(resources: Resources) -> None:

@@ -28,10 +28,34 @@ def objects(ctx: CellContext, kind: str, *actions: str, named: str = "*") -> Sta
     return {"Action": list(actions), "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}/{named}"}
 
 
-def add_objects(ctx: CellContext, kind: str) -> Statement:
+def add_objects(ctx: CellContext, kind: str, named: str = "*") -> Statement:
     """Put objects that are not there yet into a bucket, and never one in another's place."""
     # The condition of AWS's own policy that enforces conditional writes.
-    return {**objects(ctx, kind, "s3:PutObject"), "Condition": {"Null": {"s3:if-none-match": "false"}}}
+    return {
+        **objects(ctx, kind, "s3:PutObject", named=named),
+        "Condition": {"Null": {"s3:if-none-match": "false"}},
+    }
+
+
+def list_objects(ctx: CellContext, kind: str, below: str) -> Statement:
+    """See the names of a bucket's objects below a folder."""
+    return {
+        "Action": ["s3:ListBucket"],
+        "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}",
+        "Condition": {"StringLike": {"s3:prefix": f"{below}/*"}},
+    }
+
+
+def decrypt_objects(ctx: CellContext, kind: str, key: str) -> Statement:
+    """Use the KMS key of that alias to read what lies in one bucket: others may be encrypted with the same."""
+    used = use_key(ctx, key, "kms:Decrypt", through="s3")
+    # With a bucket key, as all have, S3 gives the bucket as context.
+    bucket = {"kms:EncryptionContext:aws:s3:arn": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}"}
+    condition = used["Condition"]
+    return {
+        **used,
+        "Condition": {**condition, "StringEquals": {**condition["StringEquals"], **bucket}},
+    }
 
 
 def index(ctx: CellContext, *actions: str) -> Statement:

@@ -5,5 +5,7 @@ from __future__ import annotations
 SECONDS_A_DAY = 86400
 QUEUE_DAYS = 4  # a notification waits for the processor
 DEAD_LETTER_DAYS = 14  # since it came first, as SQS counts; the most there is
-# A dead letter may be sent back into the queue on its last day, and must still find its object.
+WAITING_DAYS = 14  # an event waits for its tenant to be registered, and is rejected then
+# A dead letter may be sent back into the queue on its last day, and must still find its object. What waits lies five
+# days longer than it may wait, should nobody look after it for so long.
 LANDING_DAYS = DEAD_LETTER_DAYS + QUEUE_DAYS + 1

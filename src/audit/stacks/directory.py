@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi_aws import cloudwatch, lambda_
+from pulumi_aws import lambda_
 
 from audit.stacks import access
 from audit.stacks.control import reader, snapshot
+from audit.stacks.schedule import every_minute
 from cellwave.cell import CellContext, code_archive
 from cellwave.cell.alarms import ON_AWS, Alarm, ServiceAlarms, ServiceAlarmsArgs
-from cellwave.cell.function import ALIAS, Function, FunctionArgs
+from cellwave.cell.function import Function, FunctionArgs
 from cellwave.fleet.model import Cell
 
-EVERY = "rate(1 minute)"  # no schedule is shorter
 SECONDS = 20  # the longest that a pull takes
 
 
@@ -31,7 +31,13 @@ def deploy(ctx: CellContext) -> None:
         input="{}",
         triggers={"version": function.function.version},
     )
-    _schedule(ctx, function, called)
+    every_minute(
+        ctx,
+        "directory",
+        function,
+        "Brings the control plane's directory into the cell.",
+        after=[called],
+    )
     ServiceAlarms(ctx, ServiceAlarmsArgs(_alarms(function.name), timing=ON_AWS))
 
 
@@ -62,33 +68,6 @@ def _function(ctx: CellContext, control: Cell, region: str) -> Function:
             ],
             timeout=SECONDS,
         ),
-    )
-
-
-def _schedule(ctx: CellContext, function: Function, called: pulumi.Resource) -> None:
-    rule = cloudwatch.EventRule(
-        "directory",
-        name=ctx.name("directory"),
-        description="Brings the control plane's directory into the cell.",
-        schedule_expression=EVERY,
-        opts=pulumi.ResourceOptions(depends_on=[called]),
-    )
-    permission = lambda_.Permission(
-        "directory",
-        statement_id="schedule",
-        action="lambda:InvokeFunction",
-        function=function.name,
-        qualifier=ALIAS,
-        principal="events.amazonaws.com",
-        source_arn=ctx.arn("events", f"rule/{ctx.name('directory')}"),
-        opts=pulumi.ResourceOptions(depends_on=[function.alias]),
-    )
-    cloudwatch.EventTarget(
-        "directory",
-        rule=rule.name,
-        target_id="directory",
-        arn=function.alias.arn,
-        opts=pulumi.ResourceOptions(depends_on=[permission]),
     )
 
 

@@ -9,14 +9,16 @@ import pulumi
 from pulumi_aws import lambda_, s3, sqs
 
 from audit.stacks import access
-from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY
+from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY, WAITING_DAYS
 from audit.stacks.log import deploy_log
+from audit.stacks.schedule import every_minute
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
 from cellwave.cell.http_api import HttpApi, HttpApiArgs
 
 PROCESSOR_SECONDS = 30
+WAITING_SECONDS = 50  # less than the minute until it is called again
 TRIES = 5  # deliveries of a message before it goes to the dead-letter queue
 
 
@@ -25,6 +27,7 @@ def deploy(ctx: CellContext) -> None:
     code = code_archive(ctx.source, ctx.service.code)
     api = HttpApi(ctx, HttpApiArgs(_session_function(ctx, code)))
     _feed(ctx, _queue(ctx), _processor(ctx, code))
+    every_minute(ctx, "ingest-waiting", _waiting(ctx, code), "Looks after events that wait for their tenant.")
     log = deploy_log(ctx, code)
     ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **log}))
     pulumi.export("api_id", api.id)
@@ -40,7 +43,7 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
         FunctionArgs(
             code=code,
             handler="audit.handlers.ingest.session.handler",
-            environment={**access.environment(ctx), "LANDING_BUCKET": ctx.bucket("landing"), **upload},
+            environment={**access.environment(ctx), **_buckets(ctx), **upload},
             allow=[
                 access.directory_object(ctx),
                 # For what the API itself puts, and for what uploads by the policies that it signs put.
@@ -48,6 +51,10 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
                 # Whether a post is there: without the right to decrypt, nothing of it is read but its metadata.
                 access.objects(ctx, "landing", "s3:GetObject", named="*/post-*"),
                 access.use_key(ctx, "archive", "kms:GenerateDataKey", through="s3"),
+                # Applications read what was rejected of theirs; nobody here reads an event.
+                access.list_objects(ctx, "archive", "_rejected"),
+                access.objects(ctx, "archive", "s3:GetObject", named="_rejected/*"),
+                access.decrypt_objects(ctx, "archive", "archive"),
             ],
         ),
     )
@@ -63,8 +70,7 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
             handler="audit.handlers.ingest.processor.handler",
             environment={
                 **access.environment(ctx),
-                "LANDING_BUCKET": ctx.bucket("landing"),
-                "ARCHIVE_BUCKET": ctx.bucket("archive"),
+                **_buckets(ctx),
                 "INDEX_TABLE": ctx.name("index"),
                 "TRIES": str(TRIES),
             },
@@ -72,11 +78,9 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
                 access.directory_object(ctx, "s3:GetObject", "s3:GetObjectVersion"),
                 # S3 always names the version that it announces.
                 access.objects(ctx, "landing", "s3:GetObjectVersion"),
-                access.objects(ctx, "archive", "s3:GetObject"),
-                access.add_objects(ctx, "archive"),
-                access.use_key(ctx, "archive", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
-                access.index(ctx, "dynamodb:PartiQLInsert"),
-                access.use_key(ctx, "index", "kms:Decrypt", "kms:GenerateDataKey", through="dynamodb"),
+                access.objects(ctx, "landing", "s3:GetObject", named="_waiting/*"),
+                access.add_objects(ctx, "landing", named="_waiting/*"),
+                *_may_keep(ctx),
                 {
                     "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
                     "Resource": queue,
@@ -86,6 +90,48 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
             memory=512,
         ),
     )
+
+
+def _waiting(ctx: CellContext, code: CodeArchive) -> Function:
+    """Apart from the processor, which reads what strangers upload and has no right to delete."""
+    return Function(
+        ctx,
+        "ingest-waiting",
+        FunctionArgs(
+            code=code,
+            handler="audit.handlers.ingest.waiting.handler",
+            environment={
+                **access.environment(ctx),
+                **_buckets(ctx),
+                "INDEX_TABLE": ctx.name("index"),
+                "WAITING_DAYS": str(WAITING_DAYS),
+            },
+            allow=[
+                access.directory_object(ctx),
+                access.list_objects(ctx, "landing", "_waiting"),
+                # The bucket is versioned: what is deleted lies there as long as anything else.
+                access.objects(ctx, "landing", "s3:GetObject", "s3:DeleteObject", named="_waiting/*"),
+                *_may_keep(ctx),
+            ],
+            timeout=WAITING_SECONDS,
+            memory=512,
+        ),
+    )
+
+
+def _buckets(ctx: CellContext) -> dict[str, str]:
+    return {"LANDING_BUCKET": ctx.bucket("landing"), "ARCHIVE_BUCKET": ctx.bucket("archive")}
+
+
+def _may_keep(ctx: CellContext) -> list[access.Statement]:
+    """Add to the archive and to the index."""
+    return [
+        access.objects(ctx, "archive", "s3:GetObject"),
+        access.add_objects(ctx, "archive"),
+        access.use_key(ctx, "archive", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
+        access.index(ctx, "dynamodb:PartiQLInsert"),
+        access.use_key(ctx, "index", "kms:Decrypt", "kms:GenerateDataKey", through="dynamodb"),
+    ]
 
 
 def _queue(ctx: CellContext) -> sqs.Queue:
@@ -143,7 +189,7 @@ def _feed(ctx: CellContext, queue: sqs.Queue, processor: Function) -> None:
 
 def _alarms(ctx: CellContext) -> dict[str, Alarm]:
     dead, queue = {"QueueName": ctx.name("ingest-dead")}, {"QueueName": ctx.name("ingest")}
-    processor = {"FunctionName": ctx.name("ingest-processor")}
+    processor, waiting = ({"FunctionName": ctx.name(f"ingest-{part}")} for part in ("processor", "waiting"))
     return {
         "dead": Alarm(
             "ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, "landing objects nobody could process",
@@ -154,4 +200,5 @@ def _alarms(ctx: CellContext) -> dict[str, Alarm]:
             statistic="Maximum",
         ),
         "processor": Alarm("Errors", "AWS/Lambda", processor, 0, "the processor failed a whole batch"),
+        "waiting": Alarm("Errors", "AWS/Lambda", waiting, 0, "events that wait for their tenant are not looked after"),
     }  # fmt: skip

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from audit.handlers.common.exact import write
 
 MAX_EVENTS = 1000  # a post or an uploaded object
+MAX_UPLOAD_BYTES = 10 * 1024 * 1024  # an uploaded object, and what it is unpacked
 MAX_EVENT_BYTES = 32 * 1024  # as ASCII JSON; in an answer it is twice that at most
 
 AN_APPLICATION = "1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first"

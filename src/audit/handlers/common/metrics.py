@@ -10,11 +10,17 @@ from collections.abc import Mapping
 from audit.handlers.common.aws import setting, staged
 
 
-def publish(counts: Mapping[str, int]) -> None:
-    """Count in the namespace `Audit` with the dimension `Service`; a rehearsal's own work does not count."""
+def publish(counts: Mapping[str, int], application: str = "") -> None:
+    """Count in the namespace `Audit` with the dimension `Service`, and beside that by application when one is given.
+
+    A rehearsal's own work does not count. There are as many metrics as applications, which only a key of the control
+    plane makes one of; never one for each tenant.
+    """
     if staged():
         return
     names = [{"Name": name, "Unit": "Count"} for name in counts]
-    about = {"Namespace": "Audit", "Dimensions": [["Service"]], "Metrics": names}
+    by = [["Service"], ["Service", "Application"]] if application else [["Service"]]
+    about = {"Namespace": "Audit", "Dimensions": by, "Metrics": names}
     metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [about]}
-    print(json.dumps({"_aws": metadata, "Service": setting("SERVICE"), **counts}), file=sys.stderr)
+    told = {"Service": setting("SERVICE"), **({"Application": application} if application else {})}
+    print(json.dumps({"_aws": metadata, **told, **counts}), file=sys.stderr)

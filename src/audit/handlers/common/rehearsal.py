@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 
 from audit.handlers.common import aws, directory
 from audit.handlers.common.metrics import publish
@@ -83,6 +84,25 @@ class Stage:
         """As boto3's, of an object that is there."""
         return {"Metadata": self.objects[Bucket, Key][1]}
 
+    def list_objects_v2(
+        self, *, Bucket: str, Prefix: str, Delimiter: str = "", StartAfter: str = "", **_: Any
+    ) -> dict[str, Any]:
+        """As boto3's, all in one answer."""
+        keys = sorted(key for name, key in self.objects if name == Bucket and key.startswith(Prefix))
+        if not Delimiter:
+            found = [{"Key": key, "LastModified": datetime.now(UTC)} for key in keys if key > StartAfter]
+            return {"Contents": found, "IsTruncated": False}
+        below = {Prefix + key.removeprefix(Prefix).partition(Delimiter)[0] + Delimiter for key in keys}
+        return {"CommonPrefixes": [{"Prefix": prefix} for prefix in sorted(below)]}
+
+    def get_paginator(self, name: str) -> Any:
+        """As boto3's, of one page."""
+        return SimpleNamespace(paginate=lambda **asked: [getattr(self, name)(**asked)])
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:
+        """As boto3's."""
+        self.objects.pop((Bucket, Key), None)
+
     def generate_presigned_post(self, **asked: Any) -> Any:
         """As boto3's, which signs and calls nobody."""
         return self._sign(**asked)
@@ -93,7 +113,7 @@ class Stage:
             raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Key}}, "GetObject")
         body, metadata = self.objects[Bucket, Key]
         return {
-            "Body": io.BytesIO(body),
+            "Body": StreamingBody(io.BytesIO(body), len(body)),
             "Metadata": metadata,
             "LastModified": datetime.now(UTC),
             "VersionId": "1",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from audit.handlers.common.directory import Directory, directory, directory_at, newest_directory
 
-POST, UPLOAD = "post", "upload"
+POST, UPLOAD, REPLAY = "post", "upload", "replay"
 _HOW, _VERSION = "accepted-as", "directory-version"
 SESSION = "session"  # which upload session an object came through
 DIGEST = "digest"  # of a post's lines, by which a second attempt is known
@@ -29,6 +29,11 @@ def acceptance(how: str, known: Directory) -> dict[str, str]:
 def is_post(metadata: Mapping[str, str]) -> bool:
     """Whether the API has checked every event of the object, so that none of them can be the client's fault."""
     return metadata.get(_HOW) == POST
+
+
+def is_replay(metadata: Mapping[str, str]) -> bool:
+    """Whether the API has put the object to have rejected lines put through again."""
+    return metadata.get(_HOW) == REPLAY
 
 
 def new_session() -> str:

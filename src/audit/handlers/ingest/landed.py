@@ -26,13 +26,19 @@ class Landed:
 
     @property
     def application(self) -> str:
-        """Whose it is: the first part of the key, which the API or the policy it signed has set."""
-        return self.key.partition("/")[0]
+        """Whose it is: the first part of the key, which the API or the policy it signed has set; "" without one."""
+        first, slash, _ = self.key.partition("/")
+        return first if slash else ""
 
     @property
     def post(self) -> bool:
         """Whether the API has checked it, event by event, so that none of its lines can be the client's fault."""
         return is_post(self.metadata)
+
+    @property
+    def told(self) -> bool:
+        """Whether what is wrong with it stands among what was rejected already."""
+        return False
 
     @property
     def place(self) -> str:

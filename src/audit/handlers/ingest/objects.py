@@ -1,22 +1,44 @@
-"""Putting objects that are never put over others."""
+"""Keeping objects that are never put over others."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Literal, TypeVar
 
 from botocore.exceptions import ClientError
 
 from audit.handlers.common.aws import s3, setting
+from audit.handlers.common.exact import write
 
+Bucket = Literal["ARCHIVE_BUCKET", "LANDING_BUCKET"]  # the settings that name them
+Result = TypeVar("Result")
 TRIES = 4
+AT_ONCE = 8
 _BUSY = "ConditionalRequestConflict"  # S3 is asked to put or delete that object right now
 
 
-def put_new(bucket: str, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> bool:
+def keep(bucket: Bucket, key: str, lines: Sequence[object], metadata: Mapping[str, str] | None = None) -> str:
+    """Keep lines as JSON lines under `key`, and return the key they are kept under.
+
+    What is already there stays. The same content again changes nothing; other content (a client used a name twice)
+    is kept beside it, under a name that its digest makes the same at every delivery.
+    """
+    body = "".join(f"{write(line)}\n" for line in lines).encode()
+    if put_new(bucket, key, body, metadata) or _content(bucket, key) == body:
+        return key
+    beside = f"{key.removesuffix('.jsonl')}.{hashlib.sha256(body).hexdigest()[:16]}.jsonl"
+    put_new(bucket, beside, body, metadata)
+    return beside
+
+
+def put_new(bucket: Bucket, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> bool:
     """Whether the object was written; False when there is one of that name.
 
-    `bucket` is the setting that names it. ClientError or BotoCoreError when S3 can't tell.
+    ClientError or BotoCoreError when S3 can't tell.
     """
     for attempt in range(TRIES):
         try:
@@ -40,3 +62,27 @@ def put_new(bucket: str, key: str, body: bytes, metadata: Mapping[str, str] | No
         else:
             return True
     raise AssertionError("the last attempt has raised")
+
+
+def folders(bucket: Bucket, prefix: str) -> list[str]:
+    """The names of the folders right below a prefix, in the order of text."""
+    pages = (
+        s3().get_paginator("list_objects_v2").paginate(Bucket=setting(bucket), Prefix=prefix, Delimiter="/")
+    )
+    return [
+        found["Prefix"].removeprefix(prefix).rstrip("/")
+        for page in pages
+        for found in page.get("CommonPrefixes", ())
+    ]
+
+
+def at_once(call: Callable[[Any], Result], each: Iterable[object]) -> list[Result]:
+    """Call for each, several at once and all of them; then raise what the first raised that failed."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # In this one's context, or a rehearsal would have real objects put.
+        calls = [pool.submit(copy_context().run, call, one) for one in each]
+    return [done.result() for done in calls]
+
+
+def _content(bucket: Bucket, key: str) -> bytes:
+    return s3().get_object(Bucket=setting(bucket), Key=key)["Body"].read()

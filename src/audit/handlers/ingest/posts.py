@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from audit.handlers.common.aws import s3, setting
@@ -30,18 +30,19 @@ _SHOWN = 20  # problems listed in one answer
 def post_events(request: Request) -> Reply:
     """POST /v1/events: one event, a list of them, or {"events": [...]}; 202 has their ids in that order.
 
+    `waiting` names the tenants that are not registered yet: their events wait until they are, for a stated time.
     With an `Idempotency-Key`, the same post is stored once and answered the same however often it comes.
     """
     caller = authenticate(request, "application", "write")
     events = _events(request.json())
     _check_shape(events)
     known = directory()
-    _check_tenants(caller, events, known.tenants(caller.application))
     lines = [write(event).encode() for event in events]
     key = _landing_key(caller, request)
     _store(key, lines, known)
     ids = [event_id(key, number, line) for number, line in enumerate(lines, start=1)]
-    return Reply(202, {"accepted": len(events), "eventIds": ids})
+    waiting = sorted({event["tenantId"] for event in events} - known.tenants(caller.application))
+    return Reply(202, {"accepted": len(events), "eventIds": ids, "waiting": waiting})
 
 
 def _landing_key(caller: Caller, request: Request) -> str:
@@ -108,17 +109,6 @@ def _check_shape(events: list[Any]) -> None:
     )
 
 
-def _check_tenants(caller: Caller, events: list[Any], registered: Collection[str]) -> None:
-    for index, event in enumerate(events):
-        if event["tenantId"] not in registered:
-            raise ApiError(
-                403,
-                "foreign_tenant",
-                f"events[{index}].tenantId: {event['tenantId']} is not registered to {caller.application}; "
-                "none was accepted",
-            )
-
-
 _EVENTS = {"type": "array", "items": reference(EVENT), "minItems": 1, "maxItems": MAX_EVENTS}
 POSTING = Operation(
     "POST /v1/events",
@@ -130,6 +120,11 @@ POSTING = Operation(
         record(
             accepted={"type": "integer", "minimum": 1},
             eventIds={"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_EVENTS},
+            waiting={
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Tenants that are not registered yet: their events wait until they are, for 14 days.",
+            },
         ),
     ),
     key=("application", "write"),
@@ -144,7 +139,6 @@ POSTING = Operation(
     body={"anyOf": [reference(EVENT), _EVENTS, {**record(events=_EVENTS), "additionalProperties": False}]},
     errors={
         400: ["invalid_json", "invalid_body", "invalid_events", "invalid_idempotency_key"],
-        403: ["foreign_tenant"],
         409: ["idempotency_conflict"],
     },
 )

@@ -8,15 +8,16 @@ from typing import Any
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import authenticate, directory
+from audit.handlers.common.events import MAX_UPLOAD_BYTES
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.operations import Operation, record, routes
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import SESSION, UPLOAD, acceptance, new_session
 from audit.handlers.ingest.posts import POSTING
 from audit.handlers.ingest.rehearsal import play_api
+from audit.handlers.ingest.rejected import READING, REPLAYING
 
 SESSION_SECONDS = 900
-MAX_UPLOAD_BYTES = 10 * 1024 * 1024
 
 
 @rehearsed(play_api)
@@ -65,5 +66,7 @@ _ROUTES = routes(
             key=("application", "write"),
         ),
         POSTING,
+        READING,
+        REPLAYING,
     ],
 )
