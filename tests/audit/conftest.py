@@ -38,6 +38,8 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "ARCHIVE_BUCKET": made.bucket("archive"),
         "INDEX_TABLE": "test-index",
         "LIMITS_TABLE": "test-limits",
+        "EXPORTS_TABLE": "test-exports",
+        "EXPORTS_BUCKET": made.bucket("exports"),
         "LIMIT_REQUESTS": "1000",
         "TRIES": "5",
         "WAITING_DAYS": "14",
@@ -58,6 +60,9 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     directory.forget()
     limits.forget()
     create(made)
+    monkeypatch.setenv(
+        "EXPORTS_QUEUE", boto3.client("sqs").get_queue_url(QueueName="test-exports")["QueueUrl"]
+    )
     yield made
     aws.forget()
     directory.forget()

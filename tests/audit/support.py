@@ -190,7 +190,7 @@ def create_control(account: str) -> None:
 
 def create(cell: AuditCell) -> None:
     """Make what a cell's storage stack would make."""
-    for kind in ("config", "landing", "archive"):
+    for kind in ("config", "landing", "archive", "exports"):
         aws.s3().create_bucket(
             Bucket=cell.bucket(kind),
             CreateBucketConfiguration={"LocationConstraint": REGION},
@@ -208,9 +208,14 @@ def create(cell: AuditCell) -> None:
         ],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     )
-    boto3.client("dynamodb").create_table(
-        TableName="test-limits",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-    )
+    for name, keys in (("limits", ["pk"]), ("exports", ["pk", "sk"])):
+        boto3.client("dynamodb").create_table(
+            TableName=f"test-{name}",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            KeySchema=[
+                {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
+                for index, key in enumerate(keys)
+            ],
+        )
+    boto3.client("sqs").create_queue(QueueName="test-exports")

@@ -88,8 +88,7 @@ def test_every_code_of_a_refusal_is_documented_and_no_other() -> None:
     for service in SERVICES:
         assert raised(HANDLERS / service) <= documented(service)
     everywhere = raised(HANDLERS)
-    assert documented("ingest") | documented("query") == everywhere - OF_NO_OPERATION
-    assert everywhere >= OF_NO_OPERATION
+    assert documented("ingest") | documented("query") | OF_NO_OPERATION == everywhere
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

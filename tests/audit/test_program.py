@@ -104,6 +104,26 @@ def test_an_event_waits_for_its_tenant(deployed: Deployment) -> None:
     assert httpx.post(f"{shown}/replay", headers=application, json=asked).json() == {"accepted": 1}
 
 
+def test_an_export_is_made_in_a_deployed_cell(deployed: Deployment) -> None:
+    """By a worker that nobody calls; its URL needs no key, and the events are there as they were accepted."""
+    ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
+    mine = deployed.keys["acme/t1"]
+    sent = event(eventName="exported")
+    assert httpx.post(f"{ingest}/v1/events", headers=deployed.keys["acme"], json=sent).status_code == 202
+    asked = {"eventName": "exported"}
+    until(
+        lambda: bool(httpx.get(f"{query}/v1/events", headers=mine, params=asked).json()["events"]), within=90
+    )
+    begun = httpx.post(f"{query}/v1/exports", headers=mine, json={"format": "jsonl.gz", **asked}).json()
+
+    def found() -> Any:
+        return httpx.get(f"{query}/v1/exports/{begun['id']}", headers=mine).json()
+
+    until(lambda: found()["state"] != "pending", within=90)
+    (line,) = gzip.decompress(httpx.get(found()["url"]).raise_for_status().content).splitlines()
+    assert {name: value for name, value in json.loads(line).items() if name != "eventId"} == sent
+
+
 def test_a_revoked_key_ends_by_itself(deployed: Deployment) -> None:
     """Nobody calls anything: the cell's schedule brings it."""
     key, kept = deployed.key("leaver/t1"), deployed.key("stayer/t1")

@@ -81,6 +81,23 @@ CALLED = {
         "index": {"dynamodb:Query"},
         "index key": {"kms:Decrypt"},
         "limits": {"dynamodb:UpdateItem"},
+        "exports rows": {"dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"},
+        "exports": {"s3:GetObject"},
+        "exports key": {"kms:Decrypt"},
+        "exports queue": {"sqs:SendMessage"},
+    },
+    "query-exports": {
+        "index": {"dynamodb:Query"},
+        "index key": {"kms:Decrypt"},
+        "exports rows": {"dynamodb:UpdateItem"},
+        "exports": {"s3:GetObject", "s3:PutObject"},
+        "exports key": {"kms:Decrypt", "kms:GenerateDataKey"},
+        "exports queue": {
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:SendMessage",
+        },
     },
 }
 
@@ -142,6 +159,9 @@ def place(statement: dict[str, Any]) -> str:
         f":{CELL.account}:{CELL.name}-log": "log queue",
         f":table/{CELL.name}-index": "index",
         f":table/{CELL.name}-limits": "limits",
+        f":table/{CELL.name}-exports": "exports rows",
+        f":::{CELL.name}-{CELL.account}-exports/*": "exports",
+        f":{CELL.account}:{CELL.name}-exports": "exports queue",
         f":{CELL.account}:{CELL.name}-ingest": "queue",
         ":role/control-directory-us": "role",
         ":*": "log",
@@ -213,7 +233,7 @@ def test_a_landing_object_outlives_every_message_that_names_it(resources: Resour
 def test_neither_the_archive_nor_a_log_expires_by_itself(resources: Resources) -> None:
     """And the directory's versions stay: what was accepted names the one that it was accepted by."""
     rules = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
-    assert set(rules) == {"landing", "log"}
+    assert set(rules) == {"landing", "log", "exports"}
     assert [rule["filter"] for rule in rules["log"]["rules"]] == [{"prefix": "_staged/"}]
     versioned = resources.of("aws:s3/bucketVersioning:BucketVersioning")
     assert set(versioned) == {"archive", "landing", "config"}

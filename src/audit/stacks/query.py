@@ -1,46 +1,44 @@
-"""The query service: an HTTP API whose function reads the index, and counts what each tenant asks."""
+"""The query service: an HTTP API whose function reads the index, counts what each tenant asks, and has exports made."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import pulumi
-from pulumi_aws import dynamodb
+from pulumi_aws import dynamodb, lambda_, sqs
 
 from audit.stacks import access
-from cellwave.cell import CellContext, code_archive
+from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
+from audit.stacks.days import DEAD_LETTER_DAYS, SECONDS_A_DAY
+from audit.stacks.keys import kms_key
+from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
 from cellwave.cell.http_api import HttpApi, HttpApiArgs
 
 REQUESTS = 200  # of a tenant in ten seconds, unless the cell's label `query_requests` says otherwise
+EXPORT_DAYS = 3  # that an export is kept
+WORKER_SECONDS = 120
+TRIES = 5  # deliveries of an export's message before it is given up
 
 
 def deploy(ctx: CellContext) -> None:
-    """The API, its function and its alarms; outputs `api_id` and `url`."""
-    function = Function(
-        ctx,
-        "query-api",
-        FunctionArgs(
-            code=code_archive(ctx.source, ctx.service.code),
-            handler="audit.handlers.query.api.handler",
-            environment={
-                **access.environment(ctx),
-                "INDEX_TABLE": ctx.name("index"),
-                # The table's output, so that nobody counts before there is one.
-                "LIMITS_TABLE": _limits(ctx).name,
-                "LIMIT_REQUESTS": str(limit_of(ctx)),
-            },
-            allow=[
-                access.directory_object(ctx),
-                access.index(ctx, "dynamodb:Query"),
-                access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
-                {
-                    "Action": ["dynamodb:UpdateItem"],
-                    "Resource": ctx.arn("dynamodb", f"table/{ctx.name('limits')}"),
-                },
-            ],
-        ),
+    """The API, its function, the worker of exports and the alarms; outputs `api_id` and `url`."""
+    code = code_archive(ctx.source, ctx.service.code)
+    queue = _queue(ctx)
+    bucket = PrivateBucket(
+        ctx, "exports", PrivateBucketArgs(key_arn=kms_key(ctx, "exports").arn, expire_days=EXPORT_DAYS)
     )
-    api = HttpApi(ctx, HttpApiArgs(function))
+    # The resources' outputs, so that nobody calls them before there are any.
+    exports: dict[str, pulumi.Input[str]] = {
+        "EXPORTS_TABLE": _table(ctx, "exports", "sk").name,
+        "EXPORTS_QUEUE": queue.url,
+        "EXPORTS_BUCKET": bucket.bucket.bucket,
+        "INDEX_TABLE": ctx.name("index"),
+    }
+    api = HttpApi(ctx, HttpApiArgs(_api_function(ctx, code, exports)))
+    _feed(queue, _worker(ctx, code, exports))
     ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx)}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)
@@ -57,23 +55,124 @@ def limit_of(ctx: CellContext) -> int:
     return int(said)
 
 
-def _limits(ctx: CellContext) -> dynamodb.Table:
-    """Counts, which DynamoDB forgets by itself."""
+def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.Input[str]]) -> Function:
+    return Function(
+        ctx,
+        "query-api",
+        FunctionArgs(
+            code=code,
+            handler="audit.handlers.query.api.handler",
+            environment={
+                **access.environment(ctx),
+                **exports,
+                "LIMITS_TABLE": _table(ctx, "limits").name,
+                "LIMIT_REQUESTS": str(limit_of(ctx)),
+            },
+            allow=[
+                access.directory_object(ctx),
+                access.index(ctx, "dynamodb:Query"),
+                access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
+                _rows(ctx, "limits", "dynamodb:UpdateItem"),
+                _rows(ctx, "exports", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"),
+                {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name("exports"))},
+                # For the URLs that it signs.
+                access.objects(ctx, "exports", "s3:GetObject"),
+                access.use_key(ctx, "exports", "kms:Decrypt", through="s3"),
+            ],
+        ),
+    )
+
+
+def _worker(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.Input[str]]) -> Function:
+    return Function(
+        ctx,
+        "query-exports",
+        FunctionArgs(
+            code=code,
+            handler="audit.handlers.query.export_worker.handler",
+            environment={"SERVICE": ctx.service.name, **exports, "TRIES": str(TRIES)},
+            allow=[
+                access.index(ctx, "dynamodb:Query"),
+                access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
+                _rows(ctx, "exports", "dynamodb:UpdateItem"),
+                access.objects(ctx, "exports", "s3:GetObject", "s3:PutObject"),
+                access.use_key(ctx, "exports", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
+                {
+                    "Action": [
+                        "sqs:ReceiveMessage",
+                        "sqs:DeleteMessage",
+                        "sqs:GetQueueAttributes",
+                        "sqs:SendMessage",
+                    ],
+                    "Resource": ctx.arn("sqs", ctx.name("exports")),
+                },
+            ],
+            timeout=WORKER_SECONDS,
+            memory=512,
+        ),
+    )
+
+
+def _rows(ctx: CellContext, name: str, *actions: str) -> access.Statement:
+    """Act on a table of the service's own."""
+    return {"Action": list(actions), "Resource": ctx.arn("dynamodb", f"table/{ctx.name(name)}")}
+
+
+def _table(ctx: CellContext, name: str, range_key: str | None = None) -> dynamodb.Table:
+    """Rows that DynamoDB forgets by itself."""
     return dynamodb.Table(
-        "limits",
-        name=ctx.name("limits"),
+        name,
+        name=ctx.name(name),
         billing_mode="PAY_PER_REQUEST",
         hash_key="pk",
-        attributes=[{"name": "pk", "type": "S"}],
+        range_key=range_key,
+        attributes=[{"name": one, "type": "S"} for one in ("pk", range_key) if one],
         ttl={"attribute_name": "expires", "enabled": True},
     )
 
 
+def _queue(ctx: CellContext) -> sqs.Queue:
+    """The queue of exports to make, and the one for those that nobody could."""
+    dead = sqs.Queue(
+        "exports-dead",
+        name=ctx.name("exports-dead"),
+        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
+        sqs_managed_sse_enabled=True,
+    )
+    return sqs.Queue(
+        "exports",
+        name=ctx.name("exports"),
+        # As long as a worker has an export for itself, and AWS asks for six times that.
+        visibility_timeout_seconds=WORKER_SECONDS * (1 if ctx.sandbox else 6),
+        message_retention_seconds=EXPORT_DAYS * SECONDS_A_DAY,
+        redrive_policy=dead.arn.apply(
+            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
+        ),
+        sqs_managed_sse_enabled=True,
+    )
+
+
+def _feed(queue: sqs.Queue, worker: Function) -> None:
+    lambda_.EventSourceMapping(
+        "exports",
+        event_source_arn=queue.arn,
+        function_name=worker.alias.arn,
+        batch_size=1,
+        function_response_types=["ReportBatchItemFailures"],
+    )
+
+
 def _alarms(ctx: CellContext) -> dict[str, Alarm]:
-    # A process that can't count tries again every five seconds: one that lost a packet is no alarm.
+    dead, worker = {"QueueName": ctx.name("exports-dead")}, {"FunctionName": ctx.name("query-exports")}
     return {
+        # A process that can't count tries again every five seconds: one that lost a packet is no alarm.
         "limits": Alarm(
             "LimitsFailed", "Audit", {"Service": ctx.service.name}, 5,
             "tenants' requests can't be counted, and all are let in",
-        )
+        ),
+        "exports": Alarm("Errors", "AWS/Lambda", worker, 0, "an export failed, and is tried again"),
+        "exports-dead": Alarm(
+            "ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, "exports nobody could make",
+            statistic="Maximum",
+        ),
     }  # fmt: skip

@@ -7,13 +7,14 @@ from pulumi_aws import dynamodb, kms, s3
 
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
 from audit.stacks.days import LANDING_DAYS
+from audit.stacks.keys import kms_key
 from cellwave.cell import CellContext
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 
 
 def deploy(ctx: CellContext) -> None:
     """Buckets, index table, keys and alarms of a cell."""
-    archive_key = _key(ctx, "archive")
+    archive_key = kms_key(ctx, "archive")
     PrivateBucket(ctx, "archive", PrivateBucketArgs(key_arn=archive_key.arn, retention=Retention.of(ctx)))
     # Versioned: an object overwritten before it was processed is still there.
     PrivateBucket(
@@ -30,7 +31,7 @@ def deploy(ctx: CellContext) -> None:
         content_type="application/json",
         opts=pulumi.ResourceOptions(ignore_changes=["content"]),
     )
-    index_key = _key(ctx, "index")
+    index_key = kms_key(ctx, "index")
     _events_table(ctx, "index", index_key)
     _log(ctx, index_key)
     ServiceAlarms(
@@ -44,21 +45,7 @@ def _log(ctx: CellContext, key: kms.Key) -> None:
     PrivateBucket(ctx, "log", PrivateBucketArgs(expire="_staged/", expire_days=LANDING_DAYS))
     _events_table(ctx, "log", key)
     # A log is known by its key: with another it would be another log.
-    _key(ctx, "log", encrypts=False)
-
-
-def _key(ctx: CellContext, name: str, *, encrypts: bool = True) -> kms.Key:
-    """A key that encrypts, and is renewed by itself; or one that signs."""
-    key = kms.Key(
-        name,
-        description=f"{ctx.cell.name}: {name}",
-        enable_key_rotation=encrypts or None,
-        key_usage=None if encrypts else "SIGN_VERIFY",
-        customer_master_key_spec=None if encrypts else "ECC_NIST_EDWARDS25519",
-        deletion_window_in_days=7 if ctx.sandbox else 30,
-    )
-    kms.Alias(name, name=f"alias/{ctx.name(name)}", target_key_id=key.key_id)
-    return key
+    kms_key(ctx, "log", encrypts=False)
 
 
 def _events_table(ctx: CellContext, name: str, key: kms.Key) -> None:

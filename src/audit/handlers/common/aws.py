@@ -15,6 +15,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 # A handler's own time is short: better to fail soon and be retried than to hang in a socket.
 QUICK = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
@@ -37,6 +38,12 @@ def s3() -> S3Client:
     return stage or _s3()
 
 
+def sqs() -> SQSClient:
+    """Amazon SQS in the function's own region."""
+    stage: SQSClient | None = _stage.get()
+    return stage or _sqs()
+
+
 def table(name: str, config: Config = QUICK) -> Table:
     """A DynamoDB table by name, asked as patiently as `config` says."""
     stage: Table | None = _stage.get()
@@ -50,7 +57,7 @@ def staged() -> bool:
 
 @contextmanager
 def on_stage(stage: object) -> Iterator[None]:
-    """Have `stage` stand for S3 and for every table."""
+    """Have `stage` stand for S3, SQS and every table."""
     token = _stage.set(stage)
     try:
         yield
@@ -61,12 +68,18 @@ def on_stage(stage: object) -> Iterator[None]:
 def forget() -> None:
     """Drop the clients, so that the next call makes them for the environment of that moment."""
     _s3.cache_clear()
+    _sqs.cache_clear()
     _table.cache_clear()
 
 
 @cache
 def _s3() -> S3Client:
     return boto3.client("s3", config=QUICK.merge(REGIONAL))
+
+
+@cache
+def _sqs() -> SQSClient:
+    return boto3.client("sqs", config=QUICK)
 
 
 @cache

@@ -150,16 +150,27 @@ def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
 
 
 def _route(request: Request, routes: Routes) -> Route:
-    route = routes.get(f"{request.method} {request.path}")
-    if route is not None:
-        return route
-    methods = [name.split(" ")[0] for name in routes if name.split(" ")[1] == request.path]
-    if methods:
-        allowed = ", ".join(methods)
+    here = {
+        method: route
+        for (method, path), route in ((name.split(" "), route) for name, route in routes.items())
+        if _leads_to(path, request.path)
+    }
+    if request.method in here:
+        return here[request.method]
+    if here:
+        allowed = ", ".join(here)
         raise ApiError(
             405, "method_not_allowed", f"{request.path} answers {allowed} only", headers={"allow": allowed}
         )
     raise ApiError(404, "not_found", f"there is no {request.path}; there are {', '.join(routes)}")
+
+
+def _leads_to(path: str, asked: str) -> bool:
+    """Whether a route's path is the one that is asked for; a part in braces stands for any."""
+    parts, found = path.split("/"), asked.split("/")
+    return len(parts) == len(found) and all(
+        part == one or (part.startswith("{") and one != "") for part, one in zip(parts, found, strict=True)
+    )
 
 
 def _refusal(error: ApiError) -> Reply:

@@ -42,6 +42,8 @@ class Stage:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], tuple[bytes, dict[str, str]]] = {}
         self.items: list[Any] = []
+        self.rows: list[Any] = []
+        self.messages: list[str] = []
         self.meta = SimpleNamespace(client=self)
         self.application = f"{APPLICATION},{secrets.token_hex()}"
         self.tenant = f"{APPLICATION},{TENANT},{secrets.token_hex()}"
@@ -53,6 +55,7 @@ class Stage:
         place = (aws.setting("CONFIG_BUCKET"), directory.OBJECT)
         self.objects[place] = (json.dumps(known).encode(), {})
         self._sign = aws.s3().generate_presigned_post
+        self._link = aws.s3().generate_presigned_url
 
     def ask(
         self,
@@ -143,8 +146,28 @@ class Stage:
         """As boto3's, of a row that counts: nobody has asked before."""
         return {"Attributes": {"requests": 1}}
 
-    def query(self, *, Limit: int, ExclusiveStartKey: Any = None, **_: Any) -> dict[str, Any]:
-        """As boto3's, of all items, newest first: what is filtered by is not looked at."""
+    def put_item(self, *, Item: dict[str, Any]) -> None:
+        """As boto3's, of a row that is not of the index."""
+        self.rows.append(Item)
+
+    def get_item(self, *, Key: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """As boto3's, of the rows put."""
+        found = [row for row in self.rows if Key.items() <= row.items()]
+        return {"Item": found[-1]} if found else {}
+
+    def send_message(self, *, MessageBody: str, **_: Any) -> None:
+        """As boto3's."""
+        self.messages.append(MessageBody)
+
+    def generate_presigned_url(self, *asked: Any, **how: Any) -> str:
+        """As boto3's, which signs and calls nobody."""
+        return str(self._link(*asked, **how))
+
+    def query(self, *, Limit: int | None = None, ExclusiveStartKey: Any = None, **_: Any) -> dict[str, Any]:
+        """As boto3's, of the index in pages, newest first, and of the rows put all at once: what is filtered by is not
+        looked at."""
+        if Limit is None:
+            return {"Items": self.rows}
         rest = sorted(self.items, key=lambda item: str(item["sk"]), reverse=True)
         if ExclusiveStartKey:
             rest = [item for item in rest if item["sk"] < ExclusiveStartKey["sk"]]

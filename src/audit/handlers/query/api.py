@@ -7,9 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from boto3.dynamodb.conditions import Key
-
-from audit.handlers.common.aws import setting, table
 from audit.handlers.common.directory import authenticate
 from audit.handlers.common.event_schema import STORED
 from audit.handlers.common.exact import write
@@ -17,7 +14,9 @@ from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
+from audit.handlers.query import exports
 from audit.handlers.query.limits import admit
+from audit.handlers.query.reading import read_page
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import PARAMETERS, Search
 
@@ -25,7 +24,6 @@ from audit.handlers.query.search import PARAMETERS, Search
 ANSWER_BYTES = 6_000_000
 MAX_PAGES = 10  # index pages read for one answer; past that the cursor says where to go on
 MAX_SECONDS = 2.0  # of reading, likewise: words are looked for by the function itself
-_FILTERED_PAGE = 500  # items: a filter drops most, so read more than are asked for
 
 
 @rehearsed(play)
@@ -66,28 +64,13 @@ def _read(search: Search) -> tuple[list[Mapping[str, Any]], str | None]:
     position = search.start
     end = time.monotonic() + MAX_SECONDS
     for _ in range(MAX_PAGES):
-        answer = table(setting("INDEX_TABLE")).query(**_page(search, position))
-        found += search.matching(answer["Items"])
+        items, position = read_page(search, position)
+        found += items
         if len(found) > search.limit:
             return found[: search.limit], str(found[search.limit - 1]["sk"])
-        if "LastEvaluatedKey" not in answer:
-            return found, None
-        position = str(answer["LastEvaluatedKey"]["sk"])
-        if time.monotonic() >= end:
+        if position is None or time.monotonic() >= end:
             break
     return found, position
-
-
-def _page(search: Search, position: str | None) -> dict[str, Any]:
-    condition = Key("pk").eq(search.partition) & Key("sk").between(search.since, search.until)
-    page: dict[str, Any] = {"KeyConditionExpression": condition, "ScanIndexForward": False}
-    page["Limit"] = _FILTERED_PAGE if search.filters else search.limit + 1
-    wanted = search.condition()
-    if wanted is not None:
-        page["FilterExpression"] = wanted
-    if position is not None:
-        page["ExclusiveStartKey"] = {"pk": search.partition, "sk": position}
-    return page
 
 
 _ROUTES = routes(
@@ -112,6 +95,7 @@ _ROUTES = routes(
                 403: ["foreign_tenant"],
                 429: ["too_many_requests"],
             },
-        )
+        ),
+        *exports.OPERATIONS,
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from audit.handlers.common.index import item
 from audit.handlers.common.rehearsal import APPLICATION, TENANT, Handler, Stage, insist
 
 EVENTS = 5
-ROUTE = "GET /v1/events"
+ROUTE, EXPORTS = "GET /v1/events", "POST /v1/exports"
 
 
 def play(handler: Handler, stage: Stage) -> None:
@@ -38,6 +40,7 @@ def play(handler: Handler, stage: Stage) -> None:
     for query in ({"text": "grund3"}, {"tag": "number:3"}, {"sourceIp": "192.0.2.3/32"}):
         answer = stage.ask(handler, ROUTE, stage.tenant, **query)
         insist([event["eventId"] for event in answer["events"]] == ["id-3"], f"{query} finds {answer}")
+    _play_exports(handler, stage)
     found: list[str] = []
     answer = stage.ask(handler, ROUTE, stage.tenant, limit=2)
     while answer["cursor"] and len(found) < EVENTS:
@@ -45,3 +48,16 @@ def play(handler: Handler, stage: Stage) -> None:
         answer = stage.ask(handler, ROUTE, stage.tenant, limit=2, cursor=answer["cursor"])
     found += [event["eventId"] for event in answer["events"]]
     insist(found == [f"id-{second}" for second in reversed(range(EVENTS))], f"the pages hold {found}")
+
+
+def _play_exports(handler: Handler, stage: Stage) -> None:
+    """An export is begun, handed to the worker, told of, and fetched by a URL once it is ready."""
+    begun = stage.ask(handler, EXPORTS, stage.tenant, {"format": "csv.gz", "text": "grund3"})
+    insist(
+        [json.loads(body)["sk"] for body in stage.messages] == [begun["id"]], "no worker is told of an export"
+    )
+    stage.rows[-1]["state"] = "ready"
+    found = stage.ask(handler, f"GET /v1/exports/{begun['id']}", stage.tenant)
+    insist(begun["id"] in found["url"], f"a ready export is answered {found}")
+    listed = stage.ask(handler, "GET /v1/exports", stage.tenant)["exports"]
+    insist([one["id"] for one in listed] == [begun["id"]], f"the exports are {listed}")
