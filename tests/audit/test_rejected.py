@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from audit.handlers.common.aws import s3, table
 from audit.handlers.common.events import MAX_EVENTS
 from audit.handlers.common.rehearsal import APPLICATION
-from audit.handlers.ingest import rejected, session
+from audit.handlers.ingest import processor, rejected, session
+from audit.handlers.ingest.keeping import take
+from audit.handlers.ingest.landed import Landed
+from audit.handlers.ingest.lines import Content
 from audit.handlers.ingest.records import is_place
 from tests.audit.support import AuditCell, event
 from tests.audit.test_events import staged
@@ -134,6 +138,20 @@ def test_a_line_is_replayed_once_however_often_it_is_asked_for(cell: AuditCell, 
     events = [name for name in cell.archived() if name.startswith("acme/t1/2025/01/01/")]
     assert len(events) == 2
     assert len(shown(cell, key)) == 3
+
+
+def test_lines_are_replayed_side_by_side(cell: AuditCell, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them, one after the other, would take longer than the processor has."""
+    meeting = threading.Barrier(2, timeout=60)
+
+    def met(part: Landed) -> Content:
+        meeting.wait()
+        return take(part)
+
+    monkeypatch.setattr(processor, "take", met)
+    mend(cell, "2025/01/01/a.jsonl", l2=GOOD, l3=GOOD)
+    replay(cell, key, "2025/01/01/a.jsonl")
+    assert len(indexed()) == 2
 
 
 def test_a_replay_says_how_many_records_it_is_of(cell: AuditCell, key: str) -> None:
