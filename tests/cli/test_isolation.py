@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
+
+from cellwave.deploy.port import Deployer, Job, Progress, Result
+from cellwave.fleet.model import Isolation
+from cellwave.isolation.model import Finding
+from cellwave.project import Project
 from tests.cli.conftest import Run
 from tests.isolation.graph import let_in
 
@@ -71,3 +78,48 @@ def test_bad_input_ends_with_2(project: Path, run: Run) -> None:
     assert re.search(
         r"cells/fleet.yaml:[0-9]+: control.services.control.isolation.*expires is 'soon'", ran.err
     )
+
+
+class Previewing(Deployer):
+    """Tells what a test says of each stack, and keeps what it was told."""
+
+    told: ClassVar[dict[str, Job]] = {}
+    results: ClassVar[dict[str, Result]] = {}
+
+    def __init__(self, project: Project, environment: Mapping[str, str]) -> None:
+        """See PulumiDeployer."""
+
+    def run(self, job: Job, *, progress: Callable[[Progress], None], aborted: Callable[[], bool]) -> Result:
+        """See Deployer."""
+        self.told[job.stack] = job
+        return self.results[job.stack]
+
+    def close(self) -> None:
+        """See PulumiDeployer."""
+
+
+def test_a_preview_tells_what_the_working_tree_would_make(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same rules as an update, of what is there; what it could not tell is no good news."""
+    monkeypatch.setattr("cellwave.deploy.pulumi.PulumiDeployer", Previewing)
+    found = Finding(rule="egress", resource="r", what="w", found="calls out", right="none")
+    Previewing.results = {
+        "us-west-2.storage": Result(outcome="succeeded"),
+        "us-west-2.query": Result(outcome="refused", findings=(found,), reason=found.words),
+        "us-west-2.ingest": Result(outcome="refused", reason="it would delete data"),
+    }
+    for stack in Previewing.results:
+        put_there(project, stack)
+    ran = run("isolation", "check", "us-west-2", "--preview", "--json")
+    told = {stack["stack"]: stack for stack in json.loads(ran.out)}
+    assert ran.code == 1
+    assert [name for name, stack in told.items() if stack["findings"]] == ["us-west-2.query"]
+    assert [name for name, stack in told.items() if not stack["deployed"]] == ["us-west-2.directory"]
+    job = Previewing.told["us-west-2.storage"]
+    assert (job.operation, job.isolation) == ("preview", Isolation(strict=True))
+    assert run("isolation", "check", "us-west-2.ingest", "--preview").code == 0
+    Previewing.results["us-west-2.ingest"] = Result(outcome="failed", reason="no network", fault="network")
+    ran = run("isolation", "check", "us-west-2.ingest", "--preview")
+    assert (ran.code, "could not be previewed: no network" in ran.out) == (1, True)
+    assert run("isolation", "check", "--release", "v1").code == 2

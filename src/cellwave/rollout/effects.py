@@ -138,7 +138,7 @@ class Effects:
     def deploy(self, asked: Asked, effect: Deploy) -> Result:
         """Run the engine on one stack with the release's own program, or take the stack away."""
         step = effect.step
-        job = self._job(asked.key, step, "destroy" if step.removes else "up").model_copy(
+        job = job_of(self.store, step, asked.key, "destroy" if step.removes else "up", self.fence).model_copy(
             update={
                 "undo_since": asked.undo_since if effect.back else None,
                 # What ran before may come back, whatever has been asked for or has expired since.
@@ -177,32 +177,11 @@ class Effects:
     def preview(self, asked: Asked, effect: Preview) -> Previewed:
         """Look what the engine would do to one stack."""
         result = self.deployer.run(
-            self._job(asked.key, effect.step, "preview"),
+            job_of(self.store, effect.step, asked.key, "preview", self.fence),
             progress=lambda event: None,
             aborted=partial(self._abort_asked, asked.key, asked.rollout),
         )
         return _previewed(effect, result)
-
-    def _job(self, attempt: str, step: Step, operation: Operation) -> Job:
-        """What an engine is to do about one step, with the release's own program."""
-        fleet, folder = fleet_of(self.store, step.release), self.store.path(step.release)
-        service = fleet.service(step.cell, step.service)
-        view = sources_of(folder).view(step.deployment) if step.inputs else None
-        return Job(
-            attempt=attempt,
-            stack=step.deployment,
-            operation=operation,
-            program=str(folder / service.program),
-            source=str(folder),
-            release=step.release,
-            stateful=service.stateful,
-            one_way=bool(step.one_way),
-            place=fleet.place(step.cell),
-            isolation=service.isolation or Isolation(),
-            fence=self.fence,
-            # What is proved is the digest of the plan, whatever this host would make of the same files.
-            view=view.model_copy(update={"digest": step.inputs}) if view else None,
-        )
 
     def _abort_asked(self, attempt: str, rollout: str) -> bool:
         # A database that is away for a moment says nothing about an engine.
@@ -284,6 +263,28 @@ def _named(store: ReleaseStore, digest: str) -> str:
         return ""
     first, *others = versions
     return f": {first}" + (f", and {', '.join(others)}: the same content" if others else "")
+
+
+def job_of(store: ReleaseStore, step: Step, attempt: str, operation: Operation, fence: str = "") -> Job:
+    """What an engine is to do about one step, with the release's own program."""
+    fleet, folder = fleet_of(store, step.release), store.path(step.release)
+    service = fleet.service(step.cell, step.service)
+    view = sources_of(folder).view(step.deployment) if step.inputs else None
+    return Job(
+        attempt=attempt,
+        stack=step.deployment,
+        operation=operation,
+        program=str(folder / service.program),
+        source=str(folder),
+        release=step.release,
+        stateful=service.stateful,
+        one_way=bool(step.one_way),
+        place=fleet.place(step.cell),
+        isolation=service.isolation or Isolation(),
+        fence=fence,
+        # What is proved is the digest of the plan, whatever this host would make of the same files.
+        view=view.model_copy(update={"digest": step.inputs}) if view else None,
+    )
 
 
 def _deployed(effect: Deploy, result: Result, *, unseen: bool = False) -> Deployed:

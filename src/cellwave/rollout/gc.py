@@ -17,7 +17,11 @@ from cellwave.rollout.database import existing
 from cellwave.rollout.records import Records
 from cellwave.rollout.tables import ABORTS, INBOX, LEASES, OUTBOX, PROGRESS, READINGS
 
-OWN = ("up", "down")  # attempts of a command, not of a rollout (`up` was one in earlier versions)
+OWN = (
+    "up",
+    "down",
+    "isolation",
+)  # attempts of a command, not of a rollout (`up` was one in earlier versions)
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 AT_ONCE = 500  # a database takes so many values in one statement
 
