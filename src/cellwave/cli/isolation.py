@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cellwave.cli.here import here
-from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json
+from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json, text
 from cellwave.errors import BadInput
 from cellwave.text import counted
 from cellwave.usecases.isolation import Checked, check_deployed, check_preview
@@ -55,11 +55,12 @@ def check(
 def _show(checked: Sequence[Checked]) -> None:
     total = sum(len(stack.findings) for stack in checked)
     if total:
-        shown = table("rule", "stack", "resource", "found", "right would be", show_lines=True)
-        for stack in checked:
+        shown = table("rule", "resource", "found", "right would be", show_lines=True)
+        for stack in (stack for stack in checked if stack.findings):
+            shown.add_row(text(stack.stack, "bold"))
             for finding in stack.findings:
-                row(shown, finding.rule, stack.stack, finding.resource, finding.found, finding.right)
-        keep_whole(shown, 0, 1)
+                row(shown, finding.rule, finding.resource, finding.found, finding.right)
+        keep_whole(shown, 0)
         console().print(shown)
     for stack in checked:
         if stack.trouble:
