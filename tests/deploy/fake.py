@@ -113,8 +113,8 @@ class FakeBackend:
         ]
 
     def resources(self, stack: BackendStack) -> list[State]:
-        """Nobody asks for them."""
-        raise NotImplementedError
+        """See StateBackend; that there are so many is all that is known of them."""
+        return [{} for _ in range(stack.resources)]
 
 
 class FakeDeployer:

@@ -82,6 +82,7 @@ def test_the_release_of_an_update_is_told_and_when_it_ended(bench: Bench) -> Non
     seen = bench.seen()
     assert seen
     assert (seen.project, seen.trouble, seen.resources) == ("shop", "", 5)
+    assert len(bench.backend.resources(seen)) == 5
     assert [(u.kind, u.release, u.succeeded, u.changed) for u in seen.updates] == [
         ("update", SECOND, True, True),
         ("update", FIRST, True, True),
