@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellwave.deploy.ahead import told
 from cellwave.fleet.model import Allowance, Fleet, Isolation
 from cellwave.fleet.parse import parse_fleet
 from cellwave.isolation.known import REPLICATES, REVIEWED, WAYS_OUT
@@ -330,3 +331,11 @@ def test_what_names_nobody_is_nobody_s(kind: str, noise: Any) -> None:
 def test_the_tables_of_types_have_nothing_in_common() -> None:
     """Each type is one thing."""
     assert len(REVIEWED | REPLICATES | WAYS_OUT) == len(REVIEWED) + len(REPLICATES) + len(WAYS_OUT)
+
+
+def test_a_reason_tells_the_first_findings_and_how_many_there_are_more() -> None:
+    """It is a line of a journal; the check tells all."""
+    many = found(FUNCTION, {"environment": {"variables": [f"https://{n}.example" for n in range(7)]}})
+    assert told(many).count("right would be") == 5
+    assert told(many).endswith("; and 2 more")
+    assert told(many[:5]) == "; ".join(one.words for one in many[:5])

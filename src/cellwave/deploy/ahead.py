@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 from cellwave.deploy.checkpoint import Deployment, made_since
 from cellwave.deploy.events import Story
@@ -10,6 +10,8 @@ from cellwave.deploy.port import Job, Result
 from cellwave.isolation.model import Bounds, Finding
 from cellwave.isolation.rules import findings
 from cellwave.states import name_of
+
+MOST = 5  # findings that a person reads in a line
 
 
 def is_guarded(job: Job, deployment: Deployment) -> bool:
@@ -38,9 +40,10 @@ def objection(job: Job, deployment: Deployment, story: Story, bounds: Bounds | N
     return Result(outcome="refused", changes=story.changes, reason=reason, findings=tuple(found))
 
 
-def told(found: Iterable[Finding]) -> str:
-    """Findings as the reason of what they stop."""
-    return "; ".join(finding.words for finding in found)
+def told(found: Sequence[Finding]) -> str:
+    """Findings as the reason of what they stop, the first of them in words."""
+    more = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
+    return "; ".join([*(finding.words for finding in found[:MOST]), *more])
 
 
 def losses(
