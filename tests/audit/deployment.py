@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ class Deployment:
     folder: Path
     environment: dict[str, str]
     keys: dict[str, dict[str, str]] = field(default_factory=dict)
+    _outputs: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def fleet(self) -> Fleet:
         """The copy's fleet."""
         return parse_fleet(Project(self.folder).config_files())
@@ -52,15 +54,16 @@ class Deployment:
 
     def up(self, stack: str, *flags: str) -> None:
         """As a person types it."""
+        self._outputs.pop(stack, None)
         self.pulumi("stack", "select", "--create", stack)
         self.pulumi("up", "--yes", "--skip-preview", *flags)
 
     def outputs(self, service: str) -> dict[str, str]:
-        """A service's stack outputs."""
-        found: dict[str, str] = json.loads(
-            self.pulumi("stack", "output", "--json", "--stack", f"{CELL}.{service}")
-        )
-        return found
+        """A service's stack outputs, which the engine is asked for once after each deployment."""
+        stack = f"{CELL}.{service}"
+        if stack not in self._outputs:
+            self._outputs[stack] = json.loads(self.pulumi("stack", "output", "--json", "--stack", stack))
+        return self._outputs[stack]
 
     def key(self, *argv: str) -> dict[str, str]:
         """A new key, as an Authorization header."""

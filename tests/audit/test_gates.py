@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -135,18 +136,20 @@ DEFECTS = {
 
 @contextmanager
 def defective(deployed: Deployment, name: str, before: str, line: str) -> Iterator[None]:
-    """The cell with a line added to a file of its code, and without it again."""
+    """The cell with a line added to a file of its code, and without it again; deployed is what has that code."""
     path = deployed.folder / HANDLERS / name
     whole = path.read_text()
     assert whole.count(before) == 1
+    folder = str(Path(HANDLERS, name).parent)
+    services = [one for one in ("ingest", "query") if folder in deployed.fleet.service(CELL, one).code]
     path.write_text(whole.replace(before, line + before))
     try:
-        for service in ("ingest", "query"):
+        for service in services:
             deployed.up(f"{CELL}.{service}")
         yield
     finally:
         path.write_text(whole)
-        for service in ("ingest", "query"):
+        for service in services:
             deployed.up(f"{CELL}.{service}")
 
 

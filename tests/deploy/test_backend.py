@@ -6,6 +6,7 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from cellwave.deploy.backend import BackendStack, EngineBackend, FolderBackend, StateBackend, open_backend
 from cellwave.deploy.port import Job, Result
 from cellwave.errors import Unavailable
+from cellwave.project import Project
 from cellwave.target import file_url
 from tests.deploy.fake import FakeBackend
 from tests.deploy.world import World, job, release
@@ -53,6 +55,16 @@ class Bench:
         return release(self.folder / f"{name}-{uuid.uuid4().hex[:6]}", **settings)
 
 
+@pytest.fixture(scope="module")
+def apart(sandbox: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealWorld]:
+    """The engine with a state backend of these tests' own: the engine is asked of one stack after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PULUMI_BACKEND_URL", file_url(tmp_path_factory.mktemp("backend")))
+        world = RealWorld(sandbox)
+        yield world
+        world.close()
+
+
 @pytest.fixture(
     params=[
         "fake",
@@ -65,7 +77,7 @@ def bench(request: pytest.FixtureRequest, stack: str, tmp_path: Path) -> Bench:
     if request.param == "fake":
         fake = FakeWorld()
         return Bench(fake, FakeBackend(fake.cloud), stack, tmp_path)
-    real: RealWorld = request.getfixturevalue("engine_world")
+    real: RealWorld = request.getfixturevalue("apart")
     return Bench(real, real.backend(through_engine=request.param == "engine"), stack, tmp_path)
 
 

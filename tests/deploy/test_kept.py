@@ -32,7 +32,7 @@ from tests.deploy.worlds import RealWorld
 
 pytestmark = pytest.mark.engine
 
-ROUNDS = int(os.environ.get("CELLWAVE_TEST_EDITS", "12"))
+ROUNDS = int(os.environ.get("CELLWAVE_TEST_EDITS", "8"))
 AT_ONCE = 3
 PROGRAM = """
 import hashlib, importlib.util, json, os

@@ -2,29 +2,22 @@
 
 Usage: python -m tests.rollout.host FOLDER HOME [TARGET]: works until no rollout is left. CELLWAVE_HOST is its name.
 With "down" as the target it is no worker, but a command that takes the stacks of cell d away.
-The engines tell in FOLDER/engines what they do: a line of JSON each.
-
-`engine FILE FENCE STACK RELEASE ATTEMPT` is such an engine: it goes on when its worker is killed or frozen, and, as the
-real one's driver does, looks itself until when it may run.
+The engines (host_engine.py) tell in FOLDER/engines what they do: a line of JSON each.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from cellwave.deploy.fence import is_over
 from cellwave.deploy.port import Job, Progress, Result
-from cellwave.environment import host_name
 from cellwave.project import Project
 from cellwave.releases.store import DirectoryStore
 from cellwave.rollout import effects as performed
@@ -35,35 +28,10 @@ from cellwave.rollout.queues import Queues
 from cellwave.rollout.records import Records
 from cellwave.rollout.worker import serve
 from tests.rollout.crashing import Dying, FakeSignals
+from tests.rollout.host_engine import TAKES
 
 PACE = Pace(beat=0.5, fence=3.0, lease=8.0)
 SHARED = "s3://shared"  # the state backend
-TAKES = 2.0  # seconds, a deployment
-
-
-def tell(file: Path, **what: object) -> None:
-    """Append a line to what engines did; a line is written at once."""
-    line = json.dumps({"at": time.monotonic(), "host": host_name(), **what}) + "\n"
-    with file.open("a") as out:
-        out.write(line)
-
-
-def engine(file: Path, fence: str, stack: str, release: str, attempt: Path) -> None:
-    """Deploy, which takes a while; or end early when there is no time left."""
-    name = attempt.name
-    if is_over(fence):
-        return
-    tell(file, stack=stack, attempt=name, did="begin")
-    over = time.monotonic() + TAKES
-    while time.monotonic() < over:
-        time.sleep(0.02)
-        if is_over(fence):
-            tell(file, stack=stack, attempt=name, did="fenced")
-            attempt.write_text("fenced")
-            return
-    (file.parent / f"runs-{stack}").write_text(release)
-    tell(file, stack=stack, attempt=name, did="end")
-    attempt.write_text("done")
 
 
 class FakeEngines:
@@ -82,7 +50,7 @@ class FakeEngines:
         with attempt.with_name(f"{attempt.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not attempt.exists():
-                argv = [sys.executable, "-m", "tests.rollout.host", "engine", str(self.file), job.fence]
+                argv = [sys.executable, "-m", "tests.rollout.host_engine", str(self.file), job.fence]
                 more = [job.stack, job.release, str(attempt)]
                 subprocess.run([*argv, *more], check=True, start_new_session=True, pass_fds=[lock.fileno()])
         if attempt.exists() and attempt.read_text() == "done":
@@ -142,10 +110,7 @@ def main(folder: Path, home: Path, target: str = SHARED) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "engine":
-        _, _, log, until, deploys, wanted, result = sys.argv
-        engine(Path(log), until, deploys, wanted, Path(result))
-    elif sys.argv[3:] == ["down"]:
+    if sys.argv[3:] == ["down"]:
         down(Path(sys.argv[1]), Path(sys.argv[2]))
     else:
         main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
