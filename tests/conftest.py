@@ -1,18 +1,23 @@
-"""What every test may use."""
+"""What every test may use, and how tests run beside each other (`-n auto`): the tests of a file one after the other in
+one process, which has a sandbox and a PostgreSQL server of its own."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling, Scheduling
 
 from cellwave.errors import Unavailable
 from cellwave.project import Project, find_project
 from cellwave.sandbox import server
 from cellwave.toolchain.install import ensure_yaml_host
+from tests.keeping import kept
 from tests.postgres import server as postgres_server
 
 # How long an example, or the making of one, takes says more about the machine than about the code.
@@ -21,6 +26,37 @@ settings.load_profile("no deadline")
 # A shell has what it runs in the background ignore Ctrl-C, and whatever that starts would ignore it too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+MOST = 8  # processes, each with its servers
+# The files that take longest come first: none of them is to begin when all others have ended.
+LONG = (
+    "story/test_kills.py", "story/test_other_service.py", "rollout/test_crashes.py", "audit/test_gates.py",
+    "story/test_story.py", "rollout/test_schema.py", "deploy/test_gone.py", "rollout/test_hosts.py",
+    "story/test_shared.py", "audit/test_program.py", "cell/test_lease.py", "deploy/test_kept.py",
+    "deploy/test_frozen.py", "deploy/test_contract.py", "cli/test_worker.py", "sandbox/test_server.py",
+)  # fmt: skip
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: many tests wait for others' processes, or for a clock."""
+    return min(1 + len(os.sched_getaffinity(0)), MOST)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Whatever was asked for: tests of a file may share what is made for it, or go on where the one before ended."""
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the rest as they were found."""
+    here = Path(__file__).parent
+    order = {here / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+
+
+def pytest_configure() -> None:
+    """A run that is told to end still takes down what it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,16 +82,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patch.setenv("CELLWAVE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("AWS_PROFILE", raising=False)
         patch.delenv("AWS_SESSION_TOKEN", raising=False)
-        # A run that is told to end still brings its sandbox down.
-        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
         project = find_project(Path(__file__).parent)
-        server.up(project, print)
-        try:
+        with kept(project):
+            server.up(project, print)
             for name, value in server.environment(project).items():
                 patch.setenv(name, value)
             yield project
-        finally:
-            server.down(project)
 
 
 @pytest.fixture(scope="session")

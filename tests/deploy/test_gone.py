@@ -26,6 +26,7 @@ from cellwave.sandbox import server
 from tests.deploy.test_processes import when_half_done
 from tests.deploy.world import held, job, release
 from tests.deploy.worlds import RealWorld
+from tests.keeping import kept
 
 pytestmark = pytest.mark.engine
 
@@ -132,10 +133,11 @@ def lossy(sandbox: Project) -> Iterator[Callable[[str], Lossy]]:
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     """A sandbox that a test may break."""
     monkeypatch.setenv("CELLWAVE_HOME", str(tmp_path / "home"))
-    made = Ground(find_project(Path(__file__).parent), monkeypatch)
-    yield made
-    made.world.close()
-    server.down(made.project)
+    project = find_project(Path(__file__).parent)
+    with kept(project):
+        made = Ground(project, monkeypatch)
+        yield made
+        made.world.close()
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from cellwave.project import Project
-from cellwave.rollout.presence import stop_worker, worker_pid
+from cellwave.rollout.presence import worker_pid
 from cellwave.rollout.records import Records
 from cellwave.sandbox import server
+from tests.keeping import kept
 
 ROOT = Path(__file__).parents[2]
 WAVES = """
@@ -97,11 +98,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CELLWAVE_HOME", raising=False)
-        server.up(project, print)
         own = ("AWS_", "PULUMI_", "CELLWAVE_")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(own)} | {"COLUMNS": "160"}
-        try:
+        with kept(project):
+            server.up(project, print)
             yield Story(project, environment)
-        finally:
-            stop_worker(project)
-            server.down(project)

@@ -22,11 +22,11 @@ from cellwave.project import Project
 from cellwave.releases.build import build_release
 from cellwave.releases.open import open_store
 from cellwave.rollout.journal import faults
-from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
 from cellwave.sandbox.orphans import orphans, read_states
 from cellwave.toolchain.engine import require_engine
 from cellwave.usecases.surroundings import Surroundings
+from tests.keeping import kept
 from tests.story.conftest import ROOT, Story
 from tests.story.test_other_service import CELLS, FILES
 
@@ -238,8 +238,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
             patch.delenv(name)
         patch.setenv("PATH", f"{project.bin}:{os.environ['PATH']}")
         own = {"CELLWAVE_HALTS": str(halts), "PYTHONPATH": str(Path(__file__).parent / "halting")}
-        server.up(project, print)
-        try:
+        with kept(project):
+            server.up(project, print)
             made = Ground(Story(project, {**os.environ, **own}), halts, witnessed)
             for name, value in server.environment(project).items():
                 patch.setenv(name, value)
@@ -248,9 +248,6 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
                 ended, said = made.end(start, "v1-1")
             assert ended == 0, said
             yield made
-        finally:
-            stop_worker(project)
-            server.down(project)
 
 
 def kill(ground: Ground, who: str, moments: Sequence[str], version: str, code: int) -> str:

@@ -17,8 +17,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cellwave.project import Project
-from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
+from tests.keeping import kept
 from tests.story.conftest import ROOT, Story
 
 pytestmark = pytest.mark.engine
@@ -88,12 +88,9 @@ def hello(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     for name in [n for n in os.environ if n.startswith(("AWS_", "PULUMI_", "CELLWAVE_"))]:
         monkeypatch.delenv(name)
     project = Project(tmp_path)
-    server.up(project, print)
-    try:
+    with kept(project):
+        server.up(project, print)
         yield Story(project, dict(os.environ))
-    finally:
-        stop_worker(project)
-        server.down(project)
 
 
 def greeting(story: Story, cell: str) -> str:

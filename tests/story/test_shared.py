@@ -17,8 +17,8 @@ import pytest
 
 from cellwave.deploy.attempt import attempts_in
 from cellwave.project import Project
-from cellwave.rollout.presence import stop_worker
 from cellwave.sandbox import server
+from tests.keeping import kept
 from tests.postgres.server import Server
 from tests.story.conftest import ROOT, Story
 from tests.story.test_other_service import FILES, edit, greeting
@@ -44,26 +44,16 @@ def team(tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch) -> I
     """Ann and Bob, who share a database, the releases and the state backend, and nothing else."""
     for name in [n for n in os.environ if n.startswith(("AWS_", "PULUMI_", "CELLWAVE_"))]:
         monkeypatch.delenv(name)
-    aws = Project(checkout(tmp_path / "aws"))
-    people = []
-    with postgres.database() as url:
+    aws, ann, bob = (Project(checkout(tmp_path / name)) for name in ("aws", "ann", "bob"))
+    with postgres.database() as url, kept(aws, ann, bob):
         server.up(aws, print)
-        try:
-            shared = {**account(aws), "CELLWAVE_DATABASE_URL": url}
-            for name in ("ann", "bob"):
-                project = Project(checkout(tmp_path / name))
-                own = {
-                    "PULUMI_HOME": str(project.home / "pulumi"),
-                    "CELLWAVE_ACTOR": name,
-                    "CELLWAVE_HOST": name,
-                }
-                people.append(Story(project, {**os.environ, **shared, **own}))
-            ann, bob = people
-            yield Team(ann, bob, aws=Story(aws, {}))
-        finally:
-            for person in people:
-                stop_worker(person.project)
-            server.down(aws)
+        shared = {**os.environ, **account(aws), "CELLWAVE_DATABASE_URL": url}
+        people = []
+        for project in (ann, bob):
+            name = project.root.name
+            own = {"PULUMI_HOME": str(project.home / "pulumi"), "CELLWAVE_ACTOR": name, "CELLWAVE_HOST": name}
+            people.append(Story(project, {**shared, **own}))
+        yield Team(people[0], people[1], aws=Story(aws, {}))
 
 
 def checkout(root: Path) -> Path:
