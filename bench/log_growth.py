@@ -78,10 +78,10 @@ def _own_work(objects: int) -> float:
 def _counting_calls() -> list[float]:
     """The seconds that each call of AWS takes from now on."""
     from audit.handlers.common import aws
-    from audit.handlers.log import sequencer
+    from audit.handlers.log import keys
 
     waited: list[float] = []
-    for client in (aws.s3(), aws.table("bench-log").meta.client, sequencer._kms()):
+    for client in (aws.s3(), aws.table("bench-log").meta.client, keys._kms()):
         real = client._make_api_call  # type: ignore[union-attr]
 
         def call(operation: str, asked: Any, real: Any = real) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from audit.cells import InCell
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
-from audit.handlers.log.sequencer import public_bytes
+from audit.handlers.log.keys import public_bytes
 from audit.handlers.log.store import Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
 from audit.handlers.log.verifier import ED25519, Checkpoint, Key, Stored, check_log, open_note

@@ -13,11 +13,13 @@ import pytest
 from botocore.loaders import create_loader
 
 from audit.handlers.common import aws, directory
+from audit.handlers.log import keys as log_keys
 from audit.handlers.query import limits
 from cellwave.cli.main import main
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from tests.audit.deployment import CELL, SERVICES, Deployment, release_folder
+from tests.audit.logs import Logs, create_logs
 from tests.audit.support import REGION, Audit, AuditCell, create, create_control
 
 ACCOUNTS = itertools.count(310000000000)
@@ -73,6 +75,18 @@ def control(cell: AuditCell) -> AuditCell:
     """A cell with a control plane in its own account."""
     create_control(cell.account)
     return cell
+
+
+@pytest.fixture
+def logs(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logs]:
+    """The logs of a cell."""
+    made: dict[str, str] = {}
+    create_logs(cell, made)
+    for name, value in made.items():
+        monkeypatch.setenv(name, value)
+    log_keys.forget()
+    yield Logs(cell)
+    log_keys.forget()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 import boto3
 
 from audit.handlers.common import aws
-from audit.handlers.log import sequencer
+from audit.handlers.log import keys, sequencer
 from audit.handlers.log.append import CHECKPOINT, unbundled
 from audit.handlers.log.store import Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
@@ -48,7 +48,7 @@ class Logs:
         """The signed checkpoint of a log."""
         note = self.store(tenant).read(CHECKPOINT)
         assert note is not None
-        return open_note(note.decode(), sequencer.key_of(origin_of(ORIGIN, "acme", tenant)))
+        return open_note(note.decode(), keys.key_of(origin_of(ORIGIN, "acme", tenant)))
 
     def store(self, tenant: str = "t1") -> Store:
         """Where a log is kept."""

@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,31 +15,16 @@ from typing import Any
 import pytest
 
 from audit.handlers.common import aws
-from audit.handlers.log import append, sequencer
+from audit.handlers.log import append, keys, sequencer
 from audit.handlers.log.append import CHECKPOINT, SALT_BYTES, Line, finish
 from audit.handlers.log.store import Store
 from audit.handlers.log.tree import WIDTH, consistency, inclusion
 from audit.handlers.log.verifier import Entry, check_consistency, check_inclusion, check_log, leaf_hash
 from cellwave.project import find_project
 from cellwave.toolchain.gobuild import find_go
-from tests.audit.logs import ORIGIN, Logs, create_logs
-from tests.audit.support import AuditCell
+from tests.audit.logs import ORIGIN, Logs
 
 KILLED = ("stage", "commit", "write", "keep", "replace", "remove", "unstage")  # what changes anything
-
-
-@pytest.fixture
-def logs(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logs]:
-    """The logs of a cell."""
-    made: dict[str, str] = {}
-    create_logs(cell, made)
-    for name, value in made.items():
-        monkeypatch.setenv(name, value)
-    sequencer._kms.cache_clear()
-    sequencer._public.cache_clear()
-    yield Logs(cell)
-    sequencer._kms.cache_clear()
-    sequencer._public.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -118,8 +102,8 @@ def test_an_event_that_is_archived_twice_is_logged_once(logs: Logs) -> None:
     """A file that is uploaded again under another name is archived again: its events are the same."""
     line = Line("1" * 32, b'{"eventId": "' + b"1" * 32 + b'"}')
     store = logs.store()
-    assert append.append(store, [line, line], sequencer.signer_of("acme", "t1"), sequencer._now) == 1
-    assert append.append(store, [line], sequencer.signer_of("acme", "t1"), sequencer._now) == 0
+    assert append.append(store, [line, line], keys.signer_of("acme", "t1"), sequencer._now) == 1
+    assert append.append(store, [line], keys.signer_of("acme", "t1"), sequencer._now) == 0
     assert store.state().size == 1
 
 
@@ -141,7 +125,7 @@ def test_a_clock_that_goes_back_dates_nothing_back(logs: Logs) -> None:
     )
     for number in (1, 2):
         append.append(
-            store, [Line(f"{number:032}", b"{}")], sequencer.signer_of("acme", "t1"), lambda: next(clock)
+            store, [Line(f"{number:032}", b"{}")], keys.signer_of("acme", "t1"), lambda: next(clock)
         )
     assert {Entry.parse(data).at for data in logs.entries(2)} == {"2027-01-01T00:00:00.000Z"}
 
@@ -192,21 +176,38 @@ def _kill(patch: pytest.MonkeyPatch, kill_at: int, when: str) -> None:
 
 
 def test_many_writers_at_once_lose_and_double_nothing(logs: Logs) -> None:
-    """Each of six has events of its own and one that all have; who is too slow every time is told again."""
-    keys = [logs.archive(5) for _ in range(6)]
+    """Each of six has events of its own and some that all have; none fails, and who was too slow every time is told
+    again."""
+    keys = [[logs.archive(5) for _ in range(3)] for _ in range(6)]
+    common = logs.archive(5)
 
-    def tell(key: str) -> None:
-        while True:
-            try:
-                logs.tell(key, keys[0])
-            except RuntimeError:
-                continue
-            return
+    def tell(own: list[str]) -> None:
+        for key in own:
+            told = [key, common]
+            while told:
+                failures: Any = logs.tell(*told)["batchItemFailures"]
+                told = [failure["itemIdentifier"] for failure in failures]
 
     aws.s3(), aws.table("test-log")  # made once, before threads would
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(tell, keys))
-    whole(logs, 30)
+    whole(logs, 95)
+
+
+def test_what_others_were_faster_at_is_no_fault(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages come again, and the function has not failed."""
+    key = logs.archive(1)
+    monkeypatch.setattr(Store, "commit", lambda *_: False)
+    monkeypatch.setattr(append, "FASTEST", 0)
+    assert logs.tell(key) == {"batchItemFailures": [{"itemIdentifier": key}]}
+
+
+def test_a_tile_that_is_gone_is_a_fault(logs: Logs) -> None:
+    """Nobody has made the log grow meanwhile: it can't go on, and says so."""
+    logs.tell(logs.archive(3))
+    aws.s3().delete_object(Bucket=logs.cell.bucket("log"), Key="acme/t1/tile/0/000.p/3")
+    with pytest.raises(RuntimeError, match="all 1 messages failed"):
+        logs.tell(logs.archive(1))
 
 
 def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +223,6 @@ def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.Monk
     monkeypatch.setattr(Store, "commit", commit)
     assert logs.tell(mine, other) == {"batchItemFailures": [{"itemIdentifier": other}]}
     whole(logs, 1)
-    monkeypatch.undo()
 
 
 def test_a_checkpoint_never_goes_back(logs: Logs) -> None:
@@ -230,9 +230,9 @@ def test_a_checkpoint_never_goes_back(logs: Logs) -> None:
     logs.tell(logs.archive(3))
     old = logs.store().state()
     logs.tell(logs.archive(3))
-    append._publish(logs.store(), old, sequencer.signer_of("acme", "t1"))
+    append._publish(logs.store(), old, keys.signer_of("acme", "t1"))
     assert logs.checkpoint().size == 6
-    assert finish(logs.store(), sequencer.signer_of("acme", "t1")).size == 6
+    assert finish(logs.store(), keys.signer_of("acme", "t1")).size == 6
 
 
 def test_a_verifier_that_nobody_here_wrote_agrees(logs: Logs, of_go: Path, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_verifier_that_nobody_here_wrote_agrees(logs: Logs, of_go: Path, tmp_p
         path = tmp_path / "log" / key.removeprefix("acme/t1/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(logs.content("log", key))
-    public = sequencer.key_of(logs.checkpoint().origin)
+    public = keys.key_of(logs.checkpoint().origin)
 
     def go() -> tuple[int, str]:
         command = [str(of_go), str(tmp_path / "log"), str(public), str(tmp_path / "old")]

@@ -8,16 +8,19 @@ has one entry, whoever is killed when, and however often it is told of.
 from __future__ import annotations
 
 import json
+import random
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from audit.handlers.log.store import Place, Stage, State, Store
+from audit.handlers.log.store import Missing, Place, Stage, State, Store
 from audit.handlers.log.tree import WIDTH, Edge, tile_path
 from audit.handlers.log.verifier import Checkpoint, Entry, leaf_hash
 
 TRIES = 8  # others may append to the same log at the same moment
+FASTEST = 0.02  # seconds that a growth takes at least
 SALT_BYTES = 16
 CHECKPOINT = "checkpoint"
 
@@ -43,19 +46,26 @@ class Line:
 
 
 def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], datetime]) -> int:
-    """Give an entry to each event that has none yet; how many. Raises Busy, and botocore's errors."""
-    for _ in range(TRIES):
+    """Give an entry to each event that has none yet; how many. Raises Busy, Missing, and botocore's errors."""
+    for attempt in range(TRIES):
         state = finish(store, sign)
         known = store.places(line.event for line in lines)
         new = list({line.event: line for line in lines if line.event not in known}.values())
         if not new:
             return 0
-        stage = grown(store, state, new, max(_written(now()), state.at))
-        store.stage(stage)
-        if store.commit(state, stage.state):
-            _apply(store, stage, sign)
-            return len(new)
-        store.unstage(stage.state)
+        try:
+            stage = grown(store, state, new, max(_written(now()), state.at))
+        except Missing:
+            if store.state() == state:
+                raise
+        else:
+            store.stage(stage)
+            if store.commit(state, stage.state):
+                _apply(store, stage, sign)
+                return len(new)
+            store.unstage(stage.state)
+        # Another was faster. Who waits a while of their own does not meet the same others again.
+        time.sleep(random.uniform(0, FASTEST * 2**attempt))
     raise Busy(_name(store))
 
 
@@ -73,9 +83,7 @@ def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
     entries = [Entry.of(line.event, at, salt, line.content) for line, salt in zip(lines, salts, strict=True)]
     edge, tiles = Edge.read(state.size, store.hashes(state.size)).append([leaf_hash(e.data) for e in entries])
     first, width = divmod(state.size, WIDTH)
-    begun = store.read(tile_path("entries", first, width)) if width else b""
-    if begun is None:
-        raise LookupError(f"{_name(store)}: the last entries are not there")
+    begun = store.tile(tile_path("entries", first, width), first) if width else b""
     files = {tile.path: tile.content for tile in tiles}
     files |= dict(_bundles(first, [*unbundled(begun), *(entry.data for entry in entries)]))
     return Stage(

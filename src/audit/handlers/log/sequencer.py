@@ -7,20 +7,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 from urllib.parse import unquote_plus
 
-import boto3
-
-from audit.handlers.common.aws import QUICK, s3, setting
+from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.metrics import publish
-from audit.handlers.log.append import Line, Sign, append
-from audit.handlers.log.store import Store, origin_of
-from audit.handlers.log.verifier import ED25519, Checkpoint, Key, signature_line, signed
+from audit.handlers.log.append import Busy, Line, append
+from audit.handlers.log.keys import signer_of
+from audit.handlers.log.store import Store
 
 MAX_LINES = 5000  # in one growth of a log
-_PUBLIC_BYTES = 32  # the end of the public key that KMS gives
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +30,24 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
         for key in _keys(record["body"]):
             application, tenant, _ = key.split("/", 2)
             objects[application, tenant].append((key, record["messageId"]))
-    failed = set[str]()
+    failed, blamed = set[str](), set[str]()
     for (application, tenant), found in objects.items():
+        messages = {message for _, message in found}
+        store, signer = Store.here(application, tenant), signer_of(application, tenant)
         try:
-            store, signer = Store.here(application, tenant), signer_of(application, tenant)
             logged = sum(append(store, lines, signer, _now) for lines in _lines(found))
             publish({"Logged": logged, "LogFailed": 0})
+        except Busy as error:  # nobody's fault: others have made it grow
+            log.warning("%s: too many write to it, and these come again", error)
+            failed |= messages
         except Exception:  # one tenant's trouble is none of the others'
             log.exception("the log of %s/%s did not grow", application, tenant)
             publish({"LogFailed": 1})
-            failed |= {message for _, message in found}
-    if failed and len(failed) == len(event["Records"]):
+            failed |= messages
+            blamed |= messages
+    if blamed and len(blamed) == len(event["Records"]):
         # The same redelivery, and the function's Errors metric shows it.
-        raise RuntimeError(f"all {len(failed)} messages failed; the log says why")
+        raise RuntimeError(f"all {len(blamed)} messages failed; the log says why")
     return {"batchItemFailures": [{"itemIdentifier": message} for message in sorted(failed)]}
 
 
@@ -69,44 +70,6 @@ def _lines(objects: list[tuple[str, str]]) -> Iterator[list[Line]]:
             lines = []
     if lines:
         yield lines
-
-
-def signer_of(application: str, tenant: str) -> Sign:
-    """What signs a log's checkpoints: the cell's key, in the name of that log."""
-    origin = origin_of(setting("LOG_ORIGIN"), application, tenant)
-
-    def sign(size: int, root: bytes) -> str:
-        text = Checkpoint(origin, size, root).text
-        answer = _kms().sign(
-            KeyId=setting("LOG_KEY"),
-            Message=text.encode(),
-            MessageType="RAW",
-            SigningAlgorithm="ED25519_SHA_512",
-        )
-        return signed(text, [signature_line(key_of(origin), answer["Signature"])])
-
-    return sign
-
-
-def key_of(origin: str) -> Key:
-    """The public key of a log."""
-    return Key(origin, ED25519, _public(setting("LOG_KEY")))
-
-
-@cache
-def _public(key: str) -> bytes:
-    return public_bytes(_kms(), key)
-
-
-def public_bytes(kms: Any, key: str) -> bytes:
-    """The 32 bytes of a public Ed25519 key of KMS's."""
-    answer: bytes = kms.get_public_key(KeyId=key)["PublicKey"]
-    return answer[-_PUBLIC_BYTES:]
-
-
-@cache
-def _kms() -> Any:
-    return boto3.client("kms", config=QUICK)
 
 
 def _now() -> datetime:

@@ -23,6 +23,10 @@ STAGED = "_staged"  # no application's folder: an id begins with a letter or dig
 GET = 100  # items a call, as DynamoDB has it
 
 
+class Missing(LookupError):
+    """A tile is not where it should be: the log has grown meanwhile, or somebody has taken it away."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an event is in its log, and the salt of its commitment."""
@@ -181,12 +185,17 @@ class Store:
         def of(level: int, index: int, _least: int) -> tuple[bytes, ...]:
             full, width = divmod(size >> (HEIGHT * level), WIDTH)
             path = tile_path(str(level), index, WIDTH if index < full else width)
-            content = self.read(path) or self.read(tile_path(str(level), index, WIDTH))
-            if content is None:
-                raise LookupError(f"{self._path(path)} is not there")
-            return hashes_of(content)
+            return hashes_of(self.tile(path, index))
 
         return of
+
+    def tile(self, path: str, index: int) -> bytes:
+        """What is kept of a tile, full in the place of partial; raises Missing."""
+        full = tile_path(path.split("/")[1], index, WIDTH)
+        content = self.read(path) or (self.read(full) if path != full else None)
+        if content is None:
+            raise Missing(f"{self._path(path)} is not there")
+        return content
 
     def _key(self, sort: str) -> dict[str, str]:
         return {"pk": partition(self.application, self.tenant), "sk": sort}

@@ -14,7 +14,7 @@ from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.query import exports
+from audit.handlers.query import exports, proofs
 from audit.handlers.query.limits import admit
 from audit.handlers.query.reading import read_page
 from audit.handlers.query.rehearsal import play
@@ -97,5 +97,6 @@ _ROUTES = routes(
             },
         ),
         *exports.OPERATIONS,
+        *proofs.OPERATIONS,
     ],
 )
