@@ -85,6 +85,10 @@ CALLED = {
         "exports": {"s3:GetObject"},
         "exports key": {"kms:Decrypt"},
         "exports queue": {"sqs:SendMessage"},
+        "logs": {"s3:GetObject"},
+        "names of logs": {"s3:ListBucket"},
+        "places": {"dynamodb:BatchGetItem"},
+        "log key": {"kms:GetPublicKey"},
     },
     "query-exports": {
         "index": {"dynamodb:Query"},
@@ -221,7 +225,7 @@ def test_what_waits_is_replayed_within_two_minutes_and_outlives_its_time(resourc
 def test_a_landing_object_outlives_every_message_that_names_it(resources: Resources) -> None:
     """Even one that lay dead to its last day and is sent back into the queue."""
     queues = resources.of("aws:sqs/queue:Queue")
-    longest = sum(queues[name]["messageRetentionSeconds"] for name in ("ingest", "dead"))
+    longest = sum(queues[name]["messageRetentionSeconds"] for name in ("ingest", "ingest-dead"))
     (rule,) = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")["landing"][
         "rules"
     ]

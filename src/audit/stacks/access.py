@@ -73,3 +73,33 @@ def use_key(ctx: CellContext, name: str, *actions: str, through: str) -> Stateme
             "StringEquals": {"kms:ViaService": f"{through}.{ctx.cell.aws_region}.{ctx.cell.dns_suffix}"},
         },
     }
+
+
+def log_settings(ctx: CellContext) -> dict[str, str]:
+    """Where the tenants' logs are."""
+    return {
+        "LOG_BUCKET": ctx.bucket("log"),
+        "LOG_TABLE": ctx.name("log"),
+        "LOG_KEY": f"alias/{ctx.name('log')}",
+    }
+
+
+def log(ctx: CellContext, *actions: str) -> list[Statement]:
+    """Act on the tiles and checkpoints of the logs."""
+    bucket = f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('log')}"
+    # Or what is not there would look like what may not be read.
+    return [objects(ctx, "log", *actions), {"Action": ["s3:ListBucket"], "Resource": bucket}]
+
+
+def log_places(ctx: CellContext, *actions: str) -> Statement:
+    """Act on the table of where events are in their logs."""
+    return {"Action": list(actions), "Resource": ctx.arn("dynamodb", f"table/{ctx.name('log')}")}
+
+
+def log_key(ctx: CellContext, *actions: str) -> Statement:
+    """Use the key that signs for the logs."""
+    return {
+        "Action": list(actions),
+        "Resource": ctx.arn("kms", "key/*"),
+        "Condition": {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name('log')}"}},
+    }

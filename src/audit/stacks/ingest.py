@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pulumi
-from pulumi_aws import lambda_, s3, sqs
 
-from audit.stacks import access
-from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY, WAITING_DAYS
+from audit.stacks import access, queues
+from audit.stacks.days import WAITING_DAYS
 from audit.stacks.log import deploy_log
 from audit.stacks.schedule import every_minute
 from cellwave.cell import CellContext, CodeArchive, code_archive
@@ -19,14 +17,14 @@ from cellwave.cell.http_api import HttpApi, HttpApiArgs
 
 PROCESSOR_SECONDS = 30
 WAITING_SECONDS = 50  # less than the minute until it is called again
-TRIES = 5  # deliveries of a message before it goes to the dead-letter queue
 
 
 def deploy(ctx: CellContext) -> None:
     """The API, the queues, both functions and the alarms; outputs `api_id` and `url`."""
     code = code_archive(ctx.source, ctx.service.code)
     api = HttpApi(ctx, HttpApiArgs(_session_function(ctx, code)))
-    _feed(ctx, _queue(ctx), _processor(ctx, code))
+    queue = queues.work_queue(ctx, "ingest", PROCESSOR_SECONDS)
+    queues.announce(ctx, "landing", "ingest", queue, queues.feed("ingest", queue, _processor(ctx, code)))
     every_minute(ctx, "ingest-waiting", _waiting(ctx, code), "Looks after events that wait for their tenant.")
     log = deploy_log(ctx, code)
     ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **log}))
@@ -61,7 +59,6 @@ def _session_function(ctx: CellContext, code: CodeArchive) -> Function:
 
 
 def _processor(ctx: CellContext, code: CodeArchive) -> Function:
-    queue = ctx.arn("sqs", ctx.name("ingest"))
     return Function(
         ctx,
         "ingest-processor",
@@ -72,7 +69,7 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
                 **access.environment(ctx),
                 **_buckets(ctx),
                 "INDEX_TABLE": ctx.name("index"),
-                "TRIES": str(TRIES),
+                "TRIES": str(queues.TRIES),
             },
             allow=[
                 access.directory_object(ctx, "s3:GetObject", "s3:GetObjectVersion"),
@@ -81,10 +78,7 @@ def _processor(ctx: CellContext, code: CodeArchive) -> Function:
                 access.objects(ctx, "landing", "s3:GetObject", named="_waiting/*"),
                 access.add_objects(ctx, "landing", named="_waiting/*"),
                 *_may_keep(ctx),
-                {
-                    "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
-                    "Resource": queue,
-                },
+                queues.take_messages(ctx, "ingest"),
             ],
             timeout=PROCESSOR_SECONDS,
             memory=512,
@@ -134,71 +128,11 @@ def _may_keep(ctx: CellContext) -> list[access.Statement]:
     ]
 
 
-def _queue(ctx: CellContext) -> sqs.Queue:
-    """The queue of landing notifications, and the one for what could not be processed."""
-    dead = sqs.Queue(
-        "dead",
-        name=ctx.name("ingest-dead"),
-        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
-        sqs_managed_sse_enabled=True,
-    )
-    return sqs.Queue(
-        "ingest",
-        name=ctx.name("ingest"),
-        # AWS asks for six times the function's own time; nobody waits for that in the sandbox.
-        visibility_timeout_seconds=PROCESSOR_SECONDS * (1 if ctx.sandbox else 6),
-        message_retention_seconds=QUEUE_DAYS * SECONDS_A_DAY,
-        redrive_policy=dead.arn.apply(
-            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
-        ),
-        sqs_managed_sse_enabled=True,
-    )
-
-
-def _feed(ctx: CellContext, queue: sqs.Queue, processor: Function) -> None:
-    """From the landing bucket through the queue to the processor."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "s3.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": ctx.arn("sqs", ctx.name("ingest")),
-        "Condition": {
-            "ArnEquals": {"aws:SourceArn": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('landing')}"},
-            "StringEquals": {"aws:SourceAccount": ctx.cell.account},
-        },
-    }
-    policy = sqs.QueuePolicy(
-        "ingest",
-        queue_url=queue.url,
-        policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-    )
-    trigger = lambda_.EventSourceMapping(
-        "ingest",
-        event_source_arn=queue.arn,
-        function_name=processor.alias.arn,
-        batch_size=10,
-        function_response_types=["ReportBatchItemFailures"],
-    )
-    s3.BucketNotification(
-        "landing",
-        bucket=ctx.bucket("landing"),
-        queues=[{"queue_arn": queue.arn, "events": ["s3:ObjectCreated:*"]}],
-        opts=pulumi.ResourceOptions(depends_on=[policy, trigger]),
-    )
-
-
 def _alarms(ctx: CellContext) -> dict[str, Alarm]:
-    dead, queue = {"QueueName": ctx.name("ingest-dead")}, {"QueueName": ctx.name("ingest")}
     processor, waiting = ({"FunctionName": ctx.name(f"ingest-{part}")} for part in ("processor", "waiting"))
     return {
-        "dead": Alarm(
-            "ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, "landing objects nobody could process",
-            statistic="Maximum",
-        ),
-        "backlog": Alarm(
-            "ApproximateAgeOfOldestMessage", "AWS/SQS", queue, 900, "seconds that a landing object waits",
-            statistic="Maximum",
-        ),
+        "dead": queues.given_up(ctx, "ingest", "landing objects nobody could process"),
+        "backlog": queues.waits(ctx, "ingest", "seconds that a landing object waits"),
         "processor": Alarm("Errors", "AWS/Lambda", processor, 0, "the processor failed a whole batch"),
         "waiting": Alarm("Errors", "AWS/Lambda", waiting, 0, "events that wait for their tenant are not looked after"),
     }  # fmt: skip

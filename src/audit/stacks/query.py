@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import pulumi
-from pulumi_aws import dynamodb, lambda_, sqs
+from pulumi_aws import dynamodb
 
-from audit.stacks import access
+from audit.stacks import access, queues
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
-from audit.stacks.days import DEAD_LETTER_DAYS, SECONDS_A_DAY
 from audit.stacks.keys import kms_key
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
@@ -20,13 +18,12 @@ from cellwave.cell.http_api import HttpApi, HttpApiArgs
 REQUESTS = 200  # of a tenant in ten seconds, unless the cell's label `query_requests` says otherwise
 EXPORT_DAYS = 3  # that an export is kept
 WORKER_SECONDS = 120
-TRIES = 5  # deliveries of an export's message before it is given up
 
 
 def deploy(ctx: CellContext) -> None:
     """The API, its function, the worker of exports and the alarms; outputs `api_id` and `url`."""
     code = code_archive(ctx.source, ctx.service.code)
-    queue = _queue(ctx)
+    queue = queues.work_queue(ctx, "exports", WORKER_SECONDS, EXPORT_DAYS)
     bucket = PrivateBucket(
         ctx, "exports", PrivateBucketArgs(key_arn=kms_key(ctx, "exports").arn, expire_days=EXPORT_DAYS)
     )
@@ -38,7 +35,7 @@ def deploy(ctx: CellContext) -> None:
         "INDEX_TABLE": ctx.name("index"),
     }
     api = HttpApi(ctx, HttpApiArgs(_api_function(ctx, code, exports)))
-    _feed(queue, _worker(ctx, code, exports))
+    queues.feed("exports", queue, _worker(ctx, code, exports), batch=1)
     ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx)}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)
@@ -65,6 +62,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
             environment={
                 **access.environment(ctx),
                 **exports,
+                **access.log_settings(ctx),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
                 "LIMIT_REQUESTS": str(limit_of(ctx)),
             },
@@ -75,6 +73,9 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 _rows(ctx, "limits", "dynamodb:UpdateItem"),
                 _rows(ctx, "exports", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"),
                 {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name("exports"))},
+                *access.log(ctx, "s3:GetObject"),
+                access.log_places(ctx, "dynamodb:BatchGetItem"),
+                access.log_key(ctx, "kms:GetPublicKey"),
                 # For the URLs that it signs.
                 access.objects(ctx, "exports", "s3:GetObject"),
                 access.use_key(ctx, "exports", "kms:Decrypt", through="s3"),
@@ -90,22 +91,14 @@ def _worker(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.In
         FunctionArgs(
             code=code,
             handler="audit.handlers.query.export_worker.handler",
-            environment={"SERVICE": ctx.service.name, **exports, "TRIES": str(TRIES)},
+            environment={"SERVICE": ctx.service.name, **exports, "TRIES": str(queues.TRIES)},
             allow=[
                 access.index(ctx, "dynamodb:Query"),
                 access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
                 _rows(ctx, "exports", "dynamodb:UpdateItem"),
                 access.objects(ctx, "exports", "s3:GetObject", "s3:PutObject"),
                 access.use_key(ctx, "exports", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
-                {
-                    "Action": [
-                        "sqs:ReceiveMessage",
-                        "sqs:DeleteMessage",
-                        "sqs:GetQueueAttributes",
-                        "sqs:SendMessage",
-                    ],
-                    "Resource": ctx.arn("sqs", ctx.name("exports")),
-                },
+                queues.take_messages(ctx, "exports", "sqs:SendMessage"),
             ],
             timeout=WORKER_SECONDS,
             memory=512,
@@ -131,39 +124,8 @@ def _table(ctx: CellContext, name: str, range_key: str | None = None) -> dynamod
     )
 
 
-def _queue(ctx: CellContext) -> sqs.Queue:
-    """The queue of exports to make, and the one for those that nobody could."""
-    dead = sqs.Queue(
-        "exports-dead",
-        name=ctx.name("exports-dead"),
-        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
-        sqs_managed_sse_enabled=True,
-    )
-    return sqs.Queue(
-        "exports",
-        name=ctx.name("exports"),
-        # As long as a worker has an export for itself, and AWS asks for six times that.
-        visibility_timeout_seconds=WORKER_SECONDS * (1 if ctx.sandbox else 6),
-        message_retention_seconds=EXPORT_DAYS * SECONDS_A_DAY,
-        redrive_policy=dead.arn.apply(
-            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
-        ),
-        sqs_managed_sse_enabled=True,
-    )
-
-
-def _feed(queue: sqs.Queue, worker: Function) -> None:
-    lambda_.EventSourceMapping(
-        "exports",
-        event_source_arn=queue.arn,
-        function_name=worker.alias.arn,
-        batch_size=1,
-        function_response_types=["ReportBatchItemFailures"],
-    )
-
-
 def _alarms(ctx: CellContext) -> dict[str, Alarm]:
-    dead, worker = {"QueueName": ctx.name("exports-dead")}, {"FunctionName": ctx.name("query-exports")}
+    worker = {"FunctionName": ctx.name("query-exports")}
     return {
         # A process that can't count tries again every five seconds: one that lost a packet is no alarm.
         "limits": Alarm(
@@ -171,8 +133,5 @@ def _alarms(ctx: CellContext) -> dict[str, Alarm]:
             "tenants' requests can't be counted, and all are let in",
         ),
         "exports": Alarm("Errors", "AWS/Lambda", worker, 0, "an export failed, and is tried again"),
-        "exports-dead": Alarm(
-            "ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, "exports nobody could make",
-            statistic="Maximum",
-        ),
+        "exports-dead": queues.given_up(ctx, "exports", "exports nobody could make"),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A queue that a bucket's notifications go through to a function, and the one for what it gave up."""
+"""Queues of a service: each with one for what was given up, a function that it feeds, and their alarms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pulumi
 from pulumi_aws import lambda_, s3, sqs
 
+from audit.stacks import access
 from audit.stacks.days import DEAD_LETTER_DAYS, QUEUE_DAYS, SECONDS_A_DAY
 from cellwave.cell import CellContext
 from cellwave.cell.alarms import Alarm
@@ -15,12 +16,47 @@ from cellwave.cell.function import Function
 TRIES = 5  # deliveries of a message before it goes to the dead-letter queue
 
 
-def feed(ctx: CellContext, name: str, bucket: str, function: Function, seconds: int) -> None:
-    """From that bucket through the queue `<cell>-<name>` to the function, whose own time is so many seconds.
+def work_queue(ctx: CellContext, name: str, seconds: int, days: int = QUEUE_DAYS) -> sqs.Queue:
+    """The queue `<cell>-<name>` of a function whose own time is so many seconds; a message waits so many days at most.
 
-    What fails so often waits in `<cell>-<name>-dead`.
+    What fails TRIES times lies in `<cell>-<name>-dead`.
     """
-    queue = _queue(ctx, name, seconds)
+    dead = sqs.Queue(
+        f"{name}-dead",
+        name=ctx.name(f"{name}-dead"),
+        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
+        sqs_managed_sse_enabled=True,
+        # As the one of ingest was called in the stacks of before.
+        opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="dead")]),
+    )
+    return sqs.Queue(
+        name,
+        name=ctx.name(name),
+        # AWS asks for six times the function's own time; nobody waits for that in the sandbox.
+        visibility_timeout_seconds=seconds * (1 if ctx.sandbox else 6),
+        message_retention_seconds=days * SECONDS_A_DAY,
+        redrive_policy=dead.arn.apply(
+            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
+        ),
+        sqs_managed_sse_enabled=True,
+    )
+
+
+def feed(name: str, queue: sqs.Queue, function: Function, batch: int = 10) -> lambda_.EventSourceMapping:
+    """Call the function with what comes into the queue, so many messages at a time."""
+    return lambda_.EventSourceMapping(
+        name,
+        event_source_arn=queue.arn,
+        function_name=function.alias.arn,
+        batch_size=batch,
+        function_response_types=["ReportBatchItemFailures"],
+    )
+
+
+def announce(
+    ctx: CellContext, bucket: str, name: str, queue: sqs.Queue, trigger: lambda_.EventSourceMapping
+) -> None:
+    """Have that bucket tell the queue of every object that comes, once somebody reads it."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -36,13 +72,6 @@ def feed(ctx: CellContext, name: str, bucket: str, function: Function, seconds: 
         queue_url=queue.url,
         policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
-    trigger = lambda_.EventSourceMapping(
-        name,
-        event_source_arn=queue.arn,
-        function_name=function.alias.arn,
-        batch_size=10,
-        function_response_types=["ReportBatchItemFailures"],
-    )
     s3.BucketNotification(
         bucket,
         bucket=ctx.bucket(bucket),
@@ -51,42 +80,21 @@ def feed(ctx: CellContext, name: str, bucket: str, function: Function, seconds: 
     )
 
 
-def _queue(ctx: CellContext, name: str, seconds: int) -> sqs.Queue:
-    dead = sqs.Queue(
-        f"{name}-dead",
-        name=ctx.name(f"{name}-dead"),
-        message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
-        sqs_managed_sse_enabled=True,
-    )
-    return sqs.Queue(
-        name,
-        name=ctx.name(name),
-        # AWS asks for six times the function's own time; nobody waits for that in the sandbox.
-        visibility_timeout_seconds=seconds * (1 if ctx.sandbox else 6),
-        message_retention_seconds=QUEUE_DAYS * SECONDS_A_DAY,
-        redrive_policy=dead.arn.apply(
-            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
-        ),
-        sqs_managed_sse_enabled=True,
-    )
-
-
-def take_messages(ctx: CellContext, name: str) -> dict[str, object]:
-    """The IAM statement of the function that is fed."""
+def take_messages(ctx: CellContext, name: str, *more: str) -> access.Statement:
+    """The function that is fed, and what more it may do with the queue."""
     return {
-        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+        "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", *more],
         "Resource": ctx.arn("sqs", ctx.name(name)),
     }
 
 
-def alarms(ctx: CellContext, name: str, dead: str, waits: str) -> dict[str, Alarm]:
-    """That something was given up, or waits for a quarter of an hour; in those words."""
-    given_up, queue = {"QueueName": ctx.name(f"{name}-dead")}, {"QueueName": ctx.name(name)}
-    return {
-        f"{name}-dead": Alarm(
-            "ApproximateNumberOfMessagesVisible", "AWS/SQS", given_up, 0, dead, statistic="Maximum"
-        ),
-        f"{name}-backlog": Alarm(
-            "ApproximateAgeOfOldestMessage", "AWS/SQS", queue, 900, waits, statistic="Maximum"
-        ),
-    }
+def given_up(ctx: CellContext, name: str, why: str) -> Alarm:
+    """Something was given up."""
+    dead = {"QueueName": ctx.name(f"{name}-dead")}
+    return Alarm("ApproximateNumberOfMessagesVisible", "AWS/SQS", dead, 0, why, statistic="Maximum")
+
+
+def waits(ctx: CellContext, name: str, why: str) -> Alarm:
+    """Something waits for a quarter of an hour."""
+    queue = {"QueueName": ctx.name(name)}
+    return Alarm("ApproximateAgeOfOldestMessage", "AWS/SQS", queue, 900, why, statistic="Maximum")
