@@ -36,13 +36,17 @@ class Logs:
         aws.s3().put_object(Bucket=self.cell.bucket("archive"), Key=key, Body=body)
         return key
 
-    def tell(self, *keys: str) -> dict[str, object]:
-        """Call the function with a message an archive object."""
-        bodies = [
-            json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key, safe="/")}}}]}) for key in keys
-        ]
-        records = [{"messageId": key, "body": body} for key, body in zip(keys, bodies, strict=True)]
-        return sequencer.handler({"Records": records})
+    def tell(self, *keys: str) -> list[str]:
+        """Have what a message an archive object tells logged; those that must come again. RuntimeError for a fault."""
+        again, blamed = sequencer.log_told({key: self.message(key) for key in keys})
+        if blamed:
+            raise RuntimeError(f"failed: {sorted(blamed)}")
+        return sorted(again)
+
+    @staticmethod
+    def message(key: str) -> str:
+        """What S3 tells of an object."""
+        return json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key, safe="/")}}}]})
 
     def checkpoint(self, tenant: str = "t1") -> Checkpoint:
         """The signed checkpoint of a log."""
@@ -99,7 +103,9 @@ def create_logs(cell: AuditCell, environment: dict[str, str]) -> None:
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     )
     key = boto3.client("kms").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_EDWARDS25519")
+    queue = boto3.client("sqs").create_queue(QueueName="test-log", Attributes={"VisibilityTimeout": "0"})
     environment |= {
+        "LOG_QUEUE": queue["QueueUrl"],
         "LOG_BUCKET": cell.bucket("log"),
         "LOG_TABLE": "test-log",
         "LOG_KEY": key["KeyMetadata"]["KeyId"],

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from audit.handlers.common import aws
@@ -66,7 +67,7 @@ def test_every_archived_event_has_an_entry(logs: Logs, steps: list[int]) -> None
     """In a log of its tenant's, which its checkpoint sums up, signed by the cell's key; told of again it stays so."""
     keys = [logs.archive(step) for step in steps]
     for key in keys:
-        assert logs.tell(key) == {"batchItemFailures": []}
+        assert logs.tell(key) == []
     whole(logs, sum(steps))
     assert logs.checkpoint().origin == f"{ORIGIN}/acme/t1"
     logs.tell(*keys)
@@ -185,8 +186,7 @@ def test_many_writers_at_once_lose_and_double_nothing(logs: Logs) -> None:
         for key in own:
             told = [key, common]
             while told:
-                failures: Any = logs.tell(*told)["batchItemFailures"]
-                told = [failure["itemIdentifier"] for failure in failures]
+                told = logs.tell(*told)
 
     aws.s3(), aws.table("test-log")  # made once, before threads would
     with ThreadPoolExecutor(6) as pool:
@@ -199,14 +199,14 @@ def test_what_others_were_faster_at_is_no_fault(logs: Logs, monkeypatch: pytest.
     key = logs.archive(1)
     monkeypatch.setattr(Store, "commit", lambda *_: False)
     monkeypatch.setattr(append, "FASTEST", 0)
-    assert logs.tell(key) == {"batchItemFailures": [{"itemIdentifier": key}]}
+    assert logs.tell(key) == [key]
 
 
 def test_a_tile_that_is_gone_is_a_fault(logs: Logs) -> None:
     """Nobody has made the log grow meanwhile: it can't go on, and says so."""
     logs.tell(logs.archive(3))
     aws.s3().delete_object(Bucket=logs.cell.bucket("log"), Key="acme/t1/tile/0/000.p/3")
-    with pytest.raises(RuntimeError, match="all 1 messages failed"):
+    with pytest.raises(RuntimeError, match="failed"):
         logs.tell(logs.archive(1))
 
 
@@ -221,8 +221,41 @@ def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.Monk
         return real(store, old, new)
 
     monkeypatch.setattr(Store, "commit", commit)
-    assert logs.tell(mine, other) == {"batchItemFailures": [{"itemIdentifier": other}]}
+    assert sequencer.log_told({key: logs.message(key) for key in (mine, other)}) == ({other}, {other})
     whole(logs, 1)
+
+
+def test_what_the_queue_tells_is_logged_and_deleted(logs: Logs) -> None:
+    """Once a minute, all that came since: a log grows once, however many messages tell of it."""
+    sqs, queue = boto3.client("sqs"), os.environ["LOG_QUEUE"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "30"})
+    for _ in range(23):
+        sqs.send_message(QueueUrl=queue, MessageBody=logs.message(logs.archive(1)))
+    assert sequencer.handler() == {"messages": 23}
+    whole(logs, 23)
+    assert len({Entry.parse(data).at for data in logs.entries(23)}) == 1
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "0"})
+    assert sequencer.handler() == {"messages": 0}
+
+
+def test_what_could_not_be_logged_stays_in_the_queue(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function fails, and the message comes again; without time left nothing is begun."""
+    sqs, queue = boto3.client("sqs"), os.environ["LOG_QUEUE"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "30"})
+    sqs.send_message(QueueUrl=queue, MessageBody=logs.message(logs.archive(1)))
+
+    class Late:
+        """A call that is nearly over."""
+
+        def get_remaining_time_in_millis(self) -> int:
+            return sequencer.RESERVE_MS
+
+    assert sequencer.handler(None, Late()) == {"messages": 0}
+    monkeypatch.delattr(Store, "commit")
+    with pytest.raises(RuntimeError, match="1 messages failed"):
+        sequencer.handler()
+    about = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert about["ApproximateNumberOfMessagesNotVisible"] == "1"
 
 
 def test_a_checkpoint_never_goes_back(logs: Logs) -> None:

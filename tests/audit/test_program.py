@@ -73,7 +73,7 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
         found: dict[str, Any] = json.loads(deployed.admin("verify", CELL, "flow/t1", "--json"))
         return found
 
-    until(lambda: log()["size"] == 2, within=90)
+    until(lambda: log()["size"] == 2, within=240)
     found = log()
     assert (found["log"], found["findings"], found["pending"]) == ("eu-west-1.audit.example/flow/t1", [], 0)
 

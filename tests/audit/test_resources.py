@@ -61,7 +61,7 @@ CALLED = {
         },
         "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "log key": {"kms:Sign", "kms:GetPublicKey"},
-        "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+        "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
     },
     "ingest-waiting": {
         "config": {"s3:GetObject"},

@@ -5,32 +5,30 @@ from __future__ import annotations
 import pulumi
 
 from audit.stacks import access, queues
+from audit.stacks.schedule import every_minute
 from cellwave.cell import CellContext, CodeArchive
 from cellwave.cell.alarms import Alarm
 from cellwave.cell.function import Function, FunctionArgs
 
 NAME = "log"
-SECONDS = 120
-GATHERED = 5  # seconds
+SECONDS = 50  # less than the minute until it is called again
 
 
 def deploy_log(ctx: CellContext, code: CodeArchive) -> dict[str, Alarm]:
     """The function and its queue; their alarms."""
     queue = queues.work_queue(ctx, NAME, SECONDS)
-    # Few calls with much each: those of one tenant that run at once have to begin anew, and each growth of a log costs
-    # the same, however many entries it brings. The emulator gathers nothing.
-    much: dict[str, int] = {} if ctx.sandbox else {"batch": 500, "window": GATHERED}
-    trigger = queues.feed(NAME, queue, _sequencer(ctx, code), at_once=2, **much)
-    queues.announce(ctx, "archive", NAME, queue, trigger)
+    sequencer = _sequencer(ctx, code, queue.url)
+    queues.announce(ctx, "archive", NAME, queue, sequencer.alias)
+    every_minute(ctx, NAME, sequencer, "Gives what was archived its entries in the tenants' logs.")
     failed = {"FunctionName": ctx.name("log-sequencer")}
     return {
         "log-dead": queues.given_up(ctx, NAME, "archived events that nobody could log"),
         "log-backlog": queues.waits(ctx, NAME, "seconds that an archived event waits for its entry"),
-        "log": Alarm("Errors", "AWS/Lambda", failed, 0, "no log of a whole batch grew"),
+        "log": Alarm("Errors", "AWS/Lambda", failed, 0, "a log did not grow"),
     }
 
 
-def _sequencer(ctx: CellContext, code: CodeArchive) -> Function:
+def _sequencer(ctx: CellContext, code: CodeArchive, queue: pulumi.Input[str]) -> Function:
     region = ctx.known.region_of(ctx.cell.name)
     if region is None:
         raise pulumi.RunError(f"cell {ctx.cell.name} is in no product region, which a log is named by")
@@ -44,6 +42,7 @@ def _sequencer(ctx: CellContext, code: CodeArchive) -> Function:
                 **access.environment(ctx),
                 **access.log_settings(ctx),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
+                "LOG_QUEUE": queue,
                 "LOG_ORIGIN": region.endpoint,
             },
             allow=[
@@ -59,7 +58,10 @@ def _sequencer(ctx: CellContext, code: CodeArchive) -> Function:
                     "dynamodb:BatchWriteItem",
                 ),
                 access.log_key(ctx, "kms:Sign", "kms:GetPublicKey"),
-                queues.take_messages(ctx, NAME),
+                {
+                    "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
+                    "Resource": ctx.arn("sqs", ctx.name(NAME)),
+                },
             ],
             timeout=SECONDS,
             memory=512,

@@ -42,32 +42,19 @@ def work_queue(ctx: CellContext, name: str, seconds: int, days: int = QUEUE_DAYS
     )
 
 
-def feed(
-    name: str,
-    queue: sqs.Queue,
-    function: Function,
-    *,
-    batch: int = 10,
-    window: int | None = None,
-    at_once: int | None = None,
-) -> lambda_.EventSourceMapping:
-    """Call the function with what comes into the queue, so many messages at a time; for more than ten they are gathered
-    for `window` seconds. `at_once`: no more calls at a time than that (two at least)."""
+def feed(name: str, queue: sqs.Queue, function: Function, batch: int = 10) -> lambda_.EventSourceMapping:
+    """Call the function with what comes into the queue, so many messages at a time."""
     return lambda_.EventSourceMapping(
         name,
         event_source_arn=queue.arn,
         function_name=function.alias.arn,
         batch_size=batch,
-        maximum_batching_window_in_seconds=window,
-        scaling_config={"maximum_concurrency": at_once} if at_once else None,
         function_response_types=["ReportBatchItemFailures"],
     )
 
 
-def announce(
-    ctx: CellContext, bucket: str, name: str, queue: sqs.Queue, trigger: lambda_.EventSourceMapping
-) -> None:
-    """Have that bucket tell the queue of every object that comes, once somebody reads it."""
+def announce(ctx: CellContext, bucket: str, name: str, queue: sqs.Queue, reader: pulumi.Resource) -> None:
+    """Have that bucket tell the queue of every object that comes, once there is who reads it."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -87,7 +74,7 @@ def announce(
         bucket,
         bucket=ctx.bucket(bucket),
         queues=[{"queue_arn": queue.arn, "events": ["s3:ObjectCreated:*"]}],
-        opts=pulumi.ResourceOptions(depends_on=[policy, trigger]),
+        opts=pulumi.ResourceOptions(depends_on=[policy, reader]),
     )
 
 
