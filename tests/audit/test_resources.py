@@ -243,6 +243,13 @@ def test_neither_the_archive_nor_a_log_expires_by_itself(resources: Resources) -
     assert set(versioned) == {"archive", "landing", "config"}
 
 
+def test_only_what_is_made_anew_goes_with_its_stack(resources: Resources) -> None:
+    """A way back to before there were exports succeeds with exports there; what holds data goes by nobody's mistake."""
+    buckets = resources.of("aws:s3/bucket:Bucket")
+    assert {name for name, inputs in buckets.items() if inputs.get("forceDestroy")} == {"exports"}
+    assert {"archive", "landing", "log", "config"} < set(buckets)
+
+
 @pytest.mark.parametrize(
     ("region", "host"),
     [

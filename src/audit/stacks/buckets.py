@@ -41,13 +41,15 @@ class Retention:
 @dataclass(frozen=True)
 class PrivateBucketArgs:
     """`key_arn` encrypts with that KMS key (None: with S3's own). `retention` locks every object; `expire_days`
-    deletes every object, and every version, whose name begins with `expire`, after as many days."""
+    deletes every object, and every version, whose name begins with `expire`, after as many days. What is `made_anew`
+    by whoever asks again goes with its stack; any other bucket on AWS stays as long as it holds an object."""
 
     key_arn: pulumi.Input[str] | None = None
     versioned: bool = False
     retention: Retention | None = None
     expire_days: int | None = None
     expire: str = ""
+    made_anew: bool = False
 
 
 class PrivateBucket(pulumi.ComponentResource):
@@ -62,7 +64,7 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=ctx.bucket(kind),
             object_lock_enabled=args.retention is not None,
             # What is thrown away with the sandbox may be thrown away with its stack.
-            force_destroy=ctx.sandbox,
+            force_destroy=args.made_anew or ctx.sandbox,
             opts=self._inside,
         )
         self._encrypt(args.key_arn)

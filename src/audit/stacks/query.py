@@ -25,7 +25,10 @@ def deploy(ctx: CellContext) -> None:
     code = code_archive(ctx.source, ctx.service.code)
     queue = queues.work_queue(ctx, "exports", WORKER_SECONDS, EXPORT_DAYS)
     bucket = PrivateBucket(
-        ctx, "exports", PrivateBucketArgs(key_arn=kms_key(ctx, "exports").arn, expire_days=EXPORT_DAYS)
+        ctx,
+        "exports",
+        # A way back to before there were exports takes them away too.
+        PrivateBucketArgs(key_arn=kms_key(ctx, "exports").arn, expire_days=EXPORT_DAYS, made_anew=True),
     )
     # The resources' outputs, so that nobody calls them before there are any.
     exports: dict[str, pulumi.Input[str]] = {
