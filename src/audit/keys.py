@@ -29,7 +29,8 @@ class Key:
     """What is known of a key: never the key itself.
 
     `regions` are the product regions whose cells are told of it, none: all of them. `expires` is the second (since
-    1970) from which on it is of no use; None when it lasts.
+    1970) from which on it is of no use; None when it lasts. `lasts` are the seconds that it was given
+    for, None: for ever; a rotation moves the end and leaves that alone.
     """
 
     hash: str
@@ -39,6 +40,7 @@ class Key:
     created: int
     regions: tuple[str, ...] = ()
     expires: int | None = None
+    lasts: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -47,16 +49,21 @@ class Key:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Self:
-        """The key of an item of the table; one of before names no scopes."""
+        """The key of an item of the table; one of before names no scopes, nor how long it was given for."""
         tenant = item.get("tenantId")
+        created = int(datetime.fromisoformat(item["createdAt"]).timestamp())
+        expires = int(item["expires"]) if "expires" in item else None
+        # Whether somebody rotated one of before is not known: its successor rather ends too soon than never.
+        lasts = item.get("lasts", None if expires is None else expires - created)
         return cls(
             hash=str(item["hash"]),
             application=str(item["applicationId"]),
             tenant=tenant,
             scopes=tuple(item.get("scopes") or SCOPES["tenant" if tenant else "application"]),
-            created=int(datetime.fromisoformat(item["createdAt"]).timestamp()),
+            created=created,
             regions=tuple(item.get("regions", ())),
-            expires=int(item["expires"]) if "expires" in item else None,
+            expires=expires,
+            lasts=None if lasts is None else int(lasts),
         )
 
     @property
@@ -68,6 +75,7 @@ class Key:
             "applicationId": self.application,
             "scopes": sorted(self.scopes),
             "createdAt": datetime.fromtimestamp(self.created, UTC).isoformat(),
+            "lasts": self.lasts,
         }
         if self.tenant is not None:
             found["tenantId"] = self.tenant
@@ -100,6 +108,7 @@ def make_key(
         created=now,
         regions=tuple(regions),
         expires=None if lasts is None else now + lasts,
+        lasts=lasts,
     )
     if tenant is not None:
         _table(TENANTS_TABLE).put_item(Item={"applicationId": application, "tenantId": tenant})
@@ -114,7 +123,10 @@ def list_keys() -> list[Key]:
 
 
 def find(named: Sequence[str], keys: Collection[Key]) -> list[Key]:
-    """The keys of these hashes, or of what they begin with; BadInput for one that is not there, or is two. Pure."""
+    """The keys of these hashes, or of what they begin with, each once; BadInput for one that is not there, or is two.
+
+    Pure.
+    """
     found = []
     for text in named:
         fitting = [key for key in keys if len(text) >= SHORTEST_HASH and key.hash.startswith(text)]
@@ -124,13 +136,12 @@ def find(named: Sequence[str], keys: Collection[Key]) -> list[Key]:
                 "HASH", why, f"what a hash of `cellwave audit keys` begins with, {SHORTEST_HASH} or more"
             )
         found += fitting
-    return found
+    return list(dict.fromkeys(found))
 
 
 def successor(key: Key) -> str:
     """Make a key that does what this one does, for as long as that was given for, and return it."""
-    lasts = None if key.expires is None else key.expires - key.created
-    return make_key(key.application, key.tenant, key.regions, key.scopes, lasts)
+    return make_key(key.application, key.tenant, key.regions, key.scopes, key.lasts)
 
 
 def end(key: Key, at: int) -> None:
@@ -138,10 +149,11 @@ def end(key: Key, at: int) -> None:
     try:
         _table(KEYS_TABLE).update_item(
             Key={"hash": key.hash},
-            UpdateExpression="SET expires = :at",
+            # One of before is told by its end how long it was given for, so that has to be kept first.
+            UpdateExpression="SET expires = :at, lasts = if_not_exists(lasts, :lasts)",
             ConditionExpression="attribute_exists(#hash) AND (attribute_not_exists(expires) OR expires > :at)",
             ExpressionAttributeNames={"#hash": "hash"},
-            ExpressionAttributeValues={":at": at},
+            ExpressionAttributeValues={":at": at, ":lasts": key.lasts},
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":

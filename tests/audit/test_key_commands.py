@@ -131,6 +131,39 @@ def test_a_rotated_key_has_a_successor_and_ends_later(
     assert told("us").applications == {}
 
 
+def test_a_rotation_is_of_what_a_key_was_given_for_however_often(
+    control: AuditCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of the end that a rotation put; a key of before, whose item does not say it, is told by its own end."""
+    monkeypatch.setattr(f"{keys.__name__}.time.time", lambda: float(NOW))
+    table = boto3.resource("dynamodb").Table(KEYS_TABLE)
+    for lasts in (None, 30 * 86400):
+        for of_before in (False, True):
+            keys.make_key("acme", lasts=lasts)
+            (old,) = keys.list_keys()
+            if of_before:
+                table.update_item(Key={"hash": old.hash}, UpdateExpression="REMOVE lasts")
+            for _ in range(2):
+                (old,) = (key for key in keys.list_keys() if key.hash == old.hash)
+                keys.successor(old)
+                keys.end(old, NOW + 3600)
+            found = keys.list_keys()
+            ends = [None if lasts is None else NOW + lasts] * 2
+            assert [key.expires for key in found if key.hash != old.hash] == ends
+            assert [key.expires for key in found if key.hash == old.hash] == [NOW + 3600]
+            for key in found:
+                keys.revoke(key)
+
+
+def test_a_key_that_is_named_twice_has_one_successor(control: AuditCell, audit: Audit) -> None:
+    """By two beginnings of its hash, or by the same."""
+    named = hash_of(make(audit, "acme")["key"])
+    code, out, _ = audit("rotate", named, named[:12], named[:12])
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert len(keys.list_keys()) == 2
+
+
 @pytest.mark.parametrize(
     ("given_end", "ends"), [(None, NOW + 60), (NOW + 30, NOW + 30), (NOW + 90, NOW + 60)]
 )
