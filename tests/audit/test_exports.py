@@ -353,6 +353,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": "csv", "from": "yesterday"}, "from: 'yesterday' is not an RFC 3339 time"),
     ({"format": "csv", "text": ""}, "text: is empty"),
     ({"format": "csv", "sourceIp": "1.2.3"}, "sourceIp: found '1.2.3', expected an IP address"),
+    (
+        {"format": "csv", "eventName": "a\ud800"},
+        "eventName: found half of a surrogate pair, expected text that",
+    ),
+    ({"format": "csv", "text": "\udc00"}, "text: found half of a surrogate pair"),
+    ({"format": "csv", "from": "\ud800"}, "from: "),
+    ({"format": "csv", "\ud800": "x"}, "unknown; there are format, "),
 ]
 
 
@@ -384,6 +391,29 @@ def test_a_tenant_has_so_many_exports_made_at_once(made: Exports, monkeypatch: p
     assert made.create(format="jsonl").status == 202
     monkeypatch.setattr(exports, "MOST_KEPT", 4)
     assert made.create(format="jsonl").status == 429
+
+
+def test_exports_are_listed_and_counted_however_many_pages_hold_them(
+    made: Exports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DynamoDB ends a page at 1 MB: here it does at an item."""
+
+    class Paged:
+        """The table, whose pages hold one item."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(aws.table("test-exports"), name)
+
+        def query(self, **asked: Any) -> Any:
+            return aws.table("test-exports").query(**asked, Limit=1)
+
+    monkeypatch.setattr(exports, "table", lambda _: Paged())
+    begun = []
+    for _ in range(exports.MOST_PENDING):
+        made.now += 1
+        begun.append(made.create(format="jsonl").body["id"])
+    assert [one["id"] for one in made.listed()] == list(reversed(begun))
+    assert made.create(format="jsonl").code == "too_many_exports"
 
 
 def test_other_methods_are_told_what_there_is(made: Exports) -> None:

@@ -126,10 +126,14 @@ def _refuse_more(caller: Caller, now: float) -> None:
 def _rows(caller: Caller, now: float) -> list[Mapping[str, Any]]:
     """The rows of the caller's own exports, newest first."""
     mine = Key("pk").eq(partition(caller.application, caller.tenant or ""))
-    answer = table(setting("EXPORTS_TABLE")).query(
-        KeyConditionExpression=mine, ScanIndexForward=False, ConsistentRead=True
-    )
-    return [row for row in answer["Items"] if int(str(row["expires"])) > now]
+    asked: Any = {"KeyConditionExpression": mine, "ScanIndexForward": False, "ConsistentRead": True}
+    # A page is 1 MB, and the row of one large export can be a third of that.
+    answer = table(setting("EXPORTS_TABLE")).query(**asked)
+    rows = answer["Items"]
+    while last := answer.get("LastEvaluatedKey"):
+        answer = table(setting("EXPORTS_TABLE")).query(**asked, ExclusiveStartKey=last)
+        rows += answer["Items"]
+    return [row for row in rows if int(str(row["expires"])) > now]
 
 
 def _row(caller: Caller, identity: str, now: float) -> Mapping[str, Any]:

@@ -133,6 +133,8 @@ def _filter(name: str, text: str) -> str:
     try:
         if len(text) > LONGEST:
             raise ValueError(f"found {len(text)} characters, expected at most {LONGEST}")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("found half of a surrogate pair, expected text that is Unicode")
         if name in matching.FILTERS:
             matching.FILTERS[name](text)
     except ValueError as error:
