@@ -377,8 +377,10 @@ def states(cell: str, of_cell: Resources) -> list[dict[str, Any]]:
     given = {"region": place.aws_region, "allowedAccountIds": json.dumps([place.account])}
     provider = {"urn": f"urn::{cell}::{kind}::cell", "type": kind, "custom": True, "inputs": given}
     through = {"provider": f"{provider['urn']}::1"}
+    arns = "arn:aws:test:::", f"arn:aws:test:{place.aws_region}:{place.account}:"
     made = [
-        {"urn": f"urn::{cell}::{typ}::{name}", "type": typ, "custom": True, "inputs": inputs, **through}
+        {"urn": f"urn::{cell}::{typ}::{name}", "type": typ, "custom": True, **through}
+        | {"inputs": json.loads(json.dumps(inputs).replace(*arns))}
         for (typ, name), inputs in of_cell.made.items()
         if typ.startswith("aws:")
     ]

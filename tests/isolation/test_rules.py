@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cellwave.deploy.ahead import told
 from cellwave.fleet.model import Allowance, Fleet, Isolation
 from cellwave.fleet.parse import parse_fleet
+from cellwave.isolation.addresses import is_inside
 from cellwave.isolation.known import REPLICATES, REVIEWED, WAYS_OUT
 from cellwave.isolation.model import Bounds
 from cellwave.isolation.rules import findings
@@ -33,6 +35,7 @@ from tests.isolation.graph import (
 )
 
 BUCKET, QUEUE, ROLE = "aws:s3/bucket:Bucket", "aws:sqs/queue:Queue", "aws:iam/role:Role"
+POLICY = "aws:sqs/queuePolicy:QueuePolicy"
 GRANT, KEY, FUNCTION = "aws:iam/rolePolicy:RolePolicy", "aws:kms/key:Key", "aws:lambda/function:Function"
 TOPIC, ATTACHED = (
     "aws:sns/topicSubscription:TopicSubscription",
@@ -56,6 +59,13 @@ ANYONES, STATE, THEIR_DATA = (
 ORDER = {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
 OURS = {"StringEquals": {"aws:SourceAccount": HERE}}
 IF_EXISTS = {"StringEqualsIfExists": OURS["StringEquals"]}
+OF_NOBODY = {"StringEquals": {"aws:SourceAccount": NOBODYS}}
+FROM_OURS = {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::us-west-2-{HERE}-data"}}
+ANYS = {"ArnLike": {"aws:SourceArn": "arn:aws:sns:us-west-2:*"}}
+FOR_LOGS = {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": f"arn:aws:logs:us-west-2:{HERE}:*"}}
+LOGS, OWNS = "logs.us-west-2.amazonaws.com", f"arn:aws:dynamodb:us-west-2:{HERE}:table/*"
+MAY_DECRYPT = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*"}
+BY_S3, GATEWAY = {"Service": "s3.amazonaws.com"}, "apigateway.amazonaws.com"
 AMONG_OTHERS = {"StringEquals": {"aws:PrincipalAccount": [HERE, NOBODYS]}}
 
 # A rule, what it is about, a type, and inputs.
@@ -76,6 +86,17 @@ AGAINST: list[tuple[str, str, str, dict[str, Any]]] = [
     ("foreign-account", ANYONES, GRANT, {"policy": allow("sqs:SendMessage", ANYONES)}),
     ("foreign-account", STATE, GRANT, {"policy": allow("s3:PutObject", STATE)}),
     ("foreign-account", "sts:AssumeRole *", GRANT, {"policy": allow("sts:AssumeRole")}),
+    ("foreign-account", "arn:aws:s3:::*", GRANT, {"policy": allow("s3:GetObject", "arn:aws:s3:::*")}),
+    *(
+        ("foreign-account", f"{action} *", GRANT, {"policy": allow(action)})
+        for action in (
+            "s3:GetObject", "dynamodb:PutItem", "dynamodb:DeleteItem", "kms:Decrypt", "secretsmanager:GetSecretValue",
+            "lambda:InvokeFunction", "logs:Describe*",
+        )
+    ),
+    ("foreign-account", "sqs:SendMessage arn:aws:sqs:*", GRANT, {"policy": allow("sqs:SendMessage", "arn:aws:sqs:*")}),
+    ("foreign-account", NOBODYS, PERMISSION, {"principal": "s3.amazonaws.com", "sourceAccount": NOBODYS}),
+    ("foreign-account", NOBODYS, POLICY, {"policy": let_in(BY_S3, Action="sqs:SendMessage", Condition=OF_NOBODY)}),
     ("foreign-region", AWAY, TARGET, {"arn": AWAY}),
     ("foreign-region", ANYWHERE, GRANT, {"policy": allow("dynamodb:GetItem", ANYWHERE)}),
     # Copies.
@@ -98,6 +119,9 @@ AGAINST: list[tuple[str, str, str, dict[str, Any]]] = [
     ("principal", "Principal *", KEY, {"policy": let_in("*", Condition=AMONG_OTHERS)}),
     ("principal", "Principal accounts.example", ROLE, {"assumeRolePolicy": let_in({"Federated": "accounts.example"})}),
     ("principal", f"Principal {HERE}", KEY, {"policy": policy({"Effect": "Allow", "NotPrincipal": HERE})}),
+    ("principal", "Principal s3.amazonaws.com", PERMISSION, {"principal": "s3.amazonaws.com"}),
+    ("principal", "Principal s3.amazonaws.com", POLICY, {"policy": let_in(BY_S3, Action="sqs:SendMessage")}),
+    ("principal", "Principal s3.amazonaws.com", POLICY, {"policy": let_in(BY_S3, Action="sqs:*", Condition=ANYS)}),
     ("principal", "Principal *", PERMISSION, {"principal": "*"}),
     ("principal", "Principal *", "aws:lambda/functionUrl:FunctionUrl", {"authorizationType": "NONE"}),
     ("principal", "public-read", "aws:s3/bucketAcl:BucketAcl", {"acl": "public-read"}),
@@ -144,7 +168,16 @@ def test_what_is_against_a_rule_is_found(rule: str, what: str, kind: str, inputs
         (KEY, {"policy": policy({"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"})}),
         (ROLE, {"assumeRolePolicy": let_in({"Service": "lambda.amazonaws.com"})}),
         (ROLE, {"managedPolicyArns": ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]}),
-        (GRANT, {"policy": allow(["dynamodb:PutItem", "DynamoDB:query", "s3:Get*", "sqs:SendMessage"])}),
+        (GRANT, {"policy": allow(["dynamodb:PutItem", "DynamoDB:query", "sqs:SendMessage"], OWNS)}),
+        (GRANT, {"policy": allow(["cloudwatch:PutMetricData", "logs:DescribeLogGroups", "ec2:Describe*"])}),
+        (
+            GRANT,
+            {"policy": policy({**MAY_DECRYPT, "Condition": {"StringEquals": {"aws:ResourceAccount": HERE}}})},
+        ),
+        (PERMISSION, {"principal": "s3.amazonaws.com", "sourceAccount": HERE}),
+        (PERMISSION, {"principal": GATEWAY, "sourceArn": f"arn:aws:execute-api:us-west-2:{HERE}:a/*/*"}),
+        (POLICY, {"policy": let_in(BY_S3, Action="sqs:SendMessage", Condition=FROM_OURS)}),
+        (KEY, {"policy": let_in({"Service": LOGS}, Action="kms:Encrypt", Condition=FOR_LOGS)}),
         (GRANT, {"policy": allow("s3:GetObject", f"arn:aws:s3:::us-west-2-{HERE}-data/*")}),
         (GRANT, {"policy": allow("s3:GetObject", f"arn:aws:s3:::anything-{HERE}")}),
         (GRANT, {"policy": allow("sts:AssumeRole", f"arn:aws:iam::{HERE}:role/r")}),
@@ -166,6 +199,77 @@ def test_what_is_against_a_rule_is_found(rule: str, what: str, kind: str, inputs
 def test_what_a_cell_needs_is_let_be(kind: str, inputs: dict[str, Any]) -> None:
     """Also by the strictest rules."""
     assert found(kind, inputs) == []
+
+
+INSIDE = [
+    "https://search-x.us-west-2.es.amazonaws.com",
+    "postgres://u:secret@db.abc.us-west-2.rds.amazonaws.com:5432/d",
+    "http://web-1.us-west-2.elb.amazonaws.com",
+    "redis://c.abc.0001.usw2.cache.amazonaws.com:6379",
+    "https://web-1.elb.us-west-2.amazonaws.com",
+    "http://10.0.0.5:8080",
+    "http://[fd00::1]:8080",
+    "http://169.254.170.2/v2",
+    f"s3://us-west-2-{HERE}-data/x",
+    "s3://goods-1a2b/x",
+]
+AWAY_FROM_HERE = [
+    "https://search-x.us-east-1.es.amazonaws.com",
+    "https://us-west-2.es.amazonaws.com.evil.example",
+    "https://xus-west-2.es.amazonaws.com",
+    "https://theirs.us-west-2.s3.amazonaws.com",
+    "http://ec2-8-8-8-8.us-west-2.compute.amazonaws.com",
+    "redis://c.abc.0001.use1.cache.amazonaws.com:6379",
+    "http://8.8.8.8:8080",
+    "http://[2600::1]/@10.0.0.5",
+    "s3://theirs/x",
+]
+
+
+@pytest.mark.parametrize(
+    ("urls", "rules"), [(INSIDE, []), (AWAY_FROM_HERE, ["egress"] * len(AWAY_FROM_HERE))]
+)
+def test_an_address_in_the_cell_is_aws_s_in_its_region_a_private_one_or_a_bucket_of_its_own(
+    urls: list[str], rules: list[str]
+) -> None:
+    """Whatever order a host has its service and region in; a bucket's name makes no region."""
+    bucket = resource(OWN, BUCKET, outputs={"bucket": "goods-1a2b"})
+    function = resource(OWN, FUNCTION, inputs={"environment": {"variables": {"A": urls}}})
+    assert [one.rule for one in findings([OWN, bucket, function], bounds())] == rules
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("ap-southeast-1", "c.apse1.cache.amazonaws.com"),
+        ("cn-north-1", "c.cnn1.cache.amazonaws.com.cn"),
+        ("cn-north-1", "d.cn-north-1.rds.amazonaws.com.cn"),
+    ],
+)
+def test_an_address_is_of_the_cell_s_partition_and_of_its_region_in_short(region: str, host: str) -> None:
+    """And of no other."""
+    held = bounds()
+    there = replace(held, place=held.place.model_copy(update={"aws_region": region}))
+    assert is_inside(f"redis://{host}:6379", there, ())
+    assert not is_inside(f"redis://{host}:6379", held, ())
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("postgres://u:hush@db.example:5432/d", "postgres://db.example:5432/d"),
+        ("postgres://u:hush/hush?#@hush@db.example/d", "postgres://db.example/d"),
+        ("postgres://hush@db.example", "postgres://db.example"),
+        ("postgres://u:hush", "postgres://"),
+        ("https://a.example/x?key=hush#hush", "https://a.example/x"),
+        ("https://a.example:8443/@x", "https://a.example:8443/@x"),
+    ],
+)
+def test_an_address_is_shown_without_what_is_secret_in_it(url: str, what: str) -> None:
+    """Neither user and password nor query; that is also what an allowance names."""
+    (finding,) = found(FUNCTION, {"environment": {"variables": {"A": url}}})
+    assert finding.what == what
+    assert "hush" not in finding.words
 
 
 def test_a_program_that_asked_for_nothing_is_held_to_its_place_and_kept_from_other_cells_alone() -> None:
@@ -234,7 +338,7 @@ def test_the_graph_s_own_policies_and_buckets_are_the_cell_s() -> None:
     made = resource(
         OWN,
         "aws:iam/policy:Policy",
-        inputs={"policy": allow("s3:GetObject")},
+        inputs={"policy": allow("s3:GetObject", "arn:aws:s3:::goods-1a2b/*")},
         outputs={"arn": f"arn:aws:iam::{HERE}:policy/own"},
     )
     bucket = resource(OWN, BUCKET, outputs={"bucket": "goods-1a2b"})

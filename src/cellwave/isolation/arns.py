@@ -1,6 +1,6 @@
 """Whose is what a text names? By the account and region of its ARNs, and by account ids that stand in it. Pure.
 
-Of ARNs: docs.aws.amazonaws.com/IAM/latest/UserGuide/reference-arns.html. IAM, Route 53, CloudFront and Organizations
+Of ARNs: docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html. IAM, Route 53, CloudFront and Organizations
 name no region, S3 neither a region nor an account.
 """
 
@@ -57,6 +57,17 @@ def of_account(account: str, bounds: Bounds) -> Stranger | None:
     return Stranger("foreign-account", account, f"account {account}, which is no cell's")
 
 
+def of_bucket(name: str, what: str, bounds: Bounds, own_buckets: Collection[str]) -> Stranger | None:
+    """Whose a bucket is, by its name, which `what` has; None for the cell's own."""
+    place = bounds.place
+    if name in own_buckets or _is_named(name, place) or place.account in name:
+        return None
+    cells = [c for c in _cells_of(bounds) if c.account in name] or _named(name, _cells_of(bounds))
+    if cells and cells[0].name != place.cell:
+        return _cells(what, cells, bounds, sure=cells[0].account in name)
+    return Stranger("foreign-account", what, f"the bucket {name!r}, of which nobody knows whose it is")
+
+
 def _of_arn(arn: re.Match[str], bounds: Bounds, own_buckets: Collection[str]) -> Stranger | None:
     place, whole, account, region = bounds.place, arn["whole"], arn["account"], arn["region"]
     if arn["service"] == "apigateway":  # has the service that is called there instead
@@ -81,13 +92,7 @@ def _by_name(arn: re.Match[str], bounds: Bounds, own_buckets: Collection[str]) -
     """What has a name alone: a bucket, or what IAM has of an account that holds several cells."""
     place, whole = bounds.place, arn["whole"]
     if arn["service"] == "s3":
-        name = arn["resource"].split("/")[0]
-        if name in own_buckets or _is_named(name, place) or place.account in name:
-            return None
-        cells = [c for c in _cells_of(bounds) if c.account in name] or _named(name, _cells_of(bounds))
-        if cells and cells[0].name != place.cell:
-            return _cells(whole, cells, bounds, sure=cells[0].account in name)
-        return Stranger("foreign-account", whole, f"the bucket {name!r}, of which nobody knows whose it is")
+        return of_bucket(arn["resource"].split("/")[0], whole, bounds, own_buckets)
     name = arn["resource"].rsplit("/", 1)[-1]
     if arn["account"] != place.account or _is_named(name, place):
         return None

@@ -45,6 +45,39 @@ DATA_WRITES: dict[str, frozenset[str]] = {
         "xray": "puttracesegments puttelemetryrecords",
     }.items()
 }
+# Actions that read or write data, and can name no resource, or only what lies in the caller's account, by service.
+WITHOUT_RESOURCE: dict[str, frozenset[str]] = {
+    service: frozenset(actions.split())
+    for service, actions in {
+        "application-autoscaling": "describe*",
+        "autoscaling": "describe*",
+        "bedrock": "listfoundationmodels listinferenceprofiles",
+        "cloudwatch": "putmetricdata getmetricdata getmetricstatistics getmetricwidgetimage listmetrics listdashboards "
+        "describealarms describealarmsformetric describeanomalydetectors",
+        "dynamodb": "listtables listbackups listexports listimports liststreams describelimits describeendpoints",
+        "ec2": "describe*",
+        "ecr": "getauthorizationtoken",
+        "ecs": "listclusters listtaskdefinitions listtaskdefinitionfamilies describetaskdefinition",
+        "elasticache": "describe*",
+        "elasticloadbalancing": "describe*",
+        "events": "listeventbuses listrules",
+        "kinesis": "liststreams describelimits",
+        "kms": "generaterandom listkeys listaliases",
+        "lambda": "getaccountsettings listfunctions listlayers listeventsourcemappings",
+        "logs": "describeloggroups describequeries describequerydefinitions describedestinations",
+        "rds": "describe*",
+        "s3": "listallmybuckets",
+        "secretsmanager": "getrandompassword listsecrets batchgetsecretvalue",
+        "ses": "getsendquota getsendstatistics",
+        "sns": "listtopics listsubscriptions",
+        "sqs": "listqueues",
+        "ssm": "describeparameters",
+        "states": "listactivities liststatemachines",
+        "sts": "getcalleridentity",
+        "tag": "getresources gettagkeys gettagvalues",
+        "xray": "puttracesegments puttelemetryrecords get* batchget* list*",
+    }.items()
+}
 # AWS's own policies that allow no more than such actions, and what their function's log or network interface needs.
 PLAIN_POLICIES = frozenset(
     {

@@ -6,17 +6,23 @@ actions and condition keys are taken in any case, so that none is overlooked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cellwave.isolation.known import DATA_WRITES, GIVES_CREDENTIALS, READS
+from cellwave.isolation.known import DATA_WRITES, GIVES_CREDENTIALS, READS, WITHOUT_RESOURCE
 from cellwave.isolation.opened import listed, mappings
+from cellwave.states import UNKNOWN
 
 NARROWING = ("stringequals", "stringlike", "arnequals", "arnlike", "stringequalsignorecase")
 OF_ACCOUNTS = ("aws:sourceaccount", "aws:principalaccount", "aws:sourceowner", "kms:calleraccount")
 OF_ARNS = ("aws:sourcearn", "aws:principalarn")
+OF_RESOURCES = ("aws:resourceaccount", "s3:resourceaccount")
+CONTEXT = re.compile("kms:encryptioncontext:.*:arn")  # what a service encrypts for
+ACCOUNT = re.compile("[0-9]{12}")
+OWNED = re.compile("arn:[^:]*:(?:s3:::|[^:]*:[^:]*:[0-9]{12}:)")
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,39 @@ class Statement:
 
     def is_narrowed_to(self, account: str) -> bool:
         """Whether a condition leaves no caller but one of the account, or for something of it."""
+        return any(
+            (key in OF_ACCOUNTS and set(values) == {account})
+            or (key in OF_ARNS and all(v.split(":")[4:5] == [account] for v in values))
+            for key, values in self._narrowing()
+        )
+
+    def is_for_resources_of(self, account: str) -> bool:
+        """Whether a condition leaves an identity no resource but the account's."""
+        return any(key in OF_RESOURCES and set(values) == {account} for key, values in self._narrowing())
+
+    @property
+    def sources(self) -> tuple[list[str], list[str]]:
+        """The accounts, and the ARNs, that it is for; those of a condition that may stand for any are left out.
+
+        An ARN names its account, but for a bucket's.
+        """
+        accounts, arns = [], []
+        for key, values in self._narrowing():
+            if key in OF_ACCOUNTS and all(v == UNKNOWN or ACCOUNT.fullmatch(v) for v in values):
+                accounts += values
+            if (key in OF_ARNS or CONTEXT.fullmatch(key)) and all(
+                v == UNKNOWN or OWNED.match(v) for v in values
+            ):
+                arns += values
+        return accounts, arns
+
+    def _narrowing(self) -> Iterator[tuple[str, list[str]]]:
+        """Condition keys that must be there, in small letters, and the values that each may have."""
         for operator, keys in self.conditions.items():
-            if operator.lower() not in NARROWING or not isinstance(keys, Mapping):
-                continue
-            for key, values in keys.items():
-                known = [str(value) for value in listed(values)]
-                if key.lower() in OF_ACCOUNTS and known and set(known) == {account}:
-                    return True
-                if key.lower() in OF_ARNS and known and all(v.split(":")[4:5] == [account] for v in known):
-                    return True
-        return False
+            if operator.lower() in NARROWING and isinstance(keys, Mapping):
+                for key, given in keys.items():
+                    if values := [str(value) for value in listed(given)]:
+                        yield str(key).lower(), values
 
 
 def statements(value: Any) -> Iterator[Statement | None]:
@@ -61,6 +90,12 @@ def changes_infrastructure(action: str) -> bool:
     if literal.startswith(READS):
         return False
     return literal != verb or verb not in DATA_WRITES.get(service, ())
+
+
+def has_no_resource(action: str) -> bool:
+    """Whether an action (or all that a pattern stands for) is of the caller's account, and can name no resource."""
+    service, _, verb = action.lower().partition(":")
+    return any(fnmatchcase(verb, known) for known in WITHOUT_RESOURCE.get(service, ()))
 
 
 def _denies(statement: Any) -> bool:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from cellwave.fleet.model import Rule
-from cellwave.fleet.partitions import dns_suffix_of, partition_of
-from cellwave.isolation.arns import of_account, strangers
+from cellwave.fleet.partitions import partition_of
+from cellwave.isolation.addresses import URL, host, is_inside, shown
+from cellwave.isolation.arns import ARN, of_account, strangers
 from cellwave.isolation.known import (
     PLAIN_PACKAGES,
     PLAIN_POLICIES,
@@ -22,11 +22,10 @@ from cellwave.isolation.known import (
 from cellwave.isolation.model import Bounds, Finding
 from cellwave.isolation.opened import listed, mappings, opened, texts
 from cellwave.isolation.place import PACKAGES, foreign
-from cellwave.isolation.policies import Statement, changes_infrastructure, statements
+from cellwave.isolation.policies import Statement, changes_infrastructure, has_no_resource, statements
 from cellwave.states import HIDDEN, REFERENCE_TYPE, UNKNOWN, State, name_of
 
 ALLOW = "or an allowance of it in cells/fleet.yaml"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Inputs that hold a policy document, and one that names a single principal, by type.
 DOCUMENTS = frozenset({"policy", "assumeRolePolicy", "policyDocument", "accessPolicies", "resourcePolicy"})
 CALLERS = {
@@ -43,7 +42,6 @@ CALLED = {
     "aws:apigatewayv2/integration:Integration": "integrationUri",
     "aws:sns/topicSubscription:TopicSubscription": "endpoint",
 }
-URL = re.compile(r"\b[a-z][a-z0-9+.]*://[^\s\"'<>]+", re.IGNORECASE)
 OUTSIDE = ("http", "https", "email", "email-json", "sms", "application")  # protocols of an SNS subscription
 
 
@@ -166,42 +164,30 @@ def egress(resource: Resource) -> Iterator[Finding]:
     called = resource.inputs.get(CALLED.get(resource.type, ""))
     for text in texts(called):
         for url in URL.findall(text):
-            if not _is_inside(url, resource.bounds):
-                found = f"calls {_host(url) or url}, which is not AWS's in the cell's region"
+            if not is_inside(url, resource.bounds, resource.buckets):
+                address = shown(url)
+                found = f"calls {host(address) or address}, which is not AWS's in the cell's region"
                 right = f"an address of {resource.bounds.place.aws_region}, {ALLOW}"
-                yield resource.finding("egress", url, found, right)
+                yield resource.finding("egress", address, found, right)
     if resource.type.endswith(":TopicSubscription") and resource.inputs.get("protocol") in OUTSIDE:
         protocol = str(resource.inputs["protocol"])
         found = f"sends messages out of the cell, by {protocol}"
         yield resource.finding("egress", protocol, found, f"a queue or a function of the cell, {ALLOW}")
 
 
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_inside(url: str, bounds: Bounds) -> bool:
-    host, region = _host(url), bounds.place.aws_region
-    suffixes = (f".{region}.{dns_suffix_of(region)}", f".{region}.on.aws", f".{region}.api.aws")
-    return host in LOOPBACK or f".{host}".endswith(suffixes)
-
-
 def principal(resource: Resource) -> Iterator[Finding]:
     """Anyone, another account, or an identity of another provider's, that is let in."""
-    for statement in statements(resource.inputs):
+    for statement in [*statements(resource.inputs), *_permission(resource)]:
         if statement is None:
             found = "has a policy with a statement that can't be read"
             yield resource.finding("unknown", "Statement", found, "a statement as AWS has it")
-        elif statement.principals is not None and not statement.is_narrowed_to(resource.bounds.place.account):
-            for kind, value in statement.principals:
+            continue
+        narrowed = statement.is_narrowed_to(resource.bounds.place.account)
+        for kind, value in statement.principals or ():
+            if kind == "service" and "*" not in value:
+                yield from _whose_work(resource, value, statement)
+            elif not narrowed:
                 yield from _who(resource, kind, value)
-    caller = CALLERS.get(resource.type, "")
-    if resource.inputs.get("sourceAccount") != resource.bounds.place.account:
-        for value in texts(resource.inputs.get(caller)):
-            yield from _who(resource, "service" if "." in value else "aws", value)
     if resource.inputs.get("authorizationType") == "NONE" and resource.type.endswith(":FunctionUrl"):
         found = "lets anyone call a function"
         yield resource.finding("principal", "Principal *", found, f"AWS_IAM, {ALLOW}")
@@ -210,9 +196,43 @@ def principal(resource: Resource) -> Iterator[Finding]:
         yield resource.finding("principal", str(acl), found, f"private, {ALLOW}")
 
 
+def _permission(resource: Resource) -> Iterator[Statement]:
+    """What a resource that lets a single one in says, as the statement that AWS makes of it."""
+    given = resource.inputs
+    for value in texts(given.get(CALLERS.get(resource.type, ""))):
+        source = {"aws:SourceAccount": given.get("sourceAccount"), "aws:SourceArn": given.get("sourceArn")}
+        yield Statement(
+            principals=(("service" if "." in value else "aws", value),),
+            actions=tuple(map(str, listed(given.get("action")))),
+            resources=(),
+            conditions={"StringLike": source},
+        )
+
+
+def _whose_work(resource: Resource, service: str, statement: Statement) -> Iterator[Finding]:
+    """A service does what anybody's resources make it do, unless its source is named. ARNs are judged as texts.
+
+    A role it takes on for those alone who could hand it that role: of the role's account.
+    """
+    accounts, arns = statement.sources
+    if all(action.lower().startswith("sts:") for action in statement.actions or ("*",)):
+        return
+    if not (accounts or arns):
+        found, right = (
+            f"lets {service} in for anybody's resources",
+            f"a SourceAccount or SourceArn of the cell's, {ALLOW}",
+        )
+        yield resource.finding("principal", f"Principal {service}", found, right)
+    for account in accounts:
+        stranger = of_account(account, resource.bounds)
+        if account != UNKNOWN and stranger and stranger.rule == "foreign-account":
+            found, right = f"lets {service} in for {stranger.whose}", f"the cell's account, {ALLOW}"
+            yield resource.finding(stranger.rule, account, found, right)
+
+
 def _who(resource: Resource, kind: str, value: str) -> Iterator[Finding]:
     right = f"principals of account {resource.bounds.place.account}, by name, {ALLOW}"
-    if value == UNKNOWN or (kind == "service" and "*" not in value):
+    if value == UNKNOWN:
         return
     if kind == "aws" and "*" in value:
         yield resource.finding("principal", f"Principal {value}", f"lets anyone in ({value})", right)
@@ -254,13 +274,11 @@ def _may(resource: Resource, statement: Statement) -> Iterator[Finding]:
         if changes_infrastructure(action):
             found = f"may change infrastructure: {action}"
             yield resource.finding("infrastructure", action, found, right)
-        elif action.lower() == "sts:assumerole":
+        elif not has_no_resource(action) and not statement.is_for_resources_of(resource.bounds.place.account):
             for arn in statement.resources:
-                if not arn.startswith("arn:") and arn != UNKNOWN:
-                    found = "may assume roles of any account"
-                    yield resource.finding(
-                        "foreign-account", f"sts:AssumeRole {arn}", found, f"roles by their ARN, {ALLOW}"
-                    )
+                if not ARN.match(arn) and arn != UNKNOWN:
+                    found, right = f"may {action} of any account: {arn!r}", f"resources by their ARN, {ALLOW}"
+                    yield resource.finding("foreign-account", f"{action} {arn}", found, right)
 
 
 def boundary(resource: Resource) -> Iterator[Finding]:
