@@ -146,7 +146,7 @@ def reindex(
 
     Example: [bold]cellwave audit reindex eu-west-1 --of acme/north[/]
     """
-    prefix = "/".join(part for part in holder(of) if part) + "/" if of else ""
+    prefix = _prefix(of)
     with _cell(cell) as at:
         found = repair.reindex(at.client("s3"), at.bucket("archive"), at.table("index"), prefix)
         objects = events = 0
@@ -158,6 +158,34 @@ def reindex(
         tell_json({"cell": cell, "objects": objects, "events": events})
     else:
         tell(f"{cell}: {events:,} events of {objects:,} objects are in the index")
+
+
+@app.command()
+def relog(
+    cell: CellName,
+    of: Annotated[
+        str, typer.Option("--of", metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Have archived events logged that have no entry: from before there were logs, or given up. It takes minutes.
+
+    Example: [bold]cellwave audit relog eu-west-1 --of acme/north[/]
+    """
+    prefix = _prefix(of)
+    with _cell(cell) as at:
+        sqs = at.client("sqs")
+        queue = sqs.get_queue_url(QueueName=at.name("log"))["QueueUrl"]
+        objects = sum(repair.announce(at.client("s3"), sqs, at.bucket("archive"), queue, prefix))
+    if as_json:
+        tell_json({"cell": cell, "objects": objects})
+    else:
+        tell(f"{cell}: the log is told of {objects:,} objects of the archive")
+
+
+def _prefix(of: str) -> str:
+    """Where in the archive that application's or tenant's events are; all of it for an empty text."""
+    return "/".join(part for part in holder(of) if part) + "/" if of else ""
 
 
 @app.command()
@@ -206,9 +234,10 @@ def verify(
         try:
             found = read_log(at, application, name)
             wrong = found.findings([path.read_text() for path in kept or ()])
-        except Wrong as error:
-            raise CellwaveError(str(error)) from None
+        except (Wrong, ValueError) as error:
+            raise CellwaveError(f"the log can't be checked: {error}") from None
     if save:
+        save.touch(mode=0o600)  # it holds what is logged
         save.write_text("".join(f"{line}\n" for line in found.lines()))
     size, root = found.checkpoint.size, found.checkpoint.root.hex()
     if as_json:

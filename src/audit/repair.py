@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 from audit.handlers.common.exact import read
 from audit.handlers.common.index import item
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8  # objects of the archive
 BATCH = 10  # messages, as SQS has it
+OBJECTS = 100  # in a message
 
 
 def reindex(s3: S3Client, archive: str, index: Table, prefix: str = "") -> Iterator[int]:
@@ -74,3 +77,18 @@ def redrive(sqs: SQSClient, dead: str, queue: str) -> int:
         )
         sent += len(taken)
     return sent
+
+
+def announce(s3: S3Client, sqs: SQSClient, archive: str, queue: str, prefix: str = "") -> Iterator[int]:
+    """Tell the queue of that URL of every object of the archive below `prefix`, as S3 does of a new one.
+
+    Yields the number of objects of each message when it is sent. Whoever is told twice does nothing twice.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix)
+    for page in pages:
+        keys = [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
+        for begin in range(0, len(keys), OBJECTS):
+            some = keys[begin : begin + OBJECTS]
+            records = [{"s3": {"object": {"key": quote_plus(key, safe="/")}}} for key in some]
+            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": records}))
+            yield len(some)

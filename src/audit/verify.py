@@ -12,11 +12,12 @@ from typing import Any
 from audit.cells import InCell
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
 from audit.handlers.log.keys import public_bytes
-from audit.handlers.log.store import Store, origin_of
+from audit.handlers.log.store import Missing, Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
 from audit.handlers.log.verifier import ED25519, Checkpoint, Key, Stored, check_log, open_note
 from cellwave.errors import CellwaveError
 
+TRIES = 5  # the log may grow while it is read
 LOGGED_WITHIN = timedelta(minutes=15)  # what is archived for longer and has no entry is a finding
 
 
@@ -54,28 +55,44 @@ class Log:
 
 
 def read_log(at: InCell, application: str, tenant: str) -> Log:
-    """Read a log; raises CellwaveError when there is none, and botocore's errors."""
+    """Read a log; raises CellwaveError when there is none, and botocore's errors.
+
+    The archive last: what came since the checkpoint has no entry in it, and is pending, not wrong.
+    """
     store = Store(application, tenant, at.client("s3"), at.bucket("log"), at.table("log"))
-    archived = dict(_archived(at, f"{application}/{tenant}/"))  # first: what comes later has an entry later
-    note = store.read(CHECKPOINT)
-    if note is None:
-        raise CellwaveError(
-            f"{application}/{tenant} has no log in {at.cell.name}: nothing of it was archived there"
-        )
-    key = Key(
-        origin_of(at.endpoint, application, tenant),
-        ED25519,
-        public_bytes(at.client("kms"), f"alias/{at.name('log')}"),
-    )
-    size = checkpoint_in(note.decode()).size
-    logged = {event: place for event, place in store.places(archived).items() if place.index < size}
+    note, entries = _checkpoint_and_entries(at, store)
+    origin = origin_of(at.endpoint, application, tenant)
+    key = Key(origin, ED25519, public_bytes(at.client("kms"), f"alias/{at.name('log')}"))
+    archived = dict(_archived(at, f"{application}/{tenant}/"))
+    places = store.places(archived)
     late = datetime.now(UTC) - LOGGED_WITHIN
     events = {
-        event: Stored(line.content, logged[event].salt if event in logged else None)
+        event: Stored(line.content, places[event].salt if event in places else None)
         for event, (line, when) in archived.items()
-        if event in logged or when < late
+        if (places[event].index < len(entries) if event in places else when < late)
     }
-    return Log(note.decode(), key, list(_entries(store, size)), events, len(archived) - len(events))
+    return Log(note, key, entries, events, len(archived) - len(events))
+
+
+def _checkpoint_and_entries(at: InCell, store: Store) -> tuple[str, list[bytes]]:
+    """The newest signed note, and as many entries as it is of; what is not there is what the verifier is to find."""
+    for left in reversed(range(TRIES)):
+        found = store.read(CHECKPOINT)
+        if found is None:
+            raise CellwaveError(
+                f"{store.application}/{store.tenant} has no log in {at.cell.name}: nothing of it was archived there"
+            )
+        note = found.decode()
+        size, entries = checkpoint_in(note).size, list[bytes]()
+        try:
+            for first in range(0, size, WIDTH):
+                path = tile_path("entries", first // WIDTH, min(WIDTH, size - first))
+                entries += unbundled(store.tile(path, first // WIDTH))
+        except Missing:
+            if left:
+                continue  # it has grown meanwhile, and a wider tile is in the place of this one
+        return note, entries[:size]
+    raise AssertionError("the last try answers")
 
 
 def _archived(at: InCell, prefix: str) -> Iterator[tuple[str, tuple[Line, datetime]]]:
@@ -86,10 +103,3 @@ def _archived(at: InCell, prefix: str) -> Iterator[tuple[str, tuple[Line, dateti
             for content in body.read().splitlines():
                 line = Line.of(content)
                 yield line.event, (line, found["LastModified"])
-
-
-def _entries(store: Store, size: int) -> Iterator[bytes]:
-    for first in range(0, size, WIDTH):
-        content = store.read(tile_path("entries", first // WIDTH, min(WIDTH, size - first)))
-        # What is not there is what the verifier is to find.
-        yield from unbundled(content or b"")

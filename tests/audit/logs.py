@@ -32,15 +32,18 @@ class Logs:
         ids = (f"{next(NUMBERS):032x}" for _ in range(number))
         lines = [json.dumps({"eventId": one, **event(tenant)}) for one in ids]
         key = f"acme/{tenant}/2025/03/01/{object_ or next(NUMBERS)}.jsonl"
-        body = "".join(f"{line}\n" for line in lines).encode()
-        aws.s3().put_object(Bucket=self.cell.bucket("archive"), Key=key, Body=body)
+        self.put(key, "".join(f"{line}\n" for line in lines).encode())
         return key
+
+    def put(self, key: str, body: bytes) -> None:
+        """Archive that under that key."""
+        aws.s3().put_object(Bucket=self.cell.bucket("archive"), Key=key, Body=body)
 
     def tell(self, *keys: str) -> list[str]:
         """Have what a message an archive object tells logged; those that must come again. RuntimeError for a fault."""
-        again, blamed = sequencer.log_told({key: self.message(key) for key in keys})
-        if blamed:
-            raise RuntimeError(f"failed: {sorted(blamed)}")
+        again = sequencer.log_told({key: self.message(key) for key in keys})
+        if "failed" in again.values():
+            raise RuntimeError(f"failed: {again}")
         return sorted(again)
 
     @staticmethod

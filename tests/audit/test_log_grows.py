@@ -221,7 +221,7 @@ def test_one_tenant_s_trouble_is_no_other_s(logs: Logs, monkeypatch: pytest.Monk
         return real(store, old, new)
 
     monkeypatch.setattr(Store, "commit", commit)
-    assert sequencer.log_told({key: logs.message(key) for key in (mine, other)}) == ({other}, {other})
+    assert sequencer.log_told({key: logs.message(key) for key in (mine, other)}) == {other: "failed"}
     whole(logs, 1)
 
 
@@ -256,6 +256,41 @@ def test_what_could_not_be_logged_stays_in_the_queue(logs: Logs, monkeypatch: py
         sequencer.handler()
     about = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert about["ApproximateNumberOfMessagesNotVisible"] == "1"
+
+
+def test_an_object_that_can_t_be_read_holds_up_no_other(logs: Logs) -> None:
+    """Of the same tenant either: its own message alone comes again. What is none of a tenant's is passed over."""
+    good, bad = logs.archive(2), "acme/t1/2025/03/01/bad.jsonl"
+    logs.put(bad, b'{"eventName": "of no id"}\n')
+    told = {key: logs.message(key) for key in (bad, good, "acme/t1/2025/gone.jsonl", "inventory.csv", "a/b")}
+    assert sequencer.log_told(told) == {bad: "failed", "acme/t1/2025/gone.jsonl": "failed"}
+    assert logs.checkpoint().size == 2
+
+
+def test_an_event_s_numbers_may_be_as_long_as_they_like(logs: Logs) -> None:
+    """What was accepted is logged: Python alone would read no number of 5,000 digits."""
+    line = b'{"eventId": "' + b"1" * 32 + b'", "eventDetails": {"n": ' + b"9" * 5000 + b"}}\n"
+    logs.put("acme/t1/2025/03/01/long.jsonl", line)
+    assert logs.tell("acme/t1/2025/03/01/long.jsonl") == []
+    assert logs.checkpoint().size == 1
+
+
+def test_what_there_is_no_time_for_is_given_back(logs: Logs) -> None:
+    """The tenants before are done, and their messages with them; the others' can be had at once."""
+    sqs, queue = boto3.client("sqs"), os.environ["LOG_QUEUE"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "600"})
+    for number in range(12):
+        sqs.send_message(QueueUrl=queue, MessageBody=logs.message(logs.archive(1, tenant=f"t{number}")))
+    times = itertools.chain([60_000] * 5, itertools.repeat(0))
+
+    class Short:
+        """A call in which there is time for four tenants."""
+
+        def get_remaining_time_in_millis(self) -> int:
+            return next(times)
+
+    assert sequencer.handler(None, Short()) == {"messages": 4}
+    assert sequencer.handler() == {"messages": 8}
 
 
 def test_a_checkpoint_never_goes_back(logs: Logs) -> None:

@@ -27,6 +27,7 @@ from audit.handlers.log.verifier import (
     Wrong,
     check_log,
     leaf_hash,
+    open_note,
     signature_line,
     signed,
 )
@@ -238,6 +239,14 @@ def test_the_verifier_is_one_file_that_needs_nothing(tmp_path: Path) -> None:
     code, said = run(*written(at, tmp_path))
     assert code == 1
     assert said.startswith(f"entry 3: event {3:032x} is not what was logged")
+
+
+def test_a_log_is_not_passed_off_as_another_by_the_same_key() -> None:
+    """One key signs for all logs of a cell: a note of another log's, under this one's name, is none."""
+    other = Checkpoint("eu.audit.example/acme/t2", 1, b"\0" * 32)
+    forged = signed(other.text, [signature_line(KEY, SIGNER.sign(other.text.encode()))])
+    with pytest.raises(Wrong, match="the checkpoint is one of eu"):
+        open_note(forged, KEY)
 
 
 def test_a_checkpoint_that_another_signed_is_none(tmp_path: Path) -> None:

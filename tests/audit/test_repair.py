@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ import boto3
 import pytest
 
 from audit.handlers.common.aws import s3, table
-from audit.repair import redrive, reindex
+from audit.handlers.log import sequencer
+from audit.repair import announce, redrive, reindex
 from cellwave.errors import CellwaveError
+from tests.audit.logs import Logs
 from tests.audit.support import Audit, AuditCell, event
 
 ODD = json.dumps(event(second=9, eventDetails={})).replace(
@@ -130,11 +133,30 @@ def test_what_the_queue_does_not_take_stays_dead(cell: AuditCell) -> None:
     assert left["Body"] == "b"
 
 
+def test_what_was_archived_before_there_were_logs_is_logged(logs: Logs) -> None:
+    """Of all tenants or of one; what has an entry gets no second."""
+    sqs, queue = boto3.client("sqs"), os.environ["LOG_QUEUE"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "600"})
+    logs.tell(logs.archive(2))
+    for number in range(3):
+        logs.archive(1, object_=f"before {number}")
+        logs.archive(1, tenant="t10")
+    archive = logs.cell.bucket("archive")
+    assert sum(announce(s3(), sqs, archive, queue, "acme/t1/")) == 4
+    sequencer.handler()
+    assert logs.checkpoint().size == 5
+    assert sum(announce(s3(), sqs, archive, queue)) == 7
+    sequencer.handler()
+    assert [logs.checkpoint(tenant).size for tenant in ("t1", "t10")] == [5, 3]
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (("reindex", "nowhere"), "one of ap-south-1, "),
         (("redrive", "nowhere"), "one of ap-south-1, "),
+        (("relog", "nowhere"), "one of ap-south-1, "),
+        (("relog", "eu-west-1", "--of", "a,b"), "1 to 64 of"),
         (("reindex", "eu-west-1", "--of", "a,b"), "1 to 64 of"),
         (("reindex", "eu-west-1", "--of", "acme/.."), "1 to 128 of"),
     ],

@@ -61,7 +61,7 @@ CALLED = {
         },
         "index key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "log key": {"kms:Sign", "kms:GetPublicKey"},
-        "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage"},
+        "log queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"},
     },
     "ingest-waiting": {
         "config": {"s3:GetObject"},
@@ -225,13 +225,20 @@ def test_what_waits_is_replayed_within_two_minutes_and_outlives_its_time(resourc
 def test_a_landing_object_outlives_every_message_that_names_it(resources: Resources) -> None:
     """Even one that lay dead to its last day and is sent back into the queue."""
     queues = resources.of("aws:sqs/queue:Queue")
-    longest = sum(queues[name]["messageRetentionSeconds"] for name in ("ingest", "ingest-dead"))
+    longest = sum(queues[name]["messageRetentionSeconds"] for name in ("ingest", "dead"))
     (rule,) = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")["landing"][
         "rules"
     ]
     assert rule["expiration"]["days"] * DAY > longest
     # A client that uses a name again makes the object before a noncurrent one at once.
     assert rule["noncurrentVersionExpiration"]["noncurrentDays"] * DAY > longest
+
+
+def test_a_queue_of_before_is_the_same_resource(resources: Resources) -> None:
+    """By the name that the stacks of before know it by: made anew, it would lose what lies in it."""
+    made = {name: inputs["name"] for name, inputs in resources.of("aws:sqs/queue:Queue").items()}
+    assert made["dead"] == f"{CELL.name}-ingest-dead"
+    assert made["ingest"] == f"{CELL.name}-ingest"
 
 
 def test_neither_the_archive_nor_a_log_expires_by_itself(resources: Resources) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pulumi
+
 from cellwave.cell import CellContext
 
 Statement = Mapping[str, Any]
@@ -76,8 +78,12 @@ def use_key(ctx: CellContext, name: str, *actions: str, through: str) -> Stateme
 
 
 def log_settings(ctx: CellContext) -> dict[str, str]:
-    """Where the tenants' logs are."""
+    """Where the tenants' logs are, and what they are named by; RunError in a cell of no product region."""
+    region = ctx.known.region_of(ctx.cell.name)
+    if region is None:
+        raise pulumi.RunError(f"cell {ctx.cell.name} is in no product region, which a log is named by")
     return {
+        "LOG_ORIGIN": region.endpoint,
         "LOG_BUCKET": ctx.bucket("log"),
         "LOG_TABLE": ctx.name("log"),
         "LOG_KEY": f"alias/{ctx.name('log')}",

@@ -11,12 +11,13 @@ from cellwave.cell.alarms import Alarm
 from cellwave.cell.function import Function, FunctionArgs
 
 NAME = "log"
+TRIES = 50  # a message that there was no time for is given back, and counts
 SECONDS = 50  # less than the minute until it is called again
 
 
 def deploy_log(ctx: CellContext, code: CodeArchive) -> dict[str, Alarm]:
     """The function and its queue; their alarms."""
-    queue = queues.work_queue(ctx, NAME, SECONDS)
+    queue = queues.work_queue(ctx, NAME, SECONDS, tries=TRIES)
     sequencer = _sequencer(ctx, code, queue.url)
     queues.announce(ctx, "archive", NAME, queue, sequencer.alias)
     every_minute(ctx, NAME, sequencer, "Gives what was archived its entries in the tenants' logs.")
@@ -29,9 +30,6 @@ def deploy_log(ctx: CellContext, code: CodeArchive) -> dict[str, Alarm]:
 
 
 def _sequencer(ctx: CellContext, code: CodeArchive, queue: pulumi.Input[str]) -> Function:
-    region = ctx.known.region_of(ctx.cell.name)
-    if region is None:
-        raise pulumi.RunError(f"cell {ctx.cell.name} is in no product region, which a log is named by")
     return Function(
         ctx,
         "log-sequencer",
@@ -43,7 +41,6 @@ def _sequencer(ctx: CellContext, code: CodeArchive, queue: pulumi.Input[str]) ->
                 **access.log_settings(ctx),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
                 "LOG_QUEUE": queue,
-                "LOG_ORIGIN": region.endpoint,
             },
             allow=[
                 access.objects(ctx, "archive", "s3:GetObject"),
@@ -59,11 +56,11 @@ def _sequencer(ctx: CellContext, code: CodeArchive, queue: pulumi.Input[str]) ->
                 ),
                 access.log_key(ctx, "kms:Sign", "kms:GetPublicKey"),
                 {
-                    "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage"],
+                    "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
                     "Resource": ctx.arn("sqs", ctx.name(NAME)),
                 },
             ],
             timeout=SECONDS,
-            memory=512,
+            memory=1024,
         ),
     )

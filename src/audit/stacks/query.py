@@ -23,7 +23,7 @@ WORKER_SECONDS = 120
 def deploy(ctx: CellContext) -> None:
     """The API, its function, the worker of exports and the alarms; outputs `api_id` and `url`."""
     code = code_archive(ctx.source, ctx.service.code)
-    queue = queues.work_queue(ctx, "exports", WORKER_SECONDS, EXPORT_DAYS)
+    queue = queues.work_queue(ctx, "exports", WORKER_SECONDS, days=EXPORT_DAYS)
     bucket = PrivateBucket(
         ctx,
         "exports",

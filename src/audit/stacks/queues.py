@@ -16,18 +16,19 @@ from cellwave.cell.function import Function
 TRIES = 5  # deliveries of a message before it goes to the dead-letter queue
 
 
-def work_queue(ctx: CellContext, name: str, seconds: int, days: int = QUEUE_DAYS) -> sqs.Queue:
+def work_queue(
+    ctx: CellContext, name: str, seconds: int, *, days: int = QUEUE_DAYS, tries: int = TRIES
+) -> sqs.Queue:
     """The queue `<cell>-<name>` of a function whose own time is so many seconds; a message waits so many days at most.
 
-    What fails TRIES times lies in `<cell>-<name>-dead`.
+    What was delivered so often in vain lies in `<cell>-<name>-dead`.
     """
     dead = sqs.Queue(
-        f"{name}-dead",
+        # The stacks of before know ingest's by that name: by another it would be made anew, with what lies in it lost.
+        "dead" if name == "ingest" else f"{name}-dead",
         name=ctx.name(f"{name}-dead"),
         message_retention_seconds=DEAD_LETTER_DAYS * SECONDS_A_DAY,
         sqs_managed_sse_enabled=True,
-        # As the one of ingest was called in the stacks of before.
-        opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="dead")]),
     )
     return sqs.Queue(
         name,
@@ -36,7 +37,7 @@ def work_queue(ctx: CellContext, name: str, seconds: int, days: int = QUEUE_DAYS
         visibility_timeout_seconds=seconds * (1 if ctx.sandbox else 6),
         message_retention_seconds=days * SECONDS_A_DAY,
         redrive_policy=dead.arn.apply(
-            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": TRIES})
+            lambda arn: json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": tries})
         ),
         sqs_managed_sse_enabled=True,
     )

@@ -7,7 +7,6 @@ has one entry, whoever is killed when, and however often it is told of.
 
 from __future__ import annotations
 
-import json
 import random
 import secrets
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from audit.handlers.common.exact import read
 from audit.handlers.log.store import Missing, Place, Stage, State, Store
 from audit.handlers.log.tree import WIDTH, Edge, tile_path
 from audit.handlers.log.verifier import Checkpoint, Entry, leaf_hash
@@ -42,7 +42,7 @@ class Line:
     @classmethod
     def of(cls, content: bytes) -> Line:
         """The event that an archive's line is."""
-        return cls(str(json.loads(content)["eventId"]), content)
+        return cls(str(read(content.decode())["eventId"]), content)
 
 
 def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], datetime]) -> int:

@@ -212,6 +212,9 @@ def open_note(note: str, log: Key, witnesses: Sequence[Key] = (), quorum: int = 
             raise Wrong(f"no signature: {line[:200]!r}")
         signatures.setdefault((name, content[:4]), content[4:])
     found = Checkpoint.parse(text)
+    # One key signs for many logs, and a signature covers nothing but the text.
+    if found.origin != log.name:
+        raise Wrong(f"the checkpoint is one of {found.origin}, not of {log.name}")
     if not _has_signed(log, text, signatures):
         raise Wrong(f"{log.name} has not signed the checkpoint of {found.size} leaves of {found.origin}")
     seen = {key.name for key in witnesses if _has_signed(key, text, signatures)}
@@ -262,7 +265,11 @@ def check_log(
             found.append(f"entry {index}: event {entry.event} is back-dated: {entry.at}, after one of {at}")
         at = max(at, entry.at)
         found += _against_entry(index, entry, events.get(entry.event), entry.event in erased)
-    found += [f"event {event} has no entry: it was inserted" for event in events if event not in seen]
+    found += [
+        f"event {event} has no entry: it was inserted, or never logged"
+        for event in events
+        if event not in seen
+    ]
     return found
 
 
@@ -405,8 +412,8 @@ def main(argv: Sequence[str]) -> int:
         key = Key.parse(argv[1])
         kept = [open_note(_text(path), key) for path in argv[2:]]
         checkpoint, entries, events, erased = read_file(_text(argv[0]).splitlines(), key)
-    except (Wrong, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (Wrong, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"error: no log can be read of that: {error!r}", file=sys.stderr)
         return 1
     wrong = check_log(checkpoint, entries, events, kept, erased)
     for line in wrong:

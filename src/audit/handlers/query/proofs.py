@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from audit.handlers.common.aws import setting
 from audit.handlers.common.directory import Caller, authenticate
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.operations import Operation, Parameter, Schema, record
 from audit.handlers.log.append import CHECKPOINT, checkpoint_in, unbundled
 from audit.handlers.log.keys import key_of
-from audit.handlers.log.store import Missing, Store
+from audit.handlers.log.store import Missing, Store, origin_of
 from audit.handlers.log.tree import WIDTH, consistency, inclusion, tile_path
 from audit.handlers.query.limits import admit
 
@@ -22,8 +23,10 @@ _NO_LOG = "nothing of this tenant is in its log yet"
 
 def get_checkpoint(request: Request) -> Reply:
     """GET /v1/checkpoint: how many entries the log has, and their root, signed."""
-    _, note = _log(_caller(request))
-    return Reply(200, {"checkpoint": note, "key": str(key_of(checkpoint_in(note).origin))})
+    caller = _caller(request)
+    _, note = _log(caller)
+    origin = origin_of(setting("LOG_ORIGIN"), caller.application, caller.tenant or "")
+    return Reply(200, {"checkpoint": note, "key": str(key_of(origin))})
 
 
 def get_proof(request: Request) -> Reply:
