@@ -76,6 +76,11 @@ AGAINST: list[tuple[str, str, str, dict[str, Any]]] = [
     ("other-cell", NEXT, KEY, {"policy": let_in({"AWS": NEXT})}),
     ("other-cell", f"us-east-1-{NEXT}-data", FUNCTION, {"environment": {"variables": {"B": f"us-east-1-{NEXT}-data"}}}),
     ("other-cell", THEIR_DATA, GRANT, {"policy": allow("s3:GetObject", THEIR_DATA)}),
+    *(
+        ("other-cell", "us-east-1-data", FUNCTION, {"environment": {"variables": {"DATA": text}}})
+        for text in ("us-east-1-data", "alias/us-east-1-data", "a=us-east-1-data,b", '{"bucket": "us-east-1-data"}')
+    ),
+    ("control-plane", "control-keys", FUNCTION, {"environment": {"variables": {"KEYS": "control-keys"}}}),
     ("other-cell", "us-east-1.storage", STACK, {"name": "organization/p/us-east-1.storage"}),
     ("control-plane", READER, GRANT, {"policy": allow("sts:AssumeRole", READER)}),
     ("control-plane", "control.keys", STACK, {"name": "control.keys"}),
@@ -182,6 +187,10 @@ def test_what_is_against_a_rule_is_found(rule: str, what: str, kind: str, inputs
         (GRANT, {"policy": allow("s3:GetObject", f"arn:aws:s3:::anything-{HERE}")}),
         (GRANT, {"policy": allow("sts:AssumeRole", f"arn:aws:iam::{HERE}:role/r")}),
         (FUNCTION, {"environment": {"variables": {"Q": f"https://sqs.us-west-2.amazonaws.com/{HERE}/q"}}}),
+        (
+            FUNCTION,
+            {"environment": {"variables": {"REGION": "us-east-1", "A": "x-us-east-1-x", "B": "us-east-12"}}},
+        ),
         (FUNCTION, {"environment": {"variables": {"EDGE": "http://127.0.0.1:8080/x"}}}),
         (
             "aws:apigatewayv2/integration:Integration",
@@ -262,6 +271,7 @@ def test_an_address_is_of_the_cell_s_partition_and_of_its_region_in_short(region
         ("postgres://hush@db.example", "postgres://db.example"),
         ("postgres://u:hush", "postgres://"),
         ("https://a.example/x?key=hush#hush", "https://a.example/x"),
+        ("https://u-200000000003:hush@a.example", "https://a.example"),
         ("https://a.example:8443/@x", "https://a.example:8443/@x"),
     ],
 )
@@ -330,6 +340,8 @@ def test_before_an_update_what_is_not_known_yet_is_left_for_after_it() -> None:
     """A preview has the same text for all of it."""
     inputs = {"policy": UNKNOWN, "name": UNKNOWN}
     assert found(KEY, inputs, bounds(is_made=False)) == []
+    permission = {"principal": GATEWAY, "sourceArn": UNKNOWN}
+    assert found(PERMISSION, permission, bounds(is_made=False)) == []
     assert [one.rule for one in found(KEY, inputs)] == ["unknown"]
 
 
@@ -399,6 +411,19 @@ def test_another_s_cells_are_read_only_when_something_is_not_the_cell_s_own() ->
         )
     }
     assert found(GRANT, inputs, held) == []
+    told = {
+        "A": "us-west-2-a",
+        "B": f"https://sqs.us-west-2.amazonaws.com/{HERE}/us-west-2-a",
+        "C": "alias/us-west-2-a",
+    }
+    assert found(FUNCTION, {"environment": {"variables": told}}, held) == []
+
+
+def test_another_cell_s_account_in_a_user_is_told_without_the_password() -> None:
+    """A text that has no user in it is told as far as it has no space."""
+    urls = {f"postgres://u-{NEXT}:hush@x": NEXT, f"https://a.example/{NEXT}/q": f"https://a.example/{NEXT}/q"}
+    for url, what in urls.items():
+        assert [one.what for one in found(QUEUE, {"tags": {"a": url}}, bounds(strict=False))] == [what]
 
 
 NESTED = st.recursive(

@@ -1,4 +1,4 @@
-"""Addresses that code is told: are they in the cell, and how are they shown? Pure.
+"""Addresses that code is told: are they in the cell? Pure.
 
 Of AWS's hosts: docs.aws.amazon.com/general/latest/gr/rande.html. Most have the region before the suffix; those that
 stand for one database or load balancer have it before the service (`db.abc.us-west-2.rds.amazonaws.com`), and those of
@@ -17,8 +17,6 @@ from cellwave.isolation.arns import of_bucket
 from cellwave.isolation.model import Bounds
 
 URL = re.compile(r"\b[a-z][a-z0-9+.]*://[^\s\"'<>]+", re.IGNORECASE)
-# A user, and a password with whatever stands in it: only digits behind a colon are a port.
-USER = re.compile(r"://(?:[^/?#@:\[]*:(?![0-9]*(?:[/?#]|$))(?:.*@|.*)|[^/?#]*@)")
 # Private networks (RFC 1918, RFC 4193), the machine itself, and its link: AWS answers for it there.
 PRIVATE = [
     ip_network(net)
@@ -27,11 +25,6 @@ PRIVATE = [
         "fe80::/10",
     )
 ]  # fmt: skip
-
-
-def shown(url: str) -> str:
-    """An address without user, password, query and fragment: any of these may hold a secret."""
-    return re.split("[?#]", USER.sub("://", url, count=1))[0]
 
 
 def host(url: str) -> str:

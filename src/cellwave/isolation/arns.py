@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from cellwave.fleet.model import Cell, Place, Rule
 from cellwave.isolation.model import Bounds
+from cellwave.isolation.shown import shown
 
 # One may stand in another (an integration's URI), so the search goes on behind each beginning.
 ARN = re.compile(
     r"(?=(?P<whole>arn:(?:aws[^:\s\"']*|[^:\s\"']*\*[^:\s\"']*):(?P<service>[^:\s\"']*):(?P<region>[^:\s\"']*)"
     r":(?P<account>[^:\s\"']*):(?P<resource>[^\s\"',;]*)))"
 )
-WORD = re.compile(r"[\w.:/*-]+")
+WORD = re.compile(r"[\w.:/*-]+@?")
+NAME = re.compile(r"(?<![\w-])[a-z0-9]+-[a-z0-9-]+")
 ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
 NOBODYS = ("", "aws")  # what stands for an account where it has none, or where something is AWS's own
 
@@ -36,16 +38,28 @@ class Stranger:
 
 def strangers(text: str, bounds: Bounds, own_buckets: Collection[str]) -> Iterator[Stranger]:
     """What a text names that is not the cell's."""
-    named = set()
+    known = set()
     for arn in ARN.finditer(text):
-        named.add(arn["account"])
+        known.add(arn["account"])
         if stranger := _of_arn(arn, bounds, own_buckets):
             yield stranger
     for word in WORD.findall(text):
         for account in ACCOUNT.findall(word):
-            if account not in {*named, bounds.place.account} and (cells := _in(bounds, account)):
-                named.add(account)
-                yield _cells(word, cells, bounds)
+            if account not in {*known, bounds.place.account} and (cells := _in(bounds, account)):
+                known.add(account)
+                what = shown(word).rstrip("@")
+                yield _cells(what if account in what else account, cells, bounds)
+
+
+def named(text: str, bounds: Bounds) -> Iterator[Stranger]:
+    """The names in a text that begin with another cell's, such as `us-east-1-data`; those in ARNs aside."""
+    for word in WORD.findall(text):
+        if not ARN.search(word):
+            for name in NAME.findall(word):
+                others = [] if _is_named(name, bounds.place) else _named(name, _cells_of(bounds))
+                # A cell's whole name may be that of a region.
+                if others and name not in (cell.name for cell in others):
+                    yield _cells(name, others, bounds, sure=False)
 
 
 def of_account(account: str, bounds: Bounds) -> Stranger | None:

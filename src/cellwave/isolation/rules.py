@@ -9,8 +9,8 @@ from typing import Any
 
 from cellwave.fleet.model import Rule
 from cellwave.fleet.partitions import partition_of
-from cellwave.isolation.addresses import URL, host, is_inside, shown
-from cellwave.isolation.arns import ARN, of_account, strangers
+from cellwave.isolation.addresses import URL, host, is_inside
+from cellwave.isolation.arns import ARN, Stranger, named, of_account, strangers
 from cellwave.isolation.known import (
     PLAIN_PACKAGES,
     PLAIN_POLICIES,
@@ -23,6 +23,7 @@ from cellwave.isolation.model import Bounds, Finding
 from cellwave.isolation.opened import listed, mappings, opened, texts
 from cellwave.isolation.place import PACKAGES, foreign
 from cellwave.isolation.policies import Statement, changes_infrastructure, has_no_resource, statements
+from cellwave.isolation.shown import shown
 from cellwave.states import HIDDEN, REFERENCE_TYPE, UNKNOWN, State, name_of
 
 ALLOW = "or an allowance of it in cells/fleet.yaml"
@@ -112,19 +113,26 @@ def _output(resource: State, key: str) -> str:
 
 
 def _against(resource: Resource) -> Iterator[Finding]:
-    for text in texts(resource.inputs):
-        for stranger in strangers(text, resource.bounds, resource.buckets):
-            if stranger.sure or resource.bounds.strict:
-                found = f"names {stranger.whose}: {stranger.what}"
-                yield resource.finding(
-                    stranger.rule,
-                    stranger.what,
-                    found,
-                    f"what is cell {resource.bounds.place.cell}'s, {ALLOW}",
-                )
+    right = f"what is cell {resource.bounds.place.cell}'s, {ALLOW}"
+    for stranger in _named(resource):
+        if stranger.sure or resource.bounds.strict:
+            found = f"names {stranger.whose}: {stranger.what}"
+            yield resource.finding(stranger.rule, stranger.what, found, right)
     if resource.bounds.strict:
         for rule in STRICT:
             yield from rule(resource)
+
+
+def _named(resource: Resource) -> Iterator[Stranger]:
+    for text in texts(resource.inputs):
+        yield from strangers(text, resource.bounds, resource.buckets)
+    if resource.bounds.strict:
+        for text in texts(_called(resource)):
+            yield from named(text, resource.bounds)
+
+
+def _called(resource: Resource) -> Any:
+    return resource.inputs.get(CALLED.get(resource.type, ""))
 
 
 def unknown(resource: Resource) -> Iterator[Finding]:
@@ -161,8 +169,7 @@ def egress(resource: Resource) -> Iterator[Finding]:
     if resource.type in WAYS_OUT:
         found, right = "opens a way out of the cell", f"none, {ALLOW}"
         yield resource.finding("egress", resource.type, found, right)
-    called = resource.inputs.get(CALLED.get(resource.type, ""))
-    for text in texts(called):
+    for text in texts(_called(resource)):
         for url in URL.findall(text):
             if not is_inside(url, resource.bounds, resource.buckets):
                 address = shown(url)
