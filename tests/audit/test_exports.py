@@ -54,25 +54,35 @@ class Exports:
         found: list[Any] = self.cell.call(api.handler, "GET /v1/exports", key or self.key).body["exports"]
         return found
 
-    def messages(self) -> list[str]:
-        """What waits in the queue, taken out of it."""
+    def messages(self) -> list[Any]:
+        """What waits in the queue, taken out of it, as Lambda has it."""
         sqs, url = aws.sqs(), aws.setting("EXPORTS_QUEUE")
-        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get(
+            "Messages", []
+        )
         for message in found:
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return [message["Body"] for message in found]
+        return [
+            {
+                "body": message["Body"],
+                "messageAttributes": {
+                    name: {"stringValue": value["StringValue"]}
+                    for name, value in message.get("MessageAttributes", {}).items()
+                },
+            }
+            for message in found
+        ]
 
-    def deliver(self, message: str, received: int = 1, seconds: float = 120) -> object:
+    def deliver(self, message: Any, received: int = 1, seconds: float = 120) -> None:
         """Have the worker called with a message."""
-        attributes = {"ApproximateReceiveCount": str(received)}
-        record = {"messageId": "m", "body": message, "attributes": attributes}
-        return export_worker.handler({"Records": [record]}, Context(seconds))
+        record = {**message, "attributes": {"ApproximateReceiveCount": str(received)}}
+        export_worker.handler({"Records": [record]}, Context(seconds))
 
     def work(self) -> None:
         """Have the worker called until nothing waits."""
         while messages := self.messages():
             for message in messages:
-                assert self.deliver(message) == {"batchItemFailures": []}
+                self.deliver(message)
 
     def made(self, **body: Any) -> bytes:
         """The file of an export."""
@@ -182,6 +192,10 @@ class Killed(BaseException):
     """As a process ends that is killed: nothing of it runs any more."""
 
 
+def _die(*_: object) -> None:
+    raise Killed
+
+
 CALLS = ("upload_part", "create_multipart_upload", "complete_multipart_upload", "put_object", "update_item", "query",
          "send_message")  # fmt: skip
 
@@ -265,17 +279,86 @@ def test_a_worker_whose_time_ends_hands_on(made: Exports) -> None:
     assert len(content.splitlines()) == COUNT + 1
 
 
-def test_two_workers_are_never_at_one_export(made: Exports) -> None:
-    """The second says so, and is called again when the first's time has passed; a message too many does nothing."""
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long each message was to wait that was sent; none does."""
+    whole, found = aws.sqs, list[int]()
+
+    class Undelayed:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole(), name)
+
+        def send_message(self, *, DelaySeconds: int = 0, **asked: Any) -> Any:
+            found.append(DelaySeconds)
+            return whole().send_message(**asked)
+
+    monkeypatch.setattr(aws, "sqs", Undelayed)
+    return found
+
+
+def test_two_workers_are_never_at_one_export(made: Exports, waits: list[int]) -> None:
+    """The second's message comes anew when the first's time has passed, however often; one too many does nothing."""
     identity = made.create(format="jsonl").body["id"]
     (message,) = made.messages()
-    export_worker._claim(json.loads(message), made.now + 120)
-    assert made.deliver(message) == {"batchItemFailures": [{"itemIdentifier": "m"}]}
-    made.now += 300
-    assert made.deliver(message) == {"batchItemFailures": []}
-    etag = made.get(identity).body
-    assert made.deliver(message) == {"batchItemFailures": []}
-    assert made.get(identity).body["rows"] == etag["rows"] == COUNT
+    export_worker._claim(export_worker.Message.of(message), made.now + 120)
+    for _ in range(10):
+        made.deliver(message)
+        (message,) = made.messages()
+    assert waits == [0] + [122] * 10
+    made.now += 121
+    made.deliver(message)
+    assert waits[11:] == [1]
+    (message,) = made.messages()
+    made.now += 1
+    made.deliver(message)
+    assert made.get(identity).body["rows"] == COUNT
+    made.deliver(message)
+    assert made.messages() == []
+    assert made.get(identity).body["state"] == "ready"
+
+
+def test_a_worker_that_is_there_is_no_try_and_makes_none_forgotten(
+    made: Exports, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five tries that fail, each finds the lease of the one before; the fifth says so."""
+    identity = made.create(format="jsonl").body["id"]
+    monkeypatch.setattr(export_worker, "event_of", lambda _: 1 / 0)
+    for number in range(1, 6):
+        (message,) = made.messages()
+        with pytest.raises(ZeroDivisionError):
+            made.deliver(message)
+        assert made.get(identity).body["state"] == ("error" if number == 5 else "pending")
+        made.deliver(message, received=2)
+        made.now += 300
+
+
+def test_a_message_that_is_older_than_its_worker_s_is_done_with(made: Exports, waits: list[int]) -> None:
+    """Delivered twice, or kept by a worker that was killed: it neither goes round nor makes an export fail."""
+    made.create(format="jsonl")
+    (first,) = made.messages()
+    made.deliver(first, seconds=1)
+    (second,) = made.messages()
+    export_worker._claim(export_worker.Message.of(second), made.now + 120)
+    made.deliver(first, received=5)
+    assert made.messages() == []
+
+
+def test_a_worker_that_is_killed_before_it_hands_on_has_a_successor(
+    made: Exports, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own message comes again, has the one sent that it could not send, and the file becomes whole."""
+    identity = made.create(format="jsonl").body["id"]
+    (first,) = made.messages()
+    with monkeypatch.context() as patch:
+        patch.setattr(export_worker.Message, "send", _die)
+        with pytest.raises(Killed):
+            made.deliver(first, seconds=1)
+    assert made.messages() == []
+    made.deliver(first, received=2)
+    made.work()
+    ready = made.get(identity).body
+    assert (ready["state"], ready["rows"]) == ("ready", COUNT)
+    assert set(waits) == {0}
 
 
 def test_an_export_that_can_not_be_made_says_so(made: Exports, monkeypatch: pytest.MonkeyPatch) -> None:

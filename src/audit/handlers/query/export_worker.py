@@ -2,6 +2,9 @@
 
 After each part, and now and then between, what is done is saved: the worker may be killed at any instant, or come to
 the end of its time, and whoever gets the message next goes on from there. Of a file nothing is seen before it is whole.
+
+SQS may deliver a message twice, and a worker may be killed before its own is deleted: a message that is older than the
+worker's is done with, and none that finds a worker there counts as a try.
 """
 
 from __future__ import annotations
@@ -30,8 +33,36 @@ log = logging.getLogger(__name__)
 clock = time.time
 
 
-class Busy(Exception):
-    """Another worker is at it."""
+@dataclass(frozen=True)
+class Message:
+    """Has a worker go on with the export at `place` in the table, that was handed on `turn` times until then.
+
+    `tried` is how often somebody did for this turn, in vain.
+    """
+
+    place: Mapping[str, str]
+    turn: int = 0
+    tried: int = 0
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Message:
+        """The message as Lambda has it. The first of an export has no attributes, nor has a dead letter sent back."""
+        said = record.get("messageAttributes", {})
+        turn, tried = (int(said.get(name, {}).get("stringValue", "0")) for name in ("turn", "tried"))
+        received = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+        return cls(json.loads(record["body"]), turn, tried + received - 1)
+
+    def send(self, wait: int = 0) -> None:
+        """To come in so many seconds. What is said in attributes, a worker of before looks over."""
+        said = {"turn": self.turn, "tried": self.tried}
+        aws.sqs().send_message(
+            QueueUrl=setting("EXPORTS_QUEUE"),
+            MessageBody=json.dumps(self.place),
+            MessageAttributes={
+                name: {"DataType": "Number", "StringValue": str(n)} for name, n in said.items()
+            },
+            DelaySeconds=wait,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,31 +77,22 @@ class Progress:
     unsaved: bytes
 
 
-def handler(event: Mapping[str, Any], context: Any) -> dict[str, object]:
-    """Work on the exports of a batch, for as long as the function may run; answers those that are another worker's now.
-
-    Raises to have the batch delivered again.
-    """
-    busy = []
+def handler(event: Mapping[str, Any], context: Any) -> None:
+    """Work on the exports of a batch, for as long as the function may run; raises to have the batch delivered again."""
     for record in event["Records"]:
-        place = json.loads(record["body"])
-        received = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+        message = Message.of(record)
         end = clock() + context.get_remaining_time_in_millis() / 1000
         try:
-            work(place, end)
-        except Busy as error:
-            log.warning("%s", error)
-            busy.append({"itemIdentifier": record["messageId"]})
+            work(message, end)
         except Exception:
-            if received >= int(setting("TRIES")):
-                _end(place, FAILED)
+            if message.tried + 1 >= int(setting("TRIES")):
+                _end(message.place, FAILED)
             raise
-    return {"batchItemFailures": busy}
 
 
-def work(place: Mapping[str, str], end: float) -> None:
-    """Go on with an export until it is done, or hand it on before `end`; raises Busy when another worker is at it."""
-    row = _claim(place, end)
+def work(message: Message, end: float) -> None:
+    """Go on with an export until it is done, or hand it on before `end`."""
+    row = _claim(message, end)
     if row is None:
         return
     form = FORMATS[row["format"]]
@@ -96,22 +118,28 @@ def work(place: Mapping[str, str], end: float) -> None:
         elif late or pages % SAVE_EVERY == 0:
             done = _save(row, done, late)
         if late:
-            aws.sqs().send_message(QueueUrl=setting("EXPORTS_QUEUE"), MessageBody=json.dumps(place))
+            replace(message, turn=message.turn + 1, tried=0).send()
             return
     _finish(row, form, done)
-    _end(place, READY, done.rows)
+    _end(message.place, READY, done.rows)
 
 
-def _claim(place: Mapping[str, str], end: float) -> Row | None:
-    """The export's row, which nobody else works on until `end`; None when there is nothing to do any more."""
+def _claim(message: Message, end: float) -> Row | None:
+    """The export's row, which nobody else works on until `end`; None when this message has nothing to do with it."""
     now = clock()
     try:
         answer = table(setting("EXPORTS_TABLE")).update_item(
-            Key=dict(place),
+            Key=dict(message.place),
             UpdateExpression="SET lease = :end",
-            ConditionExpression="#state = :pending AND lease < :now",
+            ConditionExpression="#state = :pending AND lease < :now "
+            "AND (turn = :turn OR attribute_not_exists(turn))",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":end": int(end) + 1, ":now": int(now), ":pending": PENDING},
+            ExpressionAttributeValues={
+                ":end": int(end) + 1,
+                ":now": int(now),
+                ":pending": PENDING,
+                ":turn": message.turn,
+            },
             ReturnValues="ALL_NEW",
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
@@ -120,9 +148,22 @@ def _claim(place: Mapping[str, str], end: float) -> Row | None:
             raise
         found: Any = error.response.get("Item", {})
         if found.get("state", {}).get("S") == PENDING:
-            raise Busy(f"{place['sk']} is another worker's until {found['lease']}") from None
+            held, current = (int(found.get(name, {}).get("N", 0)) for name in ("lease", "turn"))
+            _leave(message, current, held + 1 - int(now))
         return None
     return answer["Attributes"]
+
+
+def _leave(message: Message, turn: int, held: int) -> None:
+    """Leave a pending export, whose turn is that, to whoever holds it for so many seconds more.
+
+    A message of the same turn comes again then, as a new one: deliveries are tries. An older one is of no use, since
+    the worker has its own, but with no worker: that of a turn is sent after it is saved, and may never have been.
+    """
+    if message.turn == turn or held <= 0:
+        log.warning("%s is gone on with in %d s", message.place["sk"], max(held, 0))
+        tried = message.tried if message.turn == turn else 0
+        replace(message, turn=turn, tried=tried).send(max(held, 0))
 
 
 def _resumed(row: Row, form: Format) -> Progress:
@@ -156,7 +197,7 @@ def _save(row: Row, done: Progress, last: bool) -> Progress:
     table(setting("EXPORTS_TABLE")).update_item(
         Key={"pk": row["pk"], "sk": row["sk"]},
         UpdateExpression="SET step = :next, #rows = :rows, #position = :position, upload = :upload, parts = :parts, "
-        "carry = :carry, lease = :lease",
+        "carry = :carry, lease = :lease, turn = :turn",
         # Whoever has lost the export to another since saves nothing.
         ConditionExpression="step = :step AND lease = :mine",
         ExpressionAttributeNames={"#rows": "rows", "#position": "position"},
@@ -170,6 +211,7 @@ def _save(row: Row, done: Progress, last: bool) -> Progress:
             ":carry": carry,
             ":mine": row["lease"],
             ":lease": 0 if last else row["lease"],
+            ":turn": int(row.get("turn", 0)) + last,
         },
     )
     return replace(done, step=done.step + 1)

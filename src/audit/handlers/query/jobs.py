@@ -31,6 +31,8 @@ def new_row(search: Search, form: str, asked: Mapping[str, str], now: float) -> 
         "search": json.dumps([search.filters, search.since, search.until]),
         "created": int(now),
         "expires": int(now) + KEPT,
+        # How often a worker has handed it on: the message that is to go on with it says as much.
+        "turn": 0,
         # Where the worker is: after so many saves, behind that position, with these parts of that multipart upload,
         # and what is no part yet in an object beside.
         "step": 0,
