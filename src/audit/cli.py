@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audit import keys as known
 from audit import repair
 from audit.cells import InCell, in_cell
-from audit.handlers.common.directory import Scope
+from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.handlers.log.verifier import Wrong
 from audit.publish import publish as tell_cells
@@ -26,6 +26,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
 
 DAY_S, HOUR_S = 86400, 3600
+QUEUES = ("ingest", "log", "exports")  # of a cell, each with one of dead letters
 
 app = typer.Typer(
     help="Keys of the audit service, and what a cell has to be helped with.",
@@ -63,9 +64,8 @@ def key(
     Example: [bold]cellwave audit key acme acme/north --region us[/]
     """
     wanted = [holder(text) for text in holders]
-    for name in scope or ():
-        if name not in get_args(Scope):
-            raise BadInput("--scope", f"found {name!r}", f"one of {', '.join(get_args(Scope))}")
+    for _, tenant in wanted:
+        _refuse_scopes_not_of("tenant" if tenant else "application", scope or ())
     with _control():
         there = regions()  # before anything is changed that no cell could be told of
         for name in region or ():
@@ -189,21 +189,27 @@ def _prefix(of: str) -> str:
 
 
 @app.command()
-def redrive(cell: CellName, as_json: Json = False) -> None:
-    """Send what a cell's processor gave up back to it: after a mend, within 14 days.
+def redrive(
+    cell: CellName,
+    of: Annotated[
+        str, typer.Option("--queue", metavar="QUEUE", help=f"Whose dead letters: {', '.join(QUEUES)}.")
+    ] = QUEUES[0],
+    as_json: Json = False,
+) -> None:
+    """Send what a cell's processor gave up back to it, or what is no log or export yet: after a mend, within 14 days.
 
-    Example: [bold]cellwave audit redrive eu-west-1[/]
+    Example: [bold]cellwave audit redrive eu-west-1 --queue exports[/]
     """
+    if of not in QUEUES:
+        raise BadInput("--queue", f"found {of!r}", f"one of {', '.join(QUEUES)}")
     with _cell(cell) as at:
         sqs = at.client("sqs")
-        dead, queue = (
-            sqs.get_queue_url(QueueName=at.name(kind))["QueueUrl"] for kind in ("ingest-dead", "ingest")
-        )
+        dead, queue = (sqs.get_queue_url(QueueName=at.name(name))["QueueUrl"] for name in (f"{of}-dead", of))
         sent = repair.redrive(sqs, dead, queue)
     if as_json:
-        tell_json({"cell": cell, "sent": sent})
+        tell_json({"cell": cell, "queue": of, "sent": sent})
     else:
-        tell(f"{cell}: {sent:,} messages are sent back")
+        tell(f"{cell}: {sent:,} messages are sent back to {of}")
 
 
 @app.command()
@@ -272,6 +278,14 @@ def holder(text: str) -> tuple[str, str | None]:
     if slash and not is_tenant(tenant):
         raise BadInput(where, f"found the tenant {tenant!r}", A_TENANT)
     return application, tenant if slash else None
+
+
+def _refuse_scopes_not_of(kind: Kind, scopes: Sequence[str]) -> None:
+    for name in scopes:
+        if name not in SCOPES[kind]:
+            article = "an" if kind == "application" else "a"
+            right = f"of {article} {kind}'s key one of {', '.join(SCOPES[kind])}"
+            raise BadInput("--scope", f"found {name!r}", right)
 
 
 def _show(application: str, tenant: str | None, made: str) -> None:

@@ -84,7 +84,8 @@ def test_the_cells_of_a_region_are_told_of_its_own_keys_only(control: AuditCell,
 
 
 @pytest.mark.parametrize(
-    ("option", "right"), [("--region", "one of us, eu"), ("--scope", "one of write, read, export, admin")]
+    ("option", "right"),
+    [("--region", "one of us, eu"), ("--scope", "of an application's key one of write, read")],
 )
 def test_an_unknown_region_or_scope_is_refused(
     control: AuditCell, audit: Audit, option: str, right: str
@@ -97,16 +98,35 @@ def test_an_unknown_region_or_scope_is_refused(
     assert keys.list_keys() == []
 
 
+@pytest.mark.parametrize(
+    ("holder", "scope", "right"),
+    [
+        ("acme", "export", "of an application's key one of write, read"),
+        ("acme/t1", "write", "of a tenant's key one of read, export"),
+        ("acme/t1", "admin", "of a tenant's key one of read, export"),
+    ],
+)
+def test_a_scope_that_opens_nothing_to_a_key_is_refused(
+    control: AuditCell, audit: Audit, holder: str, scope: str, right: str
+) -> None:
+    """Exit code 2 names those of its kind, and no key is made."""
+    code, _, said = audit("key", holder, "--scope", "read", "--scope", scope)
+    assert code == 2
+    assert f"--scope: found '{scope}'" in said
+    assert right in said
+    assert keys.list_keys() == []
+
+
 def test_scopes_and_an_end_are_told_to_the_cells(
     control: AuditCell, audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that names none has those of its kind, and no end."""
     monkeypatch.setattr(f"{keys.__name__}.time.time", lambda: float(NOW))
-    bounded = make(audit, "acme/t1", "--scope", "export", "--scope", "admin", "--days", "2")["key"]
+    bounded = make(audit, "acme/t1", "--scope", "export", "--days", "2")["key"]
     plain = make(audit, "acme")["key"]
     callers = [told("eu").caller(base64.b64decode(key).decode()) for key in (bounded, plain)]
     assert [(set(c.scopes), c.expires) for c in callers if c] == [
-        ({"export", "admin"}, NOW + 2 * 86400),
+        ({"export"}, NOW + 2 * 86400),
         ({"write", "read"}, None),
     ]
 

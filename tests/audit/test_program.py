@@ -67,7 +67,11 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
     made = json.loads(deployed.admin("reindex", CELL, "--of", "flow/t1", "--json"))
     assert made == {"cell": CELL, "objects": 2, "events": 2}
     assert len(read(tenant)) == 2
-    assert json.loads(deployed.admin("redrive", CELL, "--json")) == {"cell": CELL, "sent": 0}
+    assert json.loads(deployed.admin("redrive", CELL, "--json")) == {
+        "cell": CELL,
+        "queue": "ingest",
+        "sent": 0,
+    }
 
     def log() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(deployed.admin("verify", CELL, "flow/t1", "--json"))

@@ -24,9 +24,9 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
 
 Kind = Literal["application", "tenant"]
-Scope = Literal["write", "read", "export", "admin"]
+Scope = Literal["write", "read", "export"]
 
-# What a key may do that names no scopes: those of before did not.
+# What a key of a kind can do: all of it when it names no scopes, as those of before did not.
 SCOPES: Mapping[Kind, tuple[Scope, ...]] = {"application": ("write", "read"), "tenant": ("read", "export")}
 
 FRESH = 20.0  # seconds that a copy is used before it is read again
