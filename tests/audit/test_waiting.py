@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from audit.handlers.common.aws import table
-from audit.handlers.ingest import waiting
+from audit.handlers.common.aws import s3, table
+from audit.handlers.ingest import objects, waiting
 from audit.handlers.ingest.objects import keep
-from tests.audit.support import AuditCell, event
+from tests.audit.support import AuditCell, Handler, event
 
 POST = "POST /v1/events"
 
 
 def tick(at: datetime | None = None) -> dict[str, object]:
-    """The schedule's call for a moment (default: now)."""
-    return waiting.handler({"time": (at or datetime.now(UTC)).isoformat()}, None)
+    """The schedule's call for a moment (default: now), without its rehearsal."""
+    handler: Handler = inspect.unwrap(waiting.handler)
+    return handler({"time": (at or datetime.now(UTC)).isoformat()}, None)
 
 
 def late(tenant: str, days: float = 15, application: str = "acme") -> datetime:
@@ -204,3 +208,94 @@ def test_nothing_is_replayed_while_the_directory_can_not_be_read(
         with pytest.raises(Exception, match="NoSuchBucket"):
             tick(late("t9"))
     assert len(waits(cell)) == 1
+
+
+def wait(cell: AuditCell, place: str, content: bytes = b"") -> None:
+    """Let an object wait for an application's tenant."""
+    s3().put_object(Bucket=cell.bucket("landing"), Key=f"_waiting/{place}/2025/01/01/a.jsonl", Body=content)
+
+
+def test_large_objects_are_replayed_one_at_a_time(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight of ten megabytes would take more memory than there is, each minute anew. Each is a turn."""
+    side_by_side: list[list[int]] = []
+
+    def noted(call: Callable[[Any], str], page: list[waiting.Waiter]) -> list[str]:
+        side_by_side.append([waiter.size for waiter in page])
+        return objects.at_once(call, page)
+
+    monkeypatch.setattr(waiting, "at_once", noted)
+    monkeypatch.setattr(waiting, "_replay", lambda _: "replayed")
+    for application in ("acme", "rival"):
+        cell.key(application, "t1")
+    for name, size in [("a", 2**20), ("b", 2**20 + 1), ("c", 1), ("d", 2**20 + 2)]:
+        wait(cell, f"acme/t1/{name}", b"x" * size)
+    wait(cell, "rival/t1", b"xx")
+    assert tick() == {"replayed": 5}
+    assert [sizes for sizes in side_by_side if sizes] == [[2**20, 1], [2], [2**20 + 1], [2**20 + 2]]
+
+
+@pytest.mark.parametrize("size", [1, 2**20 + 1], ids=["small", "large"])
+def test_no_object_is_begun_when_the_time_is_over(
+    cell: AuditCell, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Within a page, too: what is begun late would be killed."""
+    monkeypatch.setattr(objects, "AT_ONCE", 1)
+    clock = [0.0]
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(_: waiting.Waiter) -> str:
+        clock[0] += waiting.WORK_SECONDS / 2
+        return "replayed"
+
+    monkeypatch.setattr(waiting, "_replay", slow)
+    cell.key("acme", "t1")
+    for name in "abc":
+        wait(cell, f"acme/t1/{name}", b"x" * size)
+    assert tick() == {"replayed": 2}
+
+
+def test_who_invents_tenants_keeps_no_other_from_its_turn(
+    cell: AuditCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replays come before what is given up, and each application has its turn."""
+    done: list[str] = []
+
+    def noted(step: str) -> Callable[[waiting.Waiter], str]:
+        def do(waiter: waiting.Waiter) -> str:
+            done.append(f"{step} {waiter.application}/{waiter.tenant}")
+            return step
+
+        return do
+
+    for step in ("replay", "give_up"):
+        monkeypatch.setattr(waiting, f"_{step}", noted(step))
+    for place in ("acme/t1", "acme/t2", "acme/t3", "rival/t1"):
+        cell.key(*place.split("/"))
+        wait(cell, place)
+    wait(cell, "acme/a-stranger")
+    tick(late("a-stranger"))
+    assert done == [
+        "replay acme/t1", "replay rival/t1", "replay acme/t2", "replay acme/t3", "give_up acme/a-stranger",
+    ]  # fmt: skip
+
+
+def test_a_long_list_of_tenants_keeps_no_other_application_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of its names is a turn."""
+    pages = {"_waiting/acme/": [["a"], ["b"], ["c"]], "_waiting/rival/": [["t1"]]}
+    listed: list[str] = []
+
+    def objects_below(prefix: str) -> Iterator[list[waiting.Waiter]]:
+        listed.append(prefix)
+        yield []
+
+    def listing(_: str, prefix: str) -> Iterator[list[str]]:
+        for names in pages[prefix]:
+            listed.extend(names)
+            yield names
+
+    monkeypatch.setattr(waiting, "folder_pages", listing)
+    monkeypatch.setattr(waiting, "_pages", objects_below)
+    each = [waiting._replays(name, {"t1"}, datetime.now(UTC), []) for name in ("acme", "rival")]
+    for _ in waiting.in_turn(each):
+        pass
+    assert listed == ["a", "t1", "b", "_waiting/rival/t1/", "c"]

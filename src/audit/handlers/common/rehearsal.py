@@ -93,7 +93,11 @@ class Stage:
         """As boto3's, all in one answer."""
         keys = sorted(key for name, key in self.objects if name == Bucket and key.startswith(Prefix))
         if not Delimiter:
-            found = [{"Key": key, "LastModified": datetime.now(UTC)} for key in keys if key > StartAfter]
+            found = [
+                {"Key": key, "LastModified": datetime.now(UTC), "Size": len(self.objects[Bucket, key][0])}
+                for key in keys
+                if key > StartAfter
+            ]
             return {"Contents": found, "IsTruncated": False}
         below = {Prefix + key.removeprefix(Prefix).partition(Delimiter)[0] + Delimiter for key in keys}
         return {"CommonPrefixes": [{"Prefix": prefix} for prefix in sorted(below)]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Literal, TypeVar
@@ -66,14 +66,16 @@ def put_new(bucket: Bucket, key: str, body: bytes, metadata: Mapping[str, str] |
 
 def folders(bucket: Bucket, prefix: str) -> list[str]:
     """The names of the folders right below a prefix, in the order of text."""
+    return [name for names in folder_pages(bucket, prefix) for name in names]
+
+
+def folder_pages(bucket: Bucket, prefix: str) -> Iterator[list[str]]:
+    """As `folders`, as many a time as S3 answers."""
     pages = (
         s3().get_paginator("list_objects_v2").paginate(Bucket=setting(bucket), Prefix=prefix, Delimiter="/")
     )
-    return [
-        found["Prefix"].removeprefix(prefix).rstrip("/")
-        for page in pages
-        for found in page.get("CommonPrefixes", ())
-    ]
+    for page in pages:
+        yield [found["Prefix"].removeprefix(prefix).rstrip("/") for found in page.get("CommonPrefixes", ())]
 
 
 def at_once(call: Callable[[Any], Result], each: Iterable[object]) -> list[Result]:

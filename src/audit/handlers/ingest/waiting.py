@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 from urllib.parse import unquote
 from zlib import crc32
 
@@ -26,10 +27,11 @@ from audit.handlers.common.metrics import publish
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.keeping import REJECTED, SOURCE, WAITING, index
 from audit.handlers.ingest.lines import Event
-from audit.handlers.ingest.objects import at_once, folders, keep
+from audit.handlers.ingest.objects import at_once, folder_pages, folders, keep
 from audit.handlers.ingest.waiting_rehearsal import play_waiting
 
 PAGE = 200  # objects of a tenant, then it is the next one's turn
+LARGE = 1024 * 1024  # bytes; parsed, an object may take twenty times as many, and several are read at once
 WORK_SECONDS = 35.0  # then the next minute goes on; what is begun has time to end
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Waiter:
 
     key: str
     since: datetime
+    size: int
 
     @property
     def application(self) -> str:
@@ -59,28 +62,8 @@ class Waiter:
 
 
 Do = Callable[[Waiter], str]
-
-
-class Turns:
-    """The tenants that are waited for, each with what to do to its objects, a page of them a turn."""
-
-    def __init__(self) -> None:
-        self._left: deque[tuple[Do, Iterator[list[Waiter]]]] = deque()
-
-    def add(self, do: Do, pages: Iterator[list[Waiter]]) -> None:
-        """One more tenant."""
-        self._left.append((do, pages))
-
-    def take(self, until: float) -> Counter[str]:
-        """Take turns until none is left, or that moment of time.monotonic(); how many objects came to what."""
-        counts: Counter[str] = Counter()
-        while self._left and time.monotonic() < until:
-            do, pages = self._left.popleft()
-            page = next(pages, None)
-            if page is not None:
-                counts.update(at_once(partial(_attempt, do), page))
-                self._left.append((do, pages))
-        return counts
+Page = list[Waiter]
+Each = TypeVar("Each")
 
 
 @rehearsed(play_waiting)
@@ -89,20 +72,33 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
 
     `event` is a schedule's: its "time" is what it is called for.
     """
+    until = time.monotonic() + WORK_SECONDS
     now = datetime.fromisoformat(event["time"])
     known = newest_directory()
-    turns = Turns()
-    for application in folders("LANDING_BUCKET", f"{WAITING}/"):
-        for tenant in folders("LANDING_BUCKET", f"{WAITING}/{application}/"):
-            pages = _pages(f"{WAITING}/{application}/{tenant}/")
-            if tenant in known.tenants(application):
-                turns.add(_replay, pages)
-            elif minute_of(application, tenant) == now.minute:
-                turns.add(_give_up, _due(pages, now))
-    counts = turns.take(time.monotonic() + WORK_SECONDS)
+    applications = folders("LANDING_BUCKET", f"{WAITING}/")
+    strangers: list[Iterator[Page]] = []
+    replays = in_turn([_replays(each, known.tenants(each), now, strangers) for each in applications])
+    counts: Counter[str] = Counter()
+    # Who is registered comes first: the others have days before they are lost.
+    pages = chain(((_replay, page) for page in replays), ((_give_up, page) for page in in_turn(strangers)))
+    for do, page in pages:
+        counts.update(filter(None, at_once(partial(_attempt, do, until), page)))
+        if time.monotonic() >= until:
+            break
     if counts["failed"]:
         raise RuntimeError(f"{counts['failed']} objects of what waits failed; the log says why")
     return {**counts}
+
+
+def in_turn(sources: Iterable[Iterator[Each]]) -> Iterator[Each]:
+    """What the sources have: of each that has any left one, again and again."""
+    left = deque(sources)
+    while left:
+        source = left.popleft()
+        for one in source:
+            yield one
+            left.append(source)
+            break
 
 
 def minute_of(application: str, tenant: str) -> int:
@@ -110,7 +106,26 @@ def minute_of(application: str, tenant: str) -> int:
     return crc32(f"{application}/{tenant}".encode()) % 60
 
 
-def _pages(prefix: str) -> Iterator[list[Waiter]]:
+def _replays(
+    application: str, registered: Container[str], now: datetime, strangers: list[Iterator[Page]]
+) -> Iterator[Page]:
+    """What waits for an application's registered tenants, in turn; `strangers` gets what others have waited for too
+    long. Whom it has invented may be a million: a page of names is a turn, too."""
+    known: list[Iterator[Page]] = []
+    overdue: list[Iterator[Page]] = []
+    for names in folder_pages("LANDING_BUCKET", f"{WAITING}/{application}/"):
+        for tenant in names:
+            pages = _pages(f"{WAITING}/{application}/{tenant}/")
+            if tenant in registered:
+                known.append(_portions(pages))
+            elif minute_of(application, tenant) == now.minute:
+                overdue.append(_portions(_due(pages, now)))
+        yield []
+    strangers.append(in_turn(overdue))
+    yield from in_turn(known)
+
+
+def _pages(prefix: str) -> Iterator[Page]:
     """The objects below, PAGE a time: the oldest day first."""
     pages = (
         s3()
@@ -118,10 +133,19 @@ def _pages(prefix: str) -> Iterator[list[Waiter]]:
         .paginate(Bucket=setting("LANDING_BUCKET"), Prefix=prefix, PaginationConfig={"PageSize": PAGE})
     )
     for page in pages:
-        yield [Waiter(found["Key"], found["LastModified"]) for found in page.get("Contents", ())]
+        yield [
+            Waiter(found["Key"], found["LastModified"], found["Size"]) for found in page.get("Contents", ())
+        ]
 
 
-def _due(pages: Iterator[list[Waiter]], now: datetime) -> Iterator[list[Waiter]]:
+def _portions(pages: Iterator[Page]) -> Iterator[Page]:
+    """Large ones alone, so that one at a time is in memory, and each is a turn."""
+    for page in pages:
+        yield [waiter for waiter in page if waiter.size <= LARGE]
+        yield from ([waiter] for waiter in page if waiter.size > LARGE)
+
+
+def _due(pages: Iterator[Page], now: datetime) -> Iterator[Page]:
     """Those that have waited for too long, up to the first page that has none."""
     for page in pages:
         due = [waiter for waiter in page if waiter.due <= now]
@@ -130,8 +154,11 @@ def _due(pages: Iterator[list[Waiter]], now: datetime) -> Iterator[list[Waiter]]
         yield due
 
 
-def _attempt(do: Do, waiter: Waiter) -> str:
-    """What came of it. One that fails keeps no other from it, and is done again when its turn comes again."""
+def _attempt(do: Do, until: float, waiter: Waiter) -> str:
+    """What came of it: "" when the time is over. One that fails keeps no other from it, and is done again when its turn
+    comes again."""
+    if time.monotonic() >= until:
+        return ""
     try:
         return do(waiter)
     except Exception as error:
