@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
+import gzip
 import json
+import re
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.handlers.common.aws import s3, table
-from audit.handlers.common.events import MAX_EVENTS
+from audit.handlers.common.events import MAX_EVENTS, MAX_UPLOAD_BYTES
 from audit.handlers.common.rehearsal import APPLICATION
-from audit.handlers.ingest import processor, rejected, session
+from audit.handlers.ingest import lines, processor, rejected, session
 from audit.handlers.ingest.keeping import take
 from audit.handlers.ingest.landed import Landed
-from audit.handlers.ingest.lines import Content
+from audit.handlers.ingest.lines import LONGEST_LINE, Content
 from audit.handlers.ingest.records import is_place
 from tests.audit.support import AuditCell, event
 from tests.audit.test_events import staged
@@ -69,7 +74,7 @@ def test_what_was_rejected_is_shown_with_its_place_and_reason(cell: AuditCell, k
     cell.land("acme/a.jsonl", GOOD, b"{", b'{"x": "' + b"y" * 5000 + b'"}')
     cell.process()
     first, second = shown(cell, key)
-    assert set(first) == {"object", "line", "source", "eventId", "time", "reason", "text"}
+    assert set(first) == {"object", "line", "source", "eventId", "time", "reason", "text", "replayable"}
     assert (first["source"], first["line"], first["text"]) == ("acme/a.jsonl", 2, "{")
     assert first["reason"].startswith("no JSON")
     assert first["object"].endswith("/a.jsonl")
@@ -199,7 +204,8 @@ def test_a_replay_of_a_stranger_s_waits(cell: AuditCell, key: str) -> None:
     "body",
     [None, [], {}, {"object": 3}, {"object": ""}, {"object": "a.jsonl"}, {"object": "2025/01/01/"},
      {"object": "2025/01/01/a/b"}, {"object": "2025/01/01/a", "line": 0}, {"object": "2025/01/01/a", "line": "1"},
-     {"object": "2025/01/01/a", "line": True}, {"object": "2025/01/01/a", "lines": [1]}],
+     {"object": "2025/01/01/a", "line": True}, {"object": "2025/01/01/a", "lines": [1]},
+     {"object": "2025/01/01/\ud800x"}, {"object": "2025/01/01/a\0b"}, {"object": "2025/01/01/a b"}],
     ids=repr,
 )  # fmt: skip
 def test_a_replay_of_what_can_be_none_is_refused(cell: AuditCell, key: str, body: object) -> None:
@@ -230,5 +236,109 @@ def test_a_question_that_makes_no_sense_is_refused(cell: AuditCell, key: str, qu
 
 @given(st.text(max_size=60))
 def test_no_other_text_is_a_place(text: str) -> None:
-    """Nothing leads out of the application's folder."""
+    """Nothing leads out of the application's folder, and nothing is asked of S3 that no name can be."""
     assert not is_place(text) or text.count("/") == 3
+    assert is_place(f"2025/01/01/{text}") == (re.fullmatch("[!-.0-~]+", text) is not None)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"object": "2025/01/01/\ud800x", "passed": 0}, {"object": "2025/01/01/a\0", "passed": 0},
+     {"object": "2025/01/01/a", "passed": "1"}, {"object": "2025/01/01/a"}, ["2025/01/01/a", 1]],
+    ids=repr,
+)  # fmt: skip
+def test_a_cursor_leads_to_what_a_place_can_be(cell: AuditCell, key: str, told: object) -> None:
+    """400 for any other."""
+    cursor = base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
+    assert cell.ingest(GET, key, cursor=cursor).code == "invalid_cursor"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_of_records_of_one_line_none_is_lost_between_two_pages(cell: AuditCell, key: str, limit: int) -> None:
+    """A line of more than a record holds, beyond the thousandth, is several."""
+    records = [{"line": 7, "reason": "", "text": text} for text in "abcde"]
+    s3().put_object(
+        Bucket=cell.bucket("archive"),
+        Key="_rejected/acme/2025/01/01/a.jsonl",
+        Body="\n".join(map(json.dumps, records)).encode(),
+        ChecksumAlgorithm="SHA256",
+    )
+    seen, asked = "", dict[str, Any]()
+    while asked.get("cursor", "") is not None:
+        answer = cell.ingest(GET, key, limit=limit, **asked).body
+        seen += "".join(one["text"] for one in answer["rejected"])
+        asked = {"cursor": answer["cursor"]}
+    assert seen == "abcde"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(GOOD + b"\n")[:-1], gzip.compress(GOOD + b" " * MAX_UPLOAD_BYTES), codecs.BOM_UTF16_LE + b"\0",
+     GOOD + b" " * LONGEST_LINE + b"x"],
+    ids=["a cut gzip", "a bomb", "UTF-16", "a line cut where it is an event"],
+)  # fmt: skip
+def test_what_is_kept_in_part_is_not_replayed(cell: AuditCell, key: str, content: bytes) -> None:
+    """409 says what to do: what was sent is sent again, and would be stored twice, or nobody sent it so."""
+    cell.land("acme/a.jsonl", content)
+    cell.process()
+    (one,) = shown(cell, key)
+    assert not one["replayable"]
+    for line in ({}, {"line": 1}):
+        answer = cell.ingest(REPLAY, key, body={"object": one["object"], **line})
+        assert (answer.status, answer.code) == (409, "not_replayable")
+        assert "send it again" in answer.message
+    assert indexed() == set()
+
+
+def test_a_replay_passes_over_what_is_kept_in_part(cell: AuditCell, key: str) -> None:
+    """And counts the others."""
+    records = [
+        {"line": 1, "reason": "", "text": GOOD.decode(), **more} for more in ({}, {"replayable": False})
+    ]
+    s3().put_object(
+        Bucket=cell.bucket("archive"),
+        Key="_rejected/acme/2025/01/01/a.jsonl",
+        Body="\n".join(map(json.dumps, records)).encode(),
+        ChecksumAlgorithm="SHA256",
+    )
+    assert cell.ingest(REPLAY, key, body={"object": "2025/01/01/a.jsonl"}).body == {"accepted": 1}
+    cell.process()
+    assert len(indexed()) == 1
+
+
+def test_a_line_that_is_no_utf_8_is_judged_by_its_bytes(cell: AuditCell, key: str) -> None:
+    """No event that nobody sent comes of a replay: alone, among many, and of a release that kept no bytes."""
+    bad = GOOD.replace(b"login", b"log\xe9n")
+    cell.land("acme/a.jsonl", bad)
+    cell.land("acme/b.jsonl", *[GOOD] * MAX_EVENTS, bad, GOOD)
+    cell.process()
+    mend(cell, "2025/01/01/a.jsonl", l1=bad.decode(errors="replace").encode())
+    old, *told = sorted(shown(cell, key), key=lambda one: str(one["object"]))
+    assert [one["replayable"] for one in (old, *told)] == [False, True, True]
+    assert [replay(cell, key, one["object"]) for one in (old, *told)] == [409, 202, 202]
+    assert len(indexed()) == MAX_EVENTS + 1
+
+
+LINES = st.lists(st.sampled_from([b"a\n", b"\xe9\n", b"\n", b"b" * 25 + b"\n", b"c" * 12]), max_size=8).map(
+    b"".join
+)
+
+
+@given(LINES)
+def test_of_many_lines_whole_ones_alone_can_be_replayed(text: bytes) -> None:
+    """All bytes are kept, in records of a bounded size; parts of a line that is longer are no lines."""
+    content = Content()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "RECORD_BYTES", 10)
+        content.reject_all(Landed("acme/a.jsonl", datetime.now(UTC), {}, text), 1, "", text)
+    parts = [
+        (base64.b64decode(str(one["base64"])) if "base64" in one else str(one["text"]).encode(), one)
+        for one in content.rejected
+    ]
+    assert b"".join(part for part, _ in parts) == text
+    whole = text.splitlines(keepends=True)
+    for part, one in parts:
+        assert len(part) <= 10
+        if one.get("replayable", True):
+            first = int(str(one["line"])) - 1
+            assert b"".join(whole[first : first + len(part.splitlines())]) == part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import zlib
@@ -26,6 +27,7 @@ LONGEST_LINE = 4 * MAX_EVENT_BYTES
 RECORD_BYTES = 1024 * 1024  # of text that one record of many rejected lines holds
 SHOWN_BYTES = 1000  # of what is refused as a whole: its beginning
 GZIP = b"\x1f\x8b"  # no JSON in UTF-8 begins so
+NO_LINES = (GZIP, BOM_UTF16_LE, BOM_UTF16_BE)
 PART = 64 * 1024  # bytes that are unpacked at a time
 
 Event = tuple[str, dict[str, Any]]  # its id, and itself
@@ -48,27 +50,46 @@ class Content:
     waiting: dict[str, list[Event]] = field(default_factory=dict)
     rejected: list[dict[str, object]] = field(default_factory=list)
 
-    def reject(self, landed: Landed, number: int, reason: str, text: bytes, occurrence: int = 0) -> None:
-        """Keep what is no event: the lines from that number on."""
-        self.rejected.append(
-            {
-                "object": landed.key,
-                "line": number,
-                "eventId": landed.identity(number, occurrence, text),
-                "reason": reason,
-                "text": text.decode(errors="replace"),
-            }
-        )
+    def reject(
+        self,
+        landed: Landed,
+        number: int,
+        reason: str,
+        text: bytes,
+        occurrence: int = 0,
+        *,
+        part: bool = False,
+    ) -> None:
+        """Keep what is no event: the lines from that number on. A `part` of what was sent can't be replayed: it could
+        pass for an event that nobody sent, or for one of many whose others are missing."""
+        record: dict[str, object] = {
+            "object": landed.key,
+            "line": number,
+            "eventId": landed.identity(number, occurrence, text),
+            "reason": reason,
+        }
+        try:
+            record["text"] = text.decode()
+        except UnicodeDecodeError:
+            record["text"] = text[:SHOWN_BYTES].decode(errors="replace")
+            record["base64"] = base64.b64encode(text).decode()
+        if part or text.startswith(NO_LINES):
+            record["replayable"] = False
+        self.rejected.append(record)
 
     def reject_all(self, landed: Landed, number: int, reason: str, text: bytes) -> None:
         """Keep many lines in few records: a million short ones must not cost a million."""
         start = 0
         while start < len(text):
             end = min(start + RECORD_BYTES, len(text))
-            if end < len(text):
+            amid = start > 0 and text[start - 1 : start] != b"\n"
+            if amid:  # a line of more than a record: its rest stands by itself
+                end = text.find(b"\n", start, end) + 1 or end
+            elif end < len(text):
                 end = text.rfind(b"\n", start, end) + 1 or end
             part = text[start:end]
-            self.reject(landed, number, reason, part)
+            cut = amid or (end < len(text) and not part.endswith(b"\n"))
+            self.reject(landed, number, reason, part, part=cut)
             number += part.count(b"\n")
             start = end
 
@@ -82,7 +103,7 @@ def sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
     try:
         lines = io.BytesIO(unpacked(landed.content))
     except Unreadable as refused:
-        result.reject(landed, 1, str(refused), refused.begin)
+        result.reject(landed, 1, str(refused), refused.begin, part=True)
         return result
     held, seen = 0, Counter[bytes]()
     for number, whole in enumerate(lines, start=1):
@@ -97,7 +118,8 @@ def sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
             break
         event, reason = _parse(line)
         if reason:
-            result.reject(landed, number, reason, line[:LONGEST_LINE], seen[line])
+            shown = line[:LONGEST_LINE]
+            result.reject(landed, number, reason, shown, seen[line], part=len(shown) < len(line))
             continue
         tenant = event["tenantId"]
         found = result.tenants if registered(tenant) else result.waiting

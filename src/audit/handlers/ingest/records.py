@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from audit.handlers.common.index import event_id
 from audit.handlers.ingest.keeping import REJECTED
 from audit.handlers.ingest.objects import folders
 
-_PLACE = re.compile(r"\d{4}/\d\d/\d\d/[^/]{1,800}", re.ASCII)
+# A name is percent-encoded: visible ASCII, and S3 is asked of nothing that it could not have.
+_PLACE = re.compile(r"\d{4}/\d\d/\d\d/[!-.0-~]{1,800}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Record:
     """What was rejected, by `place` (day and name of the archive's object) and line.
 
     `source` is the landing object ("" where a release of before did not say), `identity` the id that the event has, or
-    that its lines' ids are made of.
+    that its lines' ids are made of. `text` is for people, `content` the bytes that came; what is not `replayable` was
+    refused as a whole, or its bytes are not all there.
     """
 
     place: str
@@ -31,6 +34,8 @@ class Record:
     identity: str
     reason: str
     text: str
+    content: bytes
+    replayable: bool
 
 
 def is_place(text: object) -> bool:
@@ -60,6 +65,9 @@ def records(application: str, place: str) -> Iterator[Record]:
             found.get("eventId") or event_id(key, line, text.encode()),
             found["reason"],
             text,
+            base64.b64decode(found["base64"]) if "base64" in found else text.encode(),
+            # A release of before kept no bytes of what is no UTF-8.
+            found.get("replayable", "base64" in found or "\ufffd" not in text),
         )
 
 

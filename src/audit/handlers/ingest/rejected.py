@@ -21,7 +21,8 @@ OBJECTS = 25  # that are read for one answer; past that the cursor says where to
 _PARAMETERS = ("limit", "cursor")
 _A_PLACE = "the `object` of an answer of GET /v1/rejected"
 
-Position = tuple[str, int]  # a record's place and line; ("", 0) before all
+# A place, and how many of its records are passed (several may be of one line); ("", 0) before all.
+Position = tuple[str, int]
 
 
 def get_rejected(request: Request) -> Reply:
@@ -32,23 +33,31 @@ def get_rejected(request: Request) -> Reply:
     found: list[Record] = []
     for one in _from(caller.application, position):
         if one is None or len(found) == limit:
-            cursor = _cursor((found[-1].place, found[-1].line)) if found else None
+            cursor = _cursor(position) if found else None
             return Reply(200, {"rejected": [_shown(each) for each in found], "cursor": cursor})
-        found.append(one)
+        position, behind = one
+        found.append(behind)
     return Reply(200, {"rejected": [_shown(one) for one in found], "cursor": None})
 
 
 def replay_rejected(request: Request) -> Reply:
     """POST /v1/rejected/replay {"object", "line"?}: 202 {"accepted": n} when n records are to be put through again.
 
-    However often: an event that comes of them is the same one, and is stored once.
+    However often: an event that comes of them is the same one, and is stored once. Those that can't be are passed
+    over; 409 when there are no others.
     """
     caller = authenticate(request, "application", "write")
     place, line = _replay_asked(request.json())
-    count = sum(line in (None, one.line) for one in _records(caller.application, place))
-    if not count:
-        at = "" if line is None else f", line {line}"
+    can = [one.replayable for one in _records(caller.application, place) if line in (None, one.line)]
+    at = "" if line is None else f", line {line}"
+    if not can:
         raise ApiError(404, "unknown_object", f"nothing was rejected of {place}{at}: expected {_A_PLACE}")
+    if not any(can):
+        raise ApiError(
+            409,
+            "not_replayable",
+            f"{place}{at}: was refused as a whole, or is not kept byte by byte; mend it and send it again",
+        )
     name = hashlib.sha256(f"{place}\n{line}".encode()).hexdigest()[:32]
     s3().put_object(
         Bucket=setting("LANDING_BUCKET"),
@@ -57,18 +66,22 @@ def replay_rejected(request: Request) -> Reply:
         ContentType="application/json",
         Metadata=acceptance(REPLAY, directory()),
     )
-    return Reply(202, {"accepted": count})
+    return Reply(202, {"accepted": sum(can)})
 
 
-def _from(application: str, position: Position) -> Iterator[Record | None]:
-    """The records behind a position; None where so many objects were read that it is enough for one answer."""
-    place, line = position
+def _from(application: str, position: Position) -> Iterator[tuple[Position, Record] | None]:
+    """The records behind a position, each with its own; None where so many objects were read that it is enough for one
+    answer."""
+    place, passed = position
     if place:
-        yield from (one for one in _records(application, place) if one.line > line)
-    for count, other in enumerate(places(application, place)):
-        if count == OBJECTS:
+        for count, one in enumerate(_records(application, place), start=1):
+            if count > passed:
+                yield (place, count), one
+    for read, other in enumerate(places(application, place)):
+        if read == OBJECTS:
             yield None
-        yield from records(application, other)
+        for count, one in enumerate(records(application, other), start=1):
+            yield (other, count), one
 
 
 def _records(application: str, place: str) -> Iterable[Record]:
@@ -85,11 +98,14 @@ def _shown(found: Record) -> dict[str, object]:
         "time": found.time.isoformat(timespec="seconds").replace("+00:00", "Z"),
         "reason": found.reason[:SHOWN],
         "text": found.text[:SHOWN],
+        "replayable": found.replayable,
     }
 
 
 def _cursor(position: Position) -> str:
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    place, passed = position
+    told = json.dumps({"object": place, "passed": passed})
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
 def _asked(request: Request) -> tuple[int, Position]:
@@ -115,8 +131,8 @@ def _position(cursor: str) -> Position:
     except ValueError:
         found = None
     match found:
-        case [str(place), int(line)] if is_place(place):
-            return place, line
+        case {"object": str(place), "passed": int(passed)} if is_place(place):
+            return place, passed
     raise ApiError(400, "invalid_cursor", "cursor: is not one that this route has given")
 
 
@@ -150,6 +166,10 @@ READING = Operation(
                     time={"type": "string", "format": "date-time"},
                     reason={**_TEXT, "maxLength": SHOWN},
                     text={**_TEXT, "maxLength": SHOWN},
+                    replayable={
+                        "type": "boolean",
+                        "description": "False for what was refused as a whole (a cut gzip), or is kept in part.",
+                    },
                 ),
             },
             cursor={"type": ["string", "null"]},
@@ -170,7 +190,8 @@ REPLAYING = Operation(
     "POST /v1/rejected/replay",
     replay_rejected,
     "replayRejected",
-    "Puts lines that were rejected through again. An event that comes of them is stored once, however often.",
+    "Puts lines that were rejected through again. An event that comes of them is stored once, however often. What is "
+    "not `replayable` is passed over, and is 409 when there is nothing else.",
     (202, record(accepted={"type": "integer", "minimum": 1, "description": "How many records."})),
     key=("application", "write"),
     body={
@@ -179,5 +200,5 @@ REPLAYING = Operation(
         "required": ["object"],
         "additionalProperties": False,
     },
-    errors={400: ["invalid_json", "invalid_body"], 404: ["unknown_object"]},
+    errors={400: ["invalid_json", "invalid_body"], 404: ["unknown_object"], 409: ["not_replayable"]},
 )

@@ -15,8 +15,8 @@ def replayed(landed: Landed) -> Iterator[Landed]:
     """What the API asks for by such an object: `place` of what was rejected, and a `line` of it or all."""
     asked = json.loads(landed.content)
     for record in records(landed.application, asked["place"]):
-        if asked["line"] in (None, record.line):
-            yield Replayed(landed.key, landed.arrived, landed.metadata, record.text.encode(), record)
+        if record.replayable and asked["line"] in (None, record.line):
+            yield Replayed(landed.key, landed.arrived, landed.metadata, record.content, record)
 
 
 @dataclass(frozen=True)
