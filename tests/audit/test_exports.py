@@ -281,15 +281,15 @@ def test_a_worker_whose_time_ends_hands_on(made: Exports) -> None:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How long each message was to wait that was sent; none does."""
+    """How long each message was to wait that a worker sent; none does."""
     whole, found = aws.sqs, list[int]()
 
     class Undelayed:
         def __getattr__(self, name: str) -> Any:
             return getattr(whole(), name)
 
-        def send_message(self, *, DelaySeconds: int = 0, **asked: Any) -> Any:
-            found.append(DelaySeconds)
+        def send_message(self, *, DelaySeconds: int | None = None, **asked: Any) -> Any:
+            found.extend([] if DelaySeconds is None else [DelaySeconds])
             return whole().send_message(**asked)
 
     monkeypatch.setattr(aws, "sqs", Undelayed)
@@ -304,10 +304,10 @@ def test_two_workers_are_never_at_one_export(made: Exports, waits: list[int]) ->
     for _ in range(10):
         made.deliver(message)
         (message,) = made.messages()
-    assert waits == [0] + [122] * 10
+    assert waits == [122] * 10
     made.now += 121
     made.deliver(message)
-    assert waits[11:] == [1]
+    assert waits[10:] == [1]
     (message,) = made.messages()
     made.now += 1
     made.deliver(message)
