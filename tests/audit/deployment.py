@@ -69,7 +69,7 @@ class Deployment:
         """A new key, as an Authorization header."""
         return {"Authorization": f"Bearer {json.loads(self.admin('key', *argv))['key']}"}
 
-    def admin(self, *argv: str) -> str:
+    def admin(self, *argv: str, check: bool = True) -> str:
         """What `cellwave audit` prints."""
         done = subprocess.run(
             [sys.executable, "-m", "cellwave.cli.main", "audit", *argv],
@@ -77,7 +77,7 @@ class Deployment:
             env=self.environment,
             capture_output=True,
             text=True,
-            check=True,
+            check=check,
         )
         return done.stdout
 

@@ -93,8 +93,13 @@ def test_an_unknown_rollout_has_no_journal(project: Path, run: Run, records: Rec
 
 DIES_WHEN_READY = """
 import glob, os, sys, threading, time
+def is_ready():
+    try:
+        return any("ready" in open(lock).read() for lock in glob.glob(os.environ["CELLWAVE_HOME"] + "/worker-*.lock"))
+    except OSError:  # of the one that died before, and is gone meanwhile
+        return False
 def die():
-    while not any("ready" in open(lock).read() for lock in glob.glob(os.environ["CELLWAVE_HOME"] + "/worker-*.lock")):
+    while not is_ready():
         time.sleep(0.005)
     os._exit(1)
 if "worker" in sys.orig_argv:
