@@ -34,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Of = Annotated[str, typer.Option(metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")]
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="As cells/ has it.")]
 Hashes = Annotated[list[str], typer.Argument(metavar="HASH...", help="Of keys, or what they begin with.")]
 
@@ -137,9 +138,7 @@ def publish() -> None:
 @app.command()
 def reindex(
     cell: CellName,
-    of: Annotated[
-        str, typer.Option("--of", metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")
-    ] = "",
+    of: Of = "",
     as_json: Json = False,
 ) -> None:
     """Make a cell's index anew from its archive. What is right there stays; begin again after a kill.
@@ -163,9 +162,7 @@ def reindex(
 @app.command()
 def relog(
     cell: CellName,
-    of: Annotated[
-        str, typer.Option("--of", metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")
-    ] = "",
+    of: Of = "",
     as_json: Json = False,
 ) -> None:
     """Have archived events logged that have no entry: from before there were logs, or given up. It takes minutes.

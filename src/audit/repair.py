@@ -28,12 +28,16 @@ def reindex(s3: S3Client, archive: str, index: Table, prefix: str = "") -> Itera
     Yields the number of events of each object when they are in. An item is made of its line alone, so whatever stood in
     its place is what it should be afterwards, and a run that was killed is begun anew.
     """
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for page in pages:
-            # Folders of the archive's own (what was rejected) begin as no application does.
-            keys = [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
+        for keys in _pages(s3, archive, prefix):
             yield from pool.map(lambda key: _index_object(s3, archive, index, key), keys)
+
+
+def _pages(s3: S3Client, archive: str, prefix: str) -> Iterator[list[str]]:
+    """The keys of the archive's objects of events below `prefix`, a page at a time."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix):
+        # Folders of the archive's own (what was rejected) begin as no application does.
+        yield [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
 
 
 def _index_object(s3: S3Client, archive: str, index: Table, key: str) -> int:
@@ -84,9 +88,7 @@ def announce(s3: S3Client, sqs: SQSClient, archive: str, queue: str, prefix: str
 
     Yields the number of objects of each message when it is sent. Whoever is told twice does nothing twice.
     """
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix)
-    for page in pages:
-        keys = [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
+    for keys in _pages(s3, archive, prefix):
         for begin in range(0, len(keys), OBJECTS):
             some = keys[begin : begin + OBJECTS]
             records = [{"s3": {"object": {"key": quote_plus(key, safe="/")}}} for key in some]
