@@ -64,7 +64,8 @@ class AuditCell:
 
         `bounds` are its scopes and its end, as a directory has them.
         """
-        credential = ",".join((*identity, f"secret-{len(self.applications)}"))
+        made = sum(len(application["keys"]) for application in self.applications.values())
+        credential = ",".join((*identity, f"secret-{made}"))
         application = self.applications.setdefault(identity[0], {"tenants": [], "keys": []})
         entry: dict[str, object] = {
             "hash": hashlib.sha256(credential.encode()).hexdigest(),

@@ -20,7 +20,7 @@ from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, parse_json
 from audit.handlers.common.index import event_of, item
 from audit.handlers.common.rehearsal import APPLICATION, Stage
-from audit.handlers.query import api
+from audit.handlers.query import api, fitting
 from audit.handlers.query.search import Search
 
 FIELDS = (
@@ -198,7 +198,7 @@ def test_the_pages_of_a_search_hold_every_event_once(
         patch.setenv("INDEX_TABLE", "index")
         patch.setenv("LIMITS_TABLE", "limits")
         patch.setenv("LIMIT_REQUESTS", "100")
-        patch.setattr(api, "ANSWER_BYTES", room)
+        patch.setattr(fitting, "ANSWER_BYTES", room)
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             patch.setenv(name, "eu-west-1")
         stage = Stage()

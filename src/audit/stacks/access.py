@@ -39,6 +39,11 @@ def add_objects(ctx: CellContext, kind: str, named: str = "*") -> Statement:
     }
 
 
+def names(ctx: CellContext, kind: str) -> Statement:
+    """See the names of a bucket's objects, or what is not there would look like what may not be read."""
+    return {"Action": ["s3:ListBucket"], "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}"}
+
+
 def list_objects(ctx: CellContext, kind: str, below: str) -> Statement:
     """See the names of a bucket's objects below a folder."""
     return {
@@ -92,9 +97,7 @@ def log_settings(ctx: CellContext) -> dict[str, str]:
 
 def log(ctx: CellContext, *actions: str) -> list[Statement]:
     """Act on the tiles and checkpoints of the logs."""
-    bucket = f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('log')}"
-    # Or what is not there would look like what may not be read.
-    return [objects(ctx, "log", *actions), {"Action": ["s3:ListBucket"], "Resource": bucket}]
+    return [objects(ctx, "log", *actions), names(ctx, "log")]
 
 
 def log_places(ctx: CellContext, *actions: str) -> Statement:
@@ -102,10 +105,28 @@ def log_places(ctx: CellContext, *actions: str) -> Statement:
     return {"Action": list(actions), "Resource": ctx.arn("dynamodb", f"table/{ctx.name('log')}")}
 
 
-def log_key(ctx: CellContext, *actions: str) -> Statement:
-    """Use the key that signs for the logs."""
+def key(ctx: CellContext, name: str, *actions: str) -> Statement:
+    """Use the KMS key of that alias by itself."""
     return {
         "Action": list(actions),
         "Resource": ctx.arn("kms", "key/*"),
-        "Condition": {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name('log')}"}},
+        "Condition": {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{ctx.name(name)}"}},
     }
+
+
+def log_key(ctx: CellContext, *actions: str) -> Statement:
+    """Use the key that signs for the logs."""
+    return key(ctx, "log", *actions)
+
+
+def read_logged(ctx: CellContext) -> list[Statement]:
+    """Read what the logs are of, in their order: tiles, places, and the archive's objects."""
+    return [
+        *log(ctx, "s3:GetObject"),
+        log_places(ctx, "dynamodb:BatchGetItem"),
+        use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
+        objects(ctx, "archive", "s3:GetObject"),
+        # What is gone is told from what may not be read.
+        names(ctx, "archive"),
+        decrypt_objects(ctx, "archive", "archive"),
+    ]

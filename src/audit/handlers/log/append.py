@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from audit.handlers.common.exact import read
@@ -38,11 +38,12 @@ class Line:
 
     event: str
     content: bytes
+    object: str = ""  # of the archive
 
     @classmethod
-    def of(cls, content: bytes) -> Line:
-        """The event that an archive's line is."""
-        return cls(str(read(content.decode())["eventId"]), content)
+    def of(cls, content: bytes, key: str = "") -> Line:
+        """The event that a line of the archive's object `key` is."""
+        return cls(str(read(content.decode())["eventId"]), content, key)
 
 
 def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], datetime]) -> int:
@@ -50,6 +51,8 @@ def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], da
     for attempt in range(TRIES):
         state = finish(store, sign)
         known = store.places(line.event for line in lines)
+        # One that a release of before gave its entry to: since then it is told where the event is.
+        store.keep([*_found(known, lines).values()])
         new = list({line.event: line for line in lines if line.event not in known}.values())
         if not new:
             return 0
@@ -90,11 +93,21 @@ def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
         State(edge.size, edge.root().hex(), at),
         files,
         [
-            Place(line.event, state.size + n, salt)
+            Place(line.event, state.size + n, salt, line.object)
             for n, (line, salt) in enumerate(zip(lines, salts, strict=True))
         ],
         sorted({*_partials(state.size)} - {*_partials(edge.size)}),
     )
+
+
+def _found(known: Mapping[str, Place], lines: Sequence[Line]) -> dict[str, Place]:
+    """The places of which it was not known where their events are archived, with that."""
+    lack = {event for event, place in known.items() if not place.object}
+    return {
+        line.event: replace(known[line.event], object=line.object)
+        for line in lines
+        if line.object and line.event in lack
+    }
 
 
 def _apply(store: Store, stage: Stage, sign: Sign) -> None:

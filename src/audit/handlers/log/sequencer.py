@@ -106,7 +106,7 @@ def _lines(objects: Mapping[str, str], failed: set[str]) -> Iterator[list[Line]]
     for key, message in objects.items():
         try:
             content = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=key)["Body"].read()
-            lines += map(Line.of, content.splitlines())
+            lines += [Line.of(line, key) for line in content.splitlines()]
         except (BotoCoreError, ClientError, ValueError, LookupError):  # of this object alone
             log.exception("%s is not logged", key)
             failed.add(message)

@@ -29,11 +29,13 @@ class Missing(LookupError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an event is in its log, and the salt of its commitment."""
+    """Where an event is in its log, the salt of its commitment, and the archive's object that has it ("": not known,
+    as in releases of before)."""
 
     event: str
     index: int
     salt: bytes
+    object: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Stage:
                 "state": [self.state.size, self.state.root, self.state.at],
                 "files": {path: content.hex() for path, content in self.files.items()},
                 "places": [[place.event, place.index, place.salt.hex()] for place in self.places],
+                # Apart: a release of before reads the three.
+                "objects": [place.object for place in self.places],
                 "superseded": list(self.superseded),
             }
         ).encode()
@@ -74,10 +78,14 @@ class Stage:
     def load(cls, content: bytes) -> Stage:
         """As it was dumped."""
         found = json.loads(content)
+        objects = found.get("objects") or [""] * len(found["places"])
         return cls(
             State(*found["state"]),
             {path: bytes.fromhex(content) for path, content in found["files"].items()},
-            [Place(event, index, bytes.fromhex(salt)) for event, index, salt in found["places"]],
+            [
+                Place(event, index, bytes.fromhex(salt), key)
+                for (event, index, salt), key in zip(found["places"], objects, strict=True)
+            ],
             found["superseded"],
         )
 
@@ -129,7 +137,9 @@ class Store:
             while asked:
                 answer: Any = client.batch_get_item(RequestItems=asked)
                 for item in answer["Responses"].get(self.table.name, ()):
-                    found[item["sk"]] = Place(item["sk"], int(item["n"]), bytes(item["salt"]))
+                    found[item["sk"]] = Place(
+                        item["sk"], int(item["n"]), bytes(item["salt"]), item.get("object", "")
+                    )
                 asked = answer.get("UnprocessedKeys")
         return found
 
@@ -137,7 +147,8 @@ class Store:
         """Write down where events are."""
         with self.table.batch_writer() as batch:
             for place in places:
-                batch.put_item(Item={**self._key(place.event), "n": place.index, "salt": place.salt})
+                where = {"n": place.index, "salt": place.salt, "object": place.object}
+                batch.put_item(Item={**self._key(place.event), **where})
 
     def stage(self, stage: Stage) -> None:
         """Keep what the log is to get. Those that it never got expire."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from audit.handlers.common.directory import authenticate
 from audit.handlers.common.event_schema import STORED
-from audit.handlers.common.exact import write
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.query import exports, proofs
+from audit.handlers.query import exports, feed, proofs
+from audit.handlers.query.fitting import fitting
 from audit.handlers.query.limits import admit
 from audit.handlers.query.reading import read_page
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import PARAMETERS, Search
 
-# A function's answer may be 6 MB; the rest is for what surrounds the events.
-ANSWER_BYTES = 6_000_000
 MAX_PAGES = 10  # index pages read for one answer; past that the cursor says where to go on
 MAX_SECONDS = 2.0  # of reading, likewise: words are looked for by the function itself
 
@@ -38,24 +35,10 @@ def get_events(request: Request) -> Reply:
     admit(caller)
     search = Search.of(request.query, caller)
     items, position = _read(search)
-    events = _fitting(items)
+    events = fitting(map(event_of, items))
     if len(events) < len(items):
         position = str(items[len(events) - 1]["sk"])
     return Reply(200, {"events": events, "cursor": search.cursor(position) if position else None})
-
-
-def _fitting(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The events of the first items, as many as an answer holds: at least one, since an event is small enough."""
-    events: list[dict[str, Any]] = []
-    left = ANSWER_BYTES
-    for item in items:
-        event = event_of(item)
-        # The body is JSON within the JSON that the function returns: every quote and backslash counts twice.
-        left -= len(json.dumps(write(event))) + 2
-        if events and left < 0:
-            break
-        events.append(event)
-    return events
 
 
 def _read(search: Search) -> tuple[list[Mapping[str, Any]], str | None]:
@@ -97,6 +80,7 @@ _ROUTES = routes(
             },
         ),
         *exports.OPERATIONS,
+        *feed.OPERATIONS,
         *proofs.OPERATIONS,
     ],
 )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
+
+from audit.handlers.common.events import canonical_time
+from audit.handlers.common.http import ApiError
 from audit.handlers.common.operations import Parameter
 from audit.handlers.query import matching
 
@@ -38,3 +43,38 @@ PAGE = (
     ),
 )
 TENANT = (Parameter("tenantId", "The key's own tenant, and no other.", {"type": "string", "minLength": 1}),)
+_WITHOUT_BLANKS = ("tenantId", "from", "to")
+
+
+def asked(parameters: Iterable[tuple[str, str]], known: Sequence[Parameter]) -> dict[str, str]:
+    """What (name, value) pairs say, each once; raises ApiError 400 for what none of the known parameters can be."""
+    names = [one.name for one in known]
+    found: dict[str, str] = {}
+    for name, value in parameters:
+        # What signs a request's URL is not part of the question.
+        if name.startswith("X-Amz-"):
+            continue
+        if name not in names:
+            raise ApiError(400, "invalid_parameter", f"{name[:60]}: unknown; there are {', '.join(names)}")
+        if name in found:
+            raise ApiError(400, "invalid_parameter", f"{name}: given twice, expected once")
+        if not value:
+            raise ApiError(400, "invalid_parameter", f"{name}: is empty; leave it out, or give it a value")
+        # A blank there is a plus that the client did not encode.
+        found[name] = value.replace(" ", "+") if name in _WITHOUT_BLANKS else value
+    return found
+
+
+def time_of(name: str, text: str) -> str:
+    """A time as sort keys have it; raises ApiError 400 when it is none."""
+    try:
+        return canonical_time(text)
+    except ValueError as error:
+        raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
+
+
+def limit_of(text: str, most: int) -> int:
+    """How many an answer may hold; raises ApiError 400 when that is no number from 1 to `most`."""
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text, re.ASCII) or int(text) > most:
+        raise ApiError(400, "invalid_parameter", f"limit: found {text[:60]}, expected 1 to {most}")
+    return int(text)

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hmac
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -15,18 +14,15 @@ from typing import Any
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
 from audit.handlers.common.directory import Caller
-from audit.handlers.common.events import canonical_time
 from audit.handlers.common.exact import read
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.index import partition
-from audit.handlers.query import matching
+from audit.handlers.query import matching, parameters
 from audit.handlers.query.parameters import FILTERS, LONGEST, PAGE, SPAN, TENANT
 
 # What the index knows of every item; the others are looked for in the event itself.
 INDEXED = ("eventName", "actorId", "resourceId")
 PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE)
-_KNOWN = [parameter.name for parameter in PARAMETERS]
-_WITHOUT_BLANKS = ("tenantId", "from", "to")
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
 
@@ -48,9 +44,9 @@ class Search:
     start: str | None = None
 
     @classmethod
-    def of(cls, parameters: Iterable[tuple[str, str]], caller: Caller) -> Search:
+    def of(cls, pairs: Iterable[tuple[str, str]], caller: Caller) -> Search:
         """The question in (name, value) pairs; the caller alone says whose events. Raises ApiError 400 or 403."""
-        asked = _parameters(parameters)
+        asked = parameters.asked(pairs, PARAMETERS)
         if asked.get("tenantId", caller.tenant) != caller.tenant:
             raise ApiError(403, "foreign_tenant", "tenantId: the key reads its own tenant's events only")
         search = cls(
@@ -59,9 +55,9 @@ class Search:
             filters=tuple(
                 (one.name, _filter(one.name, asked[one.name])) for one in FILTERS if one.name in asked
             ),
-            since=_time("from", asked["from"]) if "from" in asked else _FIRST,
-            until=_time("to", asked["to"]) if "to" in asked else _LAST,
-            limit=_limit(asked.get("limit", "50")),
+            since=parameters.time_of("from", asked["from"]) if "from" in asked else _FIRST,
+            until=parameters.time_of("to", asked["to"]) if "to" in asked else _LAST,
+            limit=parameters.limit_of(asked.get("limit", "50"), 100),
         )
         if search.since > search.until:
             raise ApiError(
@@ -110,24 +106,6 @@ def _all_match(wanted: Iterable[matching.Match], event: Mapping[str, Any]) -> bo
     return all(matches(event) for matches in wanted)
 
 
-def _parameters(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
-    asked: dict[str, str] = {}
-    for name, value in parameters:
-        # What signs a request's URL is not part of the question.
-        if name.startswith("X-Amz-"):
-            continue
-        if name not in _KNOWN:
-            known = ", ".join(_KNOWN)
-            raise ApiError(400, "invalid_parameter", f"{name[:60]}: unknown; there are {known}")
-        if name in asked:
-            raise ApiError(400, "invalid_parameter", f"{name}: given twice, expected once")
-        if not value:
-            raise ApiError(400, "invalid_parameter", f"{name}: is empty; leave it out, or give it a value")
-        # A blank there is a plus that the client did not encode.
-        asked[name] = value.replace(" ", "+") if name in _WITHOUT_BLANKS else value
-    return asked
-
-
 def _filter(name: str, text: str) -> str:
     """What is asked for, found to be such; raises ApiError 400."""
     try:
@@ -140,16 +118,3 @@ def _filter(name: str, text: str) -> str:
     except ValueError as error:
         raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
     return text
-
-
-def _time(name: str, text: str) -> str:
-    try:
-        return canonical_time(text)
-    except ValueError as error:
-        raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]?|100", text):
-        raise ApiError(400, "invalid_parameter", f"limit: found {text[:60]}, expected 1 to 100")
-    return int(text)
