@@ -19,6 +19,7 @@ from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_applicatio
 from audit.handlers.log.verifier import Wrong
 from audit.publish import publish as tell_cells
 from audit.publish import regions
+from audit.staff import tell_tenants
 from audit.verify import read_log
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
@@ -147,6 +148,7 @@ def reindex(
     """
     prefix = _prefix(of)
     with _cell(cell) as at:
+        _tell_tenants(at, prefix, "audit.index.made")
         found = repair.reindex(at.client("s3"), at.bucket("archive"), at.table("index"), prefix)
         objects = events = 0
         with console(stderr=True).status(f"{cell}: reading the archive") as shown:
@@ -171,6 +173,7 @@ def relog(
     """
     prefix = _prefix(of)
     with _cell(cell) as at:
+        _tell_tenants(at, prefix, "audit.log.fed")
         sqs = at.client("sqs")
         queue = sqs.get_queue_url(QueueName=at.name("log"))["QueueUrl"]
         objects = sum(repair.announce(at.client("s3"), sqs, at.bucket("archive"), queue, prefix))
@@ -178,6 +181,10 @@ def relog(
         tell_json({"cell": cell, "objects": objects})
     else:
         tell(f"{cell}: the log is told of {objects:,} objects of the archive")
+
+
+def _tell_tenants(at: InCell, prefix: str, name: str) -> None:
+    tell_tenants(at, repair.tenants(at.client("s3"), at.bucket("archive"), prefix), name)
 
 
 def _prefix(of: str) -> str:
@@ -234,6 +241,7 @@ def verify(
     if name is None:
         raise BadInput("APPLICATION/TENANT", f"found {tenant!r}", "the application, a slash, and its tenant")
     with _cell(cell) as at:
+        tell_tenants(at, [(application, name)], "audit.log.verified")
         try:
             found = read_log(at, application, name)
             wrong = found.findings([path.read_text() for path in kept or ()])

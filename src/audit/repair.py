@@ -40,6 +40,18 @@ def _pages(s3: S3Client, archive: str, prefix: str) -> Iterator[list[str]]:
         yield [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
 
 
+def tenants(s3: S3Client, archive: str, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(application, tenant) of whom the archive has objects of events below `prefix`, as `reindex` takes it."""
+    if prefix.count("/") == 2:
+        application, tenant, _ = prefix.split("/")
+        yield application, tenant
+        return
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix, Delimiter="/"):
+        for found in page.get("CommonPrefixes", ()):
+            if not found["Prefix"].startswith("_"):
+                yield from tenants(s3, archive, found["Prefix"])
+
+
 def _index_object(s3: S3Client, archive: str, index: Table, key: str) -> int:
     application = key.partition("/")[0]
     lines = s3.get_object(Bucket=archive, Key=key)["Body"].read().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
 import socket
@@ -21,6 +22,17 @@ PATHS = (
 def host_name() -> str:
     """What this host is called among those that share a database: CELLWAVE_HOST where two have the same name."""
     return os.environ.get("CELLWAVE_HOST") or socket.gethostname()
+
+
+def whoami() -> str:
+    """The actor that everything is journaled under: CELLWAVE_ACTOR, else user@host (a uid where it has no name)."""
+    if named := os.environ.get("CELLWAVE_ACTOR"):
+        return named
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{host_name()}"
 
 
 def portable(environment: Mapping[str, str], folder: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from audit.handlers.common import once
 from audit.handlers.common.aws import s3, table
 from audit.handlers.ingest import objects
 from tests.audit.support import Answer, AuditCell, event
@@ -122,7 +123,7 @@ def test_s3_is_asked_again_while_it_is_at_that_object(
     monkeypatch.setattr(objects, "s3", Busy)
     monkeypatch.setattr("time.sleep", lambda _: None)
     assert post(cell, key, "k1", event()).status == 202
-    answers[:] = [busy] * objects.TRIES
+    answers[:] = [busy] * once.TRIES
     assert post(cell, key, "k1", event()).status == 500
 
 

@@ -92,6 +92,8 @@ CALLED = {
         "archive key": {"kms:Decrypt"},
         "places": {"dynamodb:BatchGetItem"},
         "log key": {"kms:GetPublicKey"},
+        "internal events": {"s3:PutObject"},
+        "archive key": {"kms:GenerateDataKey"},
     },
     "query-exports": {
         "index": {"dynamodb:Query"},
@@ -155,6 +157,7 @@ def place(statement: dict[str, Any]) -> str:
         f":::{CELL.name}-{CELL.account}-config/directory.json": "config",
         f":::{CELL.name}-{CELL.account}-landing/*": "landing",
         f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
+        f":::{CELL.name}-{CELL.account}-landing/_waiting/_internal/*": "internal events",
         f":::{CELL.name}-{CELL.account}-landing/_waiting/*": "waiting",
         f":::{CELL.name}-{CELL.account}-landing": "names in landing",
         f":::{CELL.name}-{CELL.account}-archive": "names in archive",

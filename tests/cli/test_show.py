@@ -17,6 +17,7 @@ from rich.console import Console
 
 from cellwave.cli.picture import picture
 from cellwave.cli.show import when
+from cellwave.environment import whoami
 from cellwave.faults import ADVICE
 from cellwave.health.model import GateResult, Verdict
 from cellwave.project import Project
@@ -27,7 +28,6 @@ from cellwave.rollout.model import Note, State, Track, first_state
 from cellwave.rollout.records import Records
 from cellwave.rollout.track import Foreseen, Phase
 from cellwave.text import visible
-from cellwave.usecases.surroundings import whoami
 from cellwave.usecases.views import view_of
 from cellwave.waves.model import Bake
 from cellwave.waves.planner import make_rollback

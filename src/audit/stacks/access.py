@@ -44,6 +44,14 @@ def names(ctx: CellContext, kind: str) -> Statement:
     return {"Action": ["s3:ListBucket"], "Resource": f"arn:{ctx.cell.partition}:s3:::{ctx.bucket(kind)}"}
 
 
+def tell_tenants(ctx: CellContext) -> list[Statement]:
+    """Put internal events where they are taken in, and nothing else into the landing bucket."""
+    return [
+        add_objects(ctx, "landing", named="_waiting/_internal/*"),
+        use_key(ctx, "archive", "kms:GenerateDataKey", through="s3"),
+    ]
+
+
 def list_objects(ctx: CellContext, kind: str, below: str) -> Statement:
     """See the names of a bucket's objects below a folder."""
     return {

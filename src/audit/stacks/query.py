@@ -67,6 +67,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 **exports,
                 **access.log_settings(ctx),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
+                "LANDING_BUCKET": ctx.bucket("landing"),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
                 "LIMIT_REQUESTS": str(limit_of(ctx)),
             },
@@ -78,6 +79,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name("exports"))},
                 *access.read_logged(ctx),
                 access.log_key(ctx, "kms:GetPublicKey"),
+                *access.tell_tenants(ctx),
                 # For the URLs that it signs.
                 access.objects(ctx, "exports", "s3:GetObject"),
                 access.use_key(ctx, "exports", "kms:Decrypt", through="s3"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from cellwave.deploy.attempt import call_off
-from cellwave.environment import host_name
+from cellwave.environment import host_name, whoami
 from cellwave.errors import Unavailable
 from cellwave.project import Project
 from cellwave.rollout.cutting import forget_target
@@ -15,7 +15,6 @@ from cellwave.rollout.leases import commands_at_work, refuse_taken
 from cellwave.rollout.presence import lock_of, stop_worker, take_lock
 from cellwave.rollout.records import Records, recorded
 from cellwave.sandbox import server
-from cellwave.usecases.surroundings import whoami
 
 
 def take_down(project: Project) -> bool:

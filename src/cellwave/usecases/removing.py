@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cellwave.deploy.port import Job, Progress, Result
+from cellwave.environment import whoami
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.model import Fleet, Place, Service
 from cellwave.fleet.yamlfile import did_you_mean
 from cellwave.rollout.beats import Worker, dead_hosts, holding, new_command
 from cellwave.rollout.presence import fence_of
 from cellwave.usecases.rollouts import require_free
-from cellwave.usecases.surroundings import Surroundings, whoami
+from cellwave.usecases.surroundings import Surroundings
 from cellwave.waves.graph import Graph
 
 # While a stack is worked on, what takes its progress.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cellwave.environment import whoami
 from cellwave.errors import BadInput, CellwaveError, Detached, Unavailable
 from cellwave.fleet.select import require_cell
 from cellwave.releases.store import other_names
@@ -30,7 +31,7 @@ from cellwave.rollout.presence import end_older, end_stopped, ensure_worker
 from cellwave.rollout.records import StackRow
 from cellwave.rollout.rows import RolloutRow
 from cellwave.usecases.plans import plan_for, plan_up
-from cellwave.usecases.surroundings import Surroundings, whoami
+from cellwave.usecases.surroundings import Surroundings
 from cellwave.usecases.views import (
     MOST,
     RolloutStory,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cellwave.environment import host_name, portable, with_account
+from cellwave.environment import portable, whoami, with_account
 from cellwave.errors import Unavailable
 from cellwave.fleet.model import Fleet
 from cellwave.fleet.parse import parse_fleet
@@ -146,14 +145,3 @@ class Surroundings:
 
         note = Note(kind=kind, text=text, actor=whoami(), subject=subject)
         self.records.note(key or str(uuid.uuid4()), note)
-
-
-def whoami() -> str:
-    """The actor that everything is journaled under: CELLWAVE_ACTOR, else user@host (a uid where it has no name)."""
-    if named := os.environ.get("CELLWAVE_ACTOR"):
-        return named
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        user = f"uid-{os.getuid()}"
-    return f"{user}@{host_name()}"

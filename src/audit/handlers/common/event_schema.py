@@ -54,13 +54,21 @@ SCHEMAS: Mapping[str, Schema] = {
     EVENT: {
         "type": "object",
         "description": "An event as it is sent, of at most 32,768 bytes as JSON. Other fields are kept as they are.",
-        "properties": {"eventId": False, **_FIELDS},
+        "properties": {"eventId": False, "serviceEvent": False, **_FIELDS},
         "required": _REQUIRED,
     },
     STORED: {
         "type": "object",
         "description": "An event as it was accepted, and the id that the service gave it.",
-        "properties": {"eventId": {"type": "string"}, **_FIELDS},
+        "properties": {
+            "eventId": {"type": "string"},
+            "serviceEvent": {
+                "const": True,
+                "description": "There where the service itself has written it: what was done to what is the tenant's. "
+                "`actor.type` is tenant-key, vendor-staff or service.",
+            },
+            **_FIELDS,
+        },
         "required": ["eventId", *_REQUIRED],
     },
 }

@@ -168,8 +168,11 @@ def _may_be_empty(check: Check) -> Check:
     return lambda where, value: iter(()) if value in _EMPTY else check(where, value)
 
 
-def _nothing(where: str, value: object) -> Iterator[Problem]:
-    yield Problem(where, _shown(value), "nothing: the service gives every event an id of its own")
+def _nothing(why: str) -> Check:
+    def check(where: str, value: object) -> Iterator[Problem]:
+        yield Problem(where, _shown(value), f"nothing: {why}")
+
+    return check
 
 
 _NAMED = _record({"id": _text(256), "details": _may_be_empty(_object)}, required=("id",))
@@ -178,7 +181,8 @@ _CONTEXT = _record(
 )
 _EVENT = _record(
     {
-        "eventId": _nothing,
+        "eventId": _nothing("the service gives every event an id of its own"),
+        "serviceEvent": _nothing("it marks what the service itself has written"),
         "tenantId": _tenant,
         "eventTime": _time,
         "eventName": _text(256),

@@ -46,6 +46,8 @@ def item(application: str, identity: str, event: Mapping[str, Any]) -> dict[str,
         "eventName": event["eventName"],
         "event": write(event),
     }
+    if event.get("serviceEvent"):
+        found["serviceEvent"] = "true"
     if event.get("actor"):
         found["actorId"] = event["actor"]["id"]
     if event.get("resources"):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Literal, TypeVar
 
-from botocore.exceptions import ClientError
-
+from audit.handlers.common import once
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.exact import write
 
 Bucket = Literal["ARCHIVE_BUCKET", "LANDING_BUCKET"]  # the settings that name them
 Result = TypeVar("Result")
-TRIES = 4
 AT_ONCE = 8
-_BUSY = "ConditionalRequestConflict"  # S3 is asked to put or delete that object right now
 
 
 def keep(bucket: Bucket, key: str, lines: Sequence[object], metadata: Mapping[str, str] | None = None) -> str:
@@ -36,32 +32,8 @@ def keep(bucket: Bucket, key: str, lines: Sequence[object], metadata: Mapping[st
 
 
 def put_new(bucket: Bucket, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> bool:
-    """Whether the object was written; False when there is one of that name.
-
-    ClientError or BotoCoreError when S3 can't tell.
-    """
-    for attempt in range(TRIES):
-        try:
-            s3().put_object(
-                Bucket=setting(bucket),
-                Key=key,
-                Body=body,
-                ContentType="application/jsonl",
-                IfNoneMatch="*",
-                Metadata=dict(metadata or {}),
-                # Object Lock wants a checksum with every put.
-                ChecksumAlgorithm="SHA256",
-            )
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "PreconditionFailed":
-                return False
-            if code != _BUSY or attempt == TRIES - 1:
-                raise
-            time.sleep(0.1 * 2**attempt)
-        else:
-            return True
-    raise AssertionError("the last attempt has raised")
+    """As `once.put_new`, by the bucket's setting."""
+    return once.put_new(s3(), setting(bucket), key, body, metadata)
 
 
 def folders(bucket: Bucket, prefix: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""Events that wait for their tenant: called once a minute, it replays those whose tenant is registered now.
+"""Events that wait for their tenant: called once a minute, it replays those whose tenant is registered now, and takes
+in internal events, which wait for nobody.
 
 Once an hour, each tenant at a minute of its own, it gives up those that have waited for too long: they lie among what
 was rejected then.
@@ -22,12 +23,14 @@ from botocore.exceptions import ClientError
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import newest_directory
+from audit.handlers.common.events import is_application
 from audit.handlers.common.exact import read, write
+from audit.handlers.common.internal import FOLDER, PLACE, parse
 from audit.handlers.common.metrics import publish
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.keeping import REJECTED, SOURCE, WAITING, index
 from audit.handlers.ingest.lines import Event
-from audit.handlers.ingest.objects import at_once, folder_pages, folders, keep
+from audit.handlers.ingest.objects import at_once, folder_pages, folders, keep, put_new
 from audit.handlers.ingest.waiting_rehearsal import play_waiting
 
 PAGE = 200  # objects of a tenant, then it is the next one's turn
@@ -68,19 +71,20 @@ Each = TypeVar("Each")
 
 @rehearsed(play_waiting)
 def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
-    """Look after what waits; how many objects were `replayed`, `rejected` or `failed`. Raises when any failed.
+    """Look after what waits; how many objects were `replayed`, `internal`, `rejected`, `failed`. Raises if any failed.
 
     `event` is a schedule's: its "time" is what it is called for.
     """
     until = time.monotonic() + WORK_SECONDS
     now = datetime.fromisoformat(event["time"])
     known = newest_directory()
-    applications = folders("LANDING_BUCKET", f"{WAITING}/")
+    applications = filter(is_application, folders("LANDING_BUCKET", f"{WAITING}/"))
     strangers: list[Iterator[Page]] = []
     replays = in_turn([_replays(each, known.tenants(each), now, strangers) for each in applications])
     counts: Counter[str] = Counter()
+    internal = _each(_take_internal, _portions(_pages(f"{FOLDER}/")))
     # Who is registered comes first: the others have days before they are lost.
-    pages = chain(((_replay, page) for page in replays), ((_give_up, page) for page in in_turn(strangers)))
+    pages = chain(in_turn([internal, _each(_replay, replays)]), _each(_give_up, in_turn(strangers)))
     for do, page in pages:
         counts.update(filter(None, at_once(partial(_attempt, do, until), page)))
         if time.monotonic() >= until:
@@ -88,6 +92,10 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, obje
     if counts["failed"]:
         raise RuntimeError(f"{counts['failed']} objects of what waits failed; the log says why")
     return {**counts}
+
+
+def _each(do: Do, pages: Iterable[Page]) -> Iterator[tuple[Do, Page]]:
+    return ((do, page) for page in pages)
 
 
 def in_turn(sources: Iterable[Iterator[Each]]) -> Iterator[Each]:
@@ -177,6 +185,22 @@ def _replay(waiter: Waiter) -> str:
     _forget(waiter)
     publish({"Archived": len(events)}, waiter.application)
     return "replayed"
+
+
+def _take_internal(waiter: Waiter) -> str:
+    """As a replay; but whatever was told first stands, however often it is told and in what words."""
+    application, tenant, name = waiter.key.removeprefix(f"{FOLDER}/").split("/", 2)
+    place = f"{application}/{tenant}/{PLACE}/{name}"
+    body = s3().get_object(Bucket=setting("LANDING_BUCKET"), Key=waiter.key)["Body"].read()
+    # Who may write there is no cell's customer, and still writes no event but this tenant's, marked as what it is.
+    event = parse(body, application, tenant)
+    if not put_new("ARCHIVE_BUCKET", place, body):
+        body = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=place)["Body"].read()
+        event = parse(body, application, tenant)
+    index(application, [(event.pop("eventId"), event)])
+    _forget(waiter)
+    publish({"Archived": 1}, application)
+    return "internal"
 
 
 def _give_up(waiter: Waiter) -> str:

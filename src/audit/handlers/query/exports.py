@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from boto3.dynamodb.conditions import Key
@@ -15,6 +16,7 @@ from audit.handlers.common.directory import Caller, authenticate
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.index import partition
+from audit.handlers.common.internal import Actor, Internal, tell
 from audit.handlers.common.operations import Operation, Parameter, record
 from audit.handlers.query.jobs import FAILED, PENDING, READY, file_of, is_id, new_row, shown, state_of, when
 from audit.handlers.query.limits import admit
@@ -38,6 +40,18 @@ def create_export(request: Request) -> Reply:
     now = clock()
     _refuse_more(caller, now)
     row = new_row(search, form, asked, now)
+    # Before it is one: nothing is exported that the tenant's log does not tell of.
+    tell(
+        Internal(
+            caller.application,
+            caller.tenant or "",
+            "audit.export.created",
+            Actor.of(caller),
+            datetime.fromtimestamp(now, UTC),
+            row["sk"],
+            {"export": row["sk"], "format": form, "filters": asked},
+        )
+    )
     rows = table(setting("EXPORTS_TABLE"))
     rows.put_item(Item=row)
     try:

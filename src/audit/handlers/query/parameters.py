@@ -18,6 +18,11 @@ FILTERS = (
     Parameter("eventName", "The action: the event's name, exactly.", _FILTER),
     Parameter("actorId", "The actor's id, exactly.", _FILTER),
     Parameter("resourceId", "The id of one of the resources, exactly.", _FILTER),
+    Parameter(
+        "serviceEvent",
+        "`true`: what the service itself has written, of what was done to what is the tenant's; `false`: all else.",
+        {"enum": ["true", "false"]},
+    ),
     Parameter("tag", "A tag by its name (`env`) or with its value (`env:prod`), exactly.", _FILTER),
     Parameter(
         "sourceIp",

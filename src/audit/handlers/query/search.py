@@ -21,7 +21,7 @@ from audit.handlers.query import matching, parameters
 from audit.handlers.query.parameters import FILTERS, LONGEST, PAGE, SPAN, TENANT
 
 # What the index knows of every item; the others are looked for in the event itself.
-INDEXED = ("eventName", "actorId", "resourceId")
+INDEXED = ("eventName", "actorId", "resourceId", "serviceEvent")
 PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE)
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
@@ -67,11 +67,7 @@ class Search:
 
     def condition(self) -> ConditionBase | None:
         """The filters that the index knows, as a DynamoDB condition; None when there are none."""
-        conditions: list[ConditionBase] = [
-            Attr("resourceIds").contains(value) if name == "resourceId" else Attr(name).eq(value)
-            for name, value in self.filters
-            if name in INDEXED
-        ]
+        conditions = [_condition(name, value) for name, value in self.filters if name in INDEXED]
         return reduce(lambda one, other: one & other, conditions) if conditions else None
 
     def matching(self, items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -102,6 +98,14 @@ class Search:
         return hmac.digest(self.secret, bound.encode(), "sha256")[:_MAC_BYTES]
 
 
+def _condition(name: str, value: str) -> ConditionBase:
+    if name == "resourceId":
+        return Attr("resourceIds").contains(value)
+    if (name, value) == ("serviceEvent", "false"):
+        return Attr(name).not_exists()
+    return Attr(name).eq(value)
+
+
 def _all_match(wanted: Iterable[matching.Match], event: Mapping[str, Any]) -> bool:
     return all(matches(event) for matches in wanted)
 
@@ -113,6 +117,8 @@ def _filter(name: str, text: str) -> str:
             raise ValueError(f"found {len(text)} characters, expected at most {LONGEST}")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError("found half of a surrogate pair, expected text that is Unicode")
+        if name == "serviceEvent" and text not in ("true", "false"):
+            raise ValueError(f"found {text[:60]!r}, expected true or false")
         if name in matching.FILTERS:
             matching.FILTERS[name](text)
     except ValueError as error:
