@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,8 @@ import boto3
 from botocore.exceptions import ClientError
 
 from audit.handlers.common.directory import SCOPES, Kind
-from audit.publish import KEYS_TABLE, TENANTS_TABLE, scanned
+from audit.notes import TENANTS_TABLE, note
+from audit.publish import KEYS_TABLE, scanned
 from cellwave.errors import BadInput
 
 if TYPE_CHECKING:
@@ -111,7 +112,11 @@ def make_key(
         lasts=lasts,
     )
     if tenant is not None:
-        _table(TENANTS_TABLE).put_item(Item={"applicationId": application, "tenantId": tenant})
+        place = {"applicationId": application, "tenantId": tenant}
+        if "Item" not in _table(TENANTS_TABLE).get_item(Key=place, ConsistentRead=True):
+            note(application, tenant, "audit.tenant.registered", {}, regions)
+            _table(TENANTS_TABLE).put_item(Item=place)
+    _note(key, "audit.key.created")
     _table(KEYS_TABLE).put_item(Item=key.item)
     return base64.b64encode(credential.encode()).decode()
 
@@ -146,6 +151,7 @@ def successor(key: Key) -> str:
 
 def end(key: Key, at: int) -> None:
     """Let a key end at that second, if it would not before; nothing is done to one that is revoked."""
+    _note(replace(key, expires=at), "audit.key.rotated")
     try:
         _table(KEYS_TABLE).update_item(
             Key={"hash": key.hash},
@@ -162,7 +168,15 @@ def end(key: Key, at: int) -> None:
 
 def revoke(key: Key) -> None:
     """Take a key away."""
+    _note(key, "audit.key.revoked")
     _table(KEYS_TABLE).delete_item(Key={"hash": key.hash})
+
+
+def _note(key: Key, name: str) -> None:
+    """Tell the cells that know the key, by the tenant's log or those of the application's tenants; never the key."""
+    ends = None if key.expires is None else datetime.fromtimestamp(key.expires, UTC).isoformat()
+    about = {"key": key.hash[:12], "kind": key.kind, "scopes": sorted(key.scopes), "ends": ends}
+    note(key.application, key.tenant, name, about, key.regions)
 
 
 def _table(name: str) -> Table:

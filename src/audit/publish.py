@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, message_of, parsed
+from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, Snapshot, message_of, parsed
+from audit.notes import EVENTS_TABLE, TENANTS_TABLE, told
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 KEYS_TABLE = "control-keys"
-TENANTS_TABLE = "control-tenants"
 KEY = "alias/control-directory"
 REGIONS = "/audit/regions"
 TRIES = 10  # others may publish at the same moment
@@ -54,9 +54,17 @@ def publish() -> dict[str, int]:
 
 def _publish(s3: S3Client, bucket: str, region: str) -> int:
     for left in reversed(range(TRIES)):
-        version, condition = _next(s3, bucket, f"{region}.json")
+        before, condition = _newest(s3, bucket, f"{region}.json")
+        # The clock's milliseconds, so that a control plane made anew is newer than what its cells know.
+        now = time.time()
+        version = max(int(now * 1000), before.version + 1)
         # Read after the one before was seen to be the newest: what that holds and more.
-        content = {"region": region, "version": version, "applications": known_in(region)}
+        content = {
+            "region": region,
+            "version": version,
+            "applications": known_in(region),
+            "events": told(scanned(EVENTS_TABLE), region, before.events, version, now),
+        }
         body = json.dumps(content, sort_keys=True).encode()
         try:
             s3.put_object(
@@ -75,23 +83,20 @@ def _publish(s3: S3Client, bucket: str, region: str) -> int:
     raise AssertionError("the last try returns or raises")
 
 
-def _next(s3: S3Client, bucket: str, name: str) -> tuple[int, Any]:
-    """The next version, and the condition that the newest is still the one that it comes after.
-
-    The clock's milliseconds, so that a control plane made anew is newer than what its cells know.
-    """
-    now = int(time.time() * 1000)
+def _newest(s3: S3Client, bucket: str, name: str) -> tuple[Snapshot, Any]:
+    """The snapshot that is the newest, and the condition that it still is."""
+    nothing = Snapshot("", 0, {}, b"", "")
     try:
         answer = s3.get_object(Bucket=bucket, Key=name)
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchKey":
-            return now, {"IfNoneMatch": "*"}
+            return nothing, {"IfNoneMatch": "*"}
         raise
     try:
-        before = parsed(answer["Body"].read(), answer["Metadata"]).version
+        before = parsed(answer["Body"].read(), answer["Metadata"])
     except Refused:
-        before = 0
-    return max(now, before + 1), {"IfMatch": answer["ETag"]}
+        before = nothing
+    return before, {"IfMatch": answer["ETag"]}
 
 
 def _mac(body: bytes) -> str:

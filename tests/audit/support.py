@@ -170,7 +170,11 @@ class AuditCell:
 
 def create_control(account: str) -> None:
     """Make what the control plane's stack would make, for the regions us and eu."""
-    for name, keys in (("keys", ["hash"]), ("tenants", ["applicationId", "tenantId"])):
+    for name, keys in (
+        ("keys", ["hash"]),
+        ("tenants", ["applicationId", "tenantId"]),
+        ("events", ["applicationId", "id"]),
+    ):
         boto3.client("dynamodb").create_table(
             TableName=f"control-{name}",
             BillingMode="PAY_PER_REQUEST",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import cli
+from audit import cli, notes, publish
+from audit import keys as known
 from audit.cells import InCell
-from audit.handlers.common import aws, internal
+from audit.handlers.common import aws, directory, internal
 from audit.handlers.common.aws import s3
 from audit.handlers.common.internal import Actor, Internal, tell, wrong_with
+from audit.handlers.directory import pull, telling
 from audit.handlers.ingest import waiting
 from audit.handlers.query import exports
 from tests.audit.logs import Logs
@@ -259,6 +262,7 @@ def here(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> Logs:
     alias = boto3.client("kms").create_alias
     alias(AliasName="alias/test-log", TargetKeyId=aws.setting("LOG_KEY"))
     for tenant in ("t1", "t2"):
+        logs.cell.key("acme", tenant)
         logs.tell(logs.archive(2, tenant=tenant))
     return logs
 
@@ -296,3 +300,128 @@ def test_what_can_not_be_told_is_not_done(
     assert "NoSuchBucket" in said
     assert out == ""
     assert boto3.resource("dynamodb").Table("test-index").scan()["Items"] == []
+
+
+@pytest.fixture
+def region(control: AuditCell, monkeypatch: pytest.MonkeyPatch) -> AuditCell:
+    """A cell of the region eu, which nobody was ever told to, and its control plane."""
+    nobody = b'{"applications": {}}'
+    s3().put_object(Bucket=control.bucket("config"), Key="directory.json", Body=nobody)
+    monkeypatch.setenv("CELLWAVE_ACTOR", "kim of support")
+    return control
+
+
+def arrive() -> None:
+    """The next minute's pull, and what it brings taken in."""
+    pull.handler()
+    directory.forget()
+    tick()
+
+
+def names(cell: AuditCell, tenant: str = "t1") -> list[str]:
+    """The names of what a tenant's archive tells, in the order of time."""
+    found = [line for line in archived(cell) if line["tenantId"] == tenant]
+    return [line["eventName"] for line in sorted(found, key=lambda line: line["eventTime"])]
+
+
+def test_what_is_done_with_a_tenant_s_keys_is_told_in_its_log(region: AuditCell, audit: Audit) -> None:
+    """By whom, of which key (by how its hash begins, never the key), with what it may do; an application's key is told
+    of in the logs of its tenants."""
+    key = json.loads(audit("key", "acme/t1", "--scope", "read", "--days", "30")[1])["key"]
+    hashed = hashlib.sha256(base64.b64decode(key)).hexdigest()
+    for command in (("key", "acme"), ("rotate", hashed[:12]), ("revoke", hashed[:12])):
+        assert audit(*command)[0] == 0
+    arrive()
+    assert sorted(names(region)) == [
+        *["audit.key.created"] * 3,
+        "audit.key.revoked",
+        "audit.key.rotated",
+        "audit.tenant.registered",
+    ]
+    first = next(line for line in archived(region) if line["eventDetails"].get("key") == hashed[:12])
+    assert first["actor"] == {"id": "kim of support", "type": "vendor-staff"}
+    assert (first["eventDetails"]["kind"], first["eventDetails"]["scopes"]) == ("tenant", ["read"])
+    secret = base64.b64decode(key).decode().rsplit(",", maxsplit=1)[-1]
+    assert secret not in json.dumps(region.archived())
+
+
+def test_a_cell_is_told_once_and_of_its_own_region_alone(region: AuditCell, audit: Audit) -> None:
+    """However often it asks, and whatever it forgets."""
+    audit("key", "acme/t1", "--region", "eu")
+    audit("key", "acme/t2", "--region", "us")
+    for _ in range(2):
+        arrive()
+    assert sorted(names(region)) == ["audit.key.created", "audit.tenant.registered"]
+    assert names(region, "t2") == []
+    s3().delete_object(Bucket=region.bucket("config"), Key=telling.OBJECT)
+    arrive()
+    assert len(names(region)) == 2
+
+
+def test_a_cell_goes_on_where_it_was(
+    region: AuditCell, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is more than a minute's work is the next minute's; so is what fails, and the keys come all the same."""
+    monkeypatch.setattr(telling, "MOST", 3)
+    made = [json.loads(audit("key", f"acme/t{number}")[1])["key"] for number in range(4)]
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no landing bucket")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(telling, "tell", fails)
+        with pytest.raises(RuntimeError):
+            pull.handler()
+    directory.forget()
+    assert [region.search(key).status for key in made] == [200] * 4
+    counts = []
+    for _ in range(4):
+        arrive()
+        counts.append(len(archived(region)))
+    assert counts == [3, 6, 8, 8]
+
+
+def test_a_control_plane_that_can_not_write_it_down_gives_no_key(control: AuditCell, audit: Audit) -> None:
+    """Nor takes one away: the error says what to deploy."""
+    audit("key", "acme/t1")
+    boto3.client("dynamodb").delete_table(TableName=notes.EVENTS_TABLE)
+    assert [audit("key", "acme/t1")[0], audit("revoke", known.list_keys()[0].hash)[0]] == [1, 1]
+    assert len(known.list_keys()) == 1
+
+
+@pytest.mark.parametrize(("tenants", "told"), [(1, 1), (notes.MOST_TENANTS, notes.MOST_TENANTS), (101, 0)])
+def test_a_key_of_an_application_is_told_of_in_so_many_logs_at_most(
+    control: AuditCell, tenants: int, told: int
+) -> None:
+    """Beyond a hundred tenants in none's: it is the application's own matter."""
+    table = boto3.resource("dynamodb").Table(notes.TENANTS_TABLE)
+    with table.batch_writer() as batch:
+        for number in range(tenants):
+            batch.put_item(Item={"applicationId": "acme", "tenantId": f"t{number}"})
+    notes.note("acme", None, "audit.key.created", {})
+    assert len(publish.scanned(notes.EVENTS_TABLE)) == told
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["eu", "us", ""])), max_size=8), st.integers(1, 4)
+)
+def test_each_note_of_the_last_two_weeks_is_told_once_in_an_order_that_stays(
+    rows: list[tuple[int, str]], cuts: int
+) -> None:
+    """Whichever publication it was first in, a cell that remembers the last one it was told misses none."""
+    now = 100.0 * 86400
+    made = [
+        {"id": f"{n:03}", "applicationId": "a", "tenantId": "t", "name": "n", "actor": "x", "details": "{}"}
+        | {"at": int((now - days * 86400) * 1000) + 1}
+        | ({"regions": [region]} if region else {})
+        for n, (days, region) in enumerate(rows)
+    ]
+    seen, position, snapshot = [], (0, ""), list[dict[str, Any]]()
+    for cut in range(1, cuts + 1):
+        known_so_far = made[::-1][: len(made) * cut // cuts]  # the oldest id is published last
+        snapshot = notes.told(known_so_far, "eu", snapshot, cut, now)
+        new = [event for event in snapshot if (event["since"], event["id"]) > position]
+        seen += [event["id"] for event in new]
+        position = (new[-1]["since"], new[-1]["id"]) if new else position
+    expected = [row["id"] for row, (days, of) in zip(made, rows, strict=True) if days <= 14 and of != "us"]
+    assert sorted(seen) == expected

@@ -75,7 +75,7 @@ def test_events_flow_through_a_deployed_cell(deployed: Deployment) -> None:
 
     def has_both() -> bool:
         # Before the first minute is over there is no log.
-        return log().get("size", 0) >= 2
+        return int(log().get("size", 0)) >= 2
 
     def log() -> dict[str, Any]:
         said = deployed.admin("verify", CELL, "flow/t1", "--json", check=False)

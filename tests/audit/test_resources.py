@@ -74,6 +74,10 @@ CALLED = {
     },
     "directory": {
         "config": {"s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"},
+        "told": {"s3:GetObject", "s3:PutObject"},
+        "names in config": {"s3:ListBucket"},
+        "internal events": {"s3:PutObject"},
+        "archive key": {"kms:GenerateDataKey"},
         "role": {"sts:AssumeRole"},
     },
     "query-api": {
@@ -155,6 +159,8 @@ def place(statement: dict[str, Any]) -> str:
         return f"{alias.removeprefix(f'alias/{CELL.name}-')} key"
     known = {
         f":::{CELL.name}-{CELL.account}-config/directory.json": "config",
+        f":::{CELL.name}-{CELL.account}-config/told.json": "told",
+        f":::{CELL.name}-{CELL.account}-config": "names in config",
         f":::{CELL.name}-{CELL.account}-landing/*": "landing",
         f":::{CELL.name}-{CELL.account}-landing/*/post-*": "posts",
         f":::{CELL.name}-{CELL.account}-landing/_waiting/_internal/*": "internal events",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pulumi
 from pulumi_aws import dynamodb, iam, kms, ssm
@@ -16,6 +17,8 @@ def deploy(ctx: CellContext) -> None:
     """The tables of keys (hashes only) and of tenants; the bucket and the key of snapshots, and who may read which."""
     _table(ctx, "keys", "hash")
     _table(ctx, "tenants", "applicationId", "tenantId")
+    # What was done to what is a tenant's, until each cell's log has it.
+    _table(ctx, "events", "applicationId", "id", ttl={"attribute_name": "expires", "enabled": True})
     # Versioned: what the cells were told, and when, can be seen afterwards.
     bucket = PrivateBucket(ctx, "directory", PrivateBucketArgs(versioned=True))
     key = kms.Key(
@@ -83,7 +86,7 @@ def _may_read(bucket: str, key: str, name: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def _table(ctx: CellContext, name: str, hash_key: str, range_key: str | None = None) -> None:
+def _table(ctx: CellContext, name: str, hash_key: str, range_key: str | None = None, **more: Any) -> None:
     keys = [key for key in (hash_key, range_key) if key is not None]
     dynamodb.Table(
         name,
@@ -94,4 +97,5 @@ def _table(ctx: CellContext, name: str, hash_key: str, range_key: str | None = N
         attributes=[{"name": key, "type": "S"} for key in keys],
         point_in_time_recovery={"enabled": True},
         deletion_protection_enabled=not ctx.sandbox,
+        **more,
     )

@@ -51,6 +51,7 @@ def _function(ctx: CellContext, control: Cell, region: str) -> Function:
             handler="audit.handlers.directory.pull.handler",
             environment={
                 **access.environment(ctx),
+                "LANDING_BUCKET": ctx.bucket("landing"),
                 "PRODUCT_REGION": region,
                 "CONTROL_REGION": control.aws_region,
                 "CONTROL_BUCKET": f"{control.name}-{control.account}-directory",
@@ -64,6 +65,8 @@ def _function(ctx: CellContext, control: Cell, region: str) -> Function:
                 access.directory_object(
                     ctx, "s3:GetObject", "s3:PutObject", "s3:GetObjectTagging", "s3:PutObjectTagging"
                 ),
+                *access.told(ctx),
+                *access.tell_tenants(ctx),
                 {"Action": ["sts:AssumeRole"], "Resource": role},
             ],
             timeout=SECONDS,

@@ -25,6 +25,7 @@ from audit.handlers.directory.snapshot import (
     message_of,
     parsed,
 )
+from audit.handlers.directory.telling import tell_all
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,7 +40,7 @@ def handler(_event: object = None, _context: object = None) -> dict[str, object]
     """
     kept, etag = _kept()
     try:
-        version = bring(kept, etag)
+        serves = bring(kept, etag)
     except (BotoCoreError, ClientError, Refused) as error:
         log.warning("the directory stays at version %s: %s", kept.version, error)
         publish({"Pulls": 1, "Stale": 1})
@@ -47,7 +48,9 @@ def handler(_event: object = None, _context: object = None) -> dict[str, object]
             raise
         return {"version": kept.version, "stale": str(error)}
     publish({"Pulls": 1, "Stale": 0})
-    return {"version": version}
+    # After the keys, which matter more; what fails here is this function's error, and is done in the next minute.
+    tell_all(serves.events)
+    return {"version": serves.version}
 
 
 def _kept() -> tuple[Snapshot, str]:
@@ -60,19 +63,19 @@ def _kept() -> tuple[Snapshot, str]:
         return Snapshot("", 0, {}, b"", ""), answer["ETag"]
 
 
-def bring(kept: Snapshot, etag: str) -> int:
-    """Put the control plane's snapshot in the kept one's place, if it is newer; the version that serves then.
+def bring(kept: Snapshot, etag: str) -> Snapshot:
+    """Put the control plane's snapshot in the kept one's place, if it is newer; the one that serves then.
 
     Raises Refused for one that may not be taken, and botocore's errors for one that can't be had.
     """
     control = _Control()
     offered = control.newest(setting("CONTROL_OBJECT"))
     if offered is None and kept.version == 0:
-        return 0  # nobody was ever told anything
+        return kept  # nobody was ever told anything
     if offered is None:
         raise Refused("there is no snapshot any more")
     if offered.body == kept.body:
-        return kept.version
+        return kept
     control.verify(offered)
     _refuse_unfit(offered, kept)
     tags = s3().get_object_tagging(Bucket=setting("CONFIG_BUCKET"), Key=OBJECT)["TagSet"]
@@ -85,7 +88,7 @@ def bring(kept: Snapshot, etag: str) -> int:
         Tagging=urlencode({tag["Key"]: tag["Value"] for tag in tags}),
         IfMatch=etag,  # a pull that was faster may have brought a newer one
     )
-    return offered.version
+    return offered
 
 
 def _refuse_unfit(offered: Snapshot, kept: Snapshot) -> None:

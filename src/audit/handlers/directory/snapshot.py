@@ -1,7 +1,8 @@
 """What the control plane tells the cells of a product region: one S3 object, and a MAC of it as its metadata.
 
-The body is {"region": name, "version": n, "applications": …} as UTF-8 JSON. The MAC is made by a KMS key of the control
-plane that no cell may make one with. So a snapshot is taken as the control plane wrote it, or not at all.
+The body is {"region": name, "version": n, "applications": …, "events": [what was done]} as UTF-8 JSON. The MAC is made
+by a KMS key of the control plane that no cell may make one with. So a snapshot is taken as the control plane wrote it,
+or not at all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ class Snapshot:
     applications: Mapping[str, Any]
     body: bytes
     mac: str
+    events: Sequence[Mapping[str, Any]] = ()
 
 
 def message_of(body: bytes) -> bytes:
@@ -62,4 +64,7 @@ def parsed(body: bytes, metadata: Mapping[str, str]) -> Snapshot:
     region, version = content.get("region", ""), content.get("version", 0)
     if not isinstance(region, str) or type(version) is not int or version < 0:
         raise Refused("the snapshot is broken: its region or version is none")
-    return Snapshot(region, version, content["applications"], body, metadata.get(MAC, ""))
+    events = content.get("events", [])
+    if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
+        raise Refused("the snapshot is broken: its events are none")
+    return Snapshot(region, version, content["applications"], body, metadata.get(MAC, ""), events)
