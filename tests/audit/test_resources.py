@@ -93,11 +93,10 @@ CALLED = {
         "names of logs": {"s3:ListBucket"},
         "archive": {"s3:GetObject"},
         "names in archive": {"s3:ListBucket"},
-        "archive key": {"kms:Decrypt"},
+        "archive key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "places": {"dynamodb:BatchGetItem"},
         "log key": {"kms:GetPublicKey"},
         "internal events": {"s3:PutObject"},
-        "archive key": {"kms:GenerateDataKey"},
     },
     "query-exports": {
         "index": {"dynamodb:Query"},
