@@ -110,6 +110,10 @@ CALLED = {
             "sqs:GetQueueAttributes",
             "sqs:SendMessage",
         },
+        "logs": {"s3:GetObject"},
+        "names of logs": {"s3:ListBucket"},
+        "places": {"dynamodb:BatchGetItem"},
+        "log key": {"kms:GetPublicKey"},
     },
 }
 

@@ -95,13 +95,21 @@ def _worker(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.In
         FunctionArgs(
             code=code,
             handler="audit.handlers.query.export_worker.handler",
-            environment={"SERVICE": ctx.service.name, **exports, "TRIES": str(queues.TRIES)},
+            environment={
+                "SERVICE": ctx.service.name,
+                **exports,
+                **access.log_settings(ctx),
+                "TRIES": str(queues.TRIES),
+            },
             allow=[
                 access.index(ctx, "dynamodb:Query"),
                 access.use_key(ctx, "index", "kms:Decrypt", through="dynamodb"),
                 _rows(ctx, "exports", "dynamodb:UpdateItem"),
                 access.objects(ctx, "exports", "s3:GetObject", "s3:PutObject"),
                 access.use_key(ctx, "exports", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
+                *access.log(ctx, "s3:GetObject"),
+                access.log_places(ctx, "dynamodb:BatchGetItem"),
+                access.log_key(ctx, "kms:GetPublicKey"),
                 queues.take_messages(ctx, "exports", "sqs:SendMessage"),
             ],
             timeout=WORKER_SECONDS,

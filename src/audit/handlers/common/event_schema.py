@@ -7,7 +7,7 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-EVENT, STORED = "Event", "StoredEvent"
+EVENT, STORED, ACTIVITY = "Event", "StoredEvent", "OcsfApiActivity"
 
 
 def _text(limit: int) -> Schema:
@@ -70,5 +70,11 @@ SCHEMAS: Mapping[str, Schema] = {
             **_FIELDS,
         },
         "required": ["eventId", *_REQUIRED],
+    },
+    ACTIVITY: {
+        "type": "object",
+        "description": "An event as OCSF 1.9.0 has it: class 6003, profile record_integrity where its log has it.",
+        "properties": {"class_uid": {"const": 6003}},
+        "required": ["class_uid", "type_uid", "time", "metadata", "raw_data"],
     },
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from calendar import monthrange
+from calendar import monthrange, timegm
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -84,6 +84,13 @@ def canonical_time(text: str) -> str:
     if leap and (moment.day, moment.hour, moment.minute) != last:
         raise ValueError(f"{text[:80]!r}: a leap second is the last of a month in UTC")
     return f"{moment.isoformat()[:16]}:{second}.{fraction[:6]:0<6}Z"
+
+
+def microseconds(text: str) -> int:
+    """An RFC 3339 time as microseconds since 1970, by which a leap second is the one behind it; ValueError likewise."""
+    written = canonical_time(text)
+    fields = [int(part) for part in re.split(r"\D", written[:19])]
+    return timegm((*fields, 0, 0, 0)) * 1_000_000 + int(written[20:26])
 
 
 def problems(event: object) -> list[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from audit.handlers.common.directory import authenticate
-from audit.handlers.common.event_schema import STORED
+from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.index import event_of
 from audit.handlers.common.operations import Operation, record, reference, routes
@@ -18,6 +18,7 @@ from audit.handlers.query.limits import admit
 from audit.handlers.query.reading import read_page
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import PARAMETERS, Search
+from audit.handlers.query.shaping import shaped
 
 MAX_PAGES = 10  # index pages read for one answer; past that the cursor says where to go on
 MAX_SECONDS = 2.0  # of reading, likewise: words are looked for by the function itself
@@ -35,7 +36,7 @@ def get_events(request: Request) -> Reply:
     admit(caller)
     search = Search.of(request.query, caller)
     items, position = _read(search)
-    events = fitting(map(event_of, items))
+    events = fitting(shaped(caller, map(event_of, items), search.ocsf))
     if len(events) < len(items):
         position = str(items[len(events) - 1]["sk"])
     return Reply(200, {"events": events, "cursor": search.cursor(position) if position else None})
@@ -67,7 +68,11 @@ _ROUTES = routes(
             (
                 200,
                 record(
-                    events={"type": "array", "items": reference(STORED), "maxItems": 100},
+                    events={
+                        "type": "array",
+                        "items": {"anyOf": [reference(STORED), reference(ACTIVITY)]},
+                        "maxItems": 100,
+                    },
                     cursor={"type": ["string", "null"]},
                 ),
             ),

@@ -24,6 +24,7 @@ from audit.handlers.common.index import event_of
 from audit.handlers.query.formats import FORMATS, Format
 from audit.handlers.query.jobs import FAILED, PENDING, READY, Row, file_of, search_of
 from audit.handlers.query.reading import read_page
+from audit.handlers.query.shaping import activities
 
 PART_BYTES = 8 * 1024 * 1024  # S3 takes none under 5 MB but the last, and a row has room for some 9,000 parts
 SAVE_EVERY = 20  # pages
@@ -102,12 +103,13 @@ def work(message: Message, end: float) -> None:
     while True:
         items, position = read_page(search, done.position or None)
         events = [event_of(item) for item in items]
-        piece = form.piece(events)
+        if form.ocsf:
+            events = activities(*row["pk"].split("#"), events)
         done = replace(
             done,
             rows=done.rows + len(events),
             position=position or done.position,
-            unsaved=done.unsaved + piece,
+            unsaved=done.unsaved + form.piece(events),
         )
         if position is None:
             break

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from audit.handlers.common.directory import Caller, authenticate
-from audit.handlers.common.event_schema import STORED
+from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.events import canonical_time
 from audit.handlers.common.exact import read
 from audit.handlers.common.http import ApiError, Reply, Request
@@ -25,7 +25,8 @@ from audit.handlers.log import reading
 from audit.handlers.log.store import Store
 from audit.handlers.query.fitting import fitting
 from audit.handlers.query.limits import admit
-from audit.handlers.query.parameters import asked, limit_of, time_of
+from audit.handlers.query.parameters import SHAPE, asked, is_ocsf, limit_of, time_of
+from audit.handlers.query.shaping import shaped
 
 BACKFILL = timedelta(days=30)
 MOST = 1000  # events an answer
@@ -48,6 +49,7 @@ PARAMETERS = (
         "Where the answer before ended: good for this tenant, by any of its keys, for ever.",
         {"type": "string"},
     ),
+    *SHAPE,
 )
 
 clock = time.time
@@ -64,7 +66,8 @@ def get_feed(request: Request) -> Reply:
     begin = _begin(given, caller, store, size)
     found = _read(store, size, begin, min(size, begin + limit))
     there = [one for one in found if one.line is not None]
-    events = fitting(read((one.line or b"").decode()) for one in there)
+    lines = (read((one.line or b"").decode()) for one in there)
+    events = fitting(shaped(caller, lines, is_ocsf(given)))
     # What does not fit comes next; what is gone for ever is passed over.
     following = there[len(events)].position if len(events) < len(there) else begin + len(found)
     return Reply(
@@ -139,7 +142,11 @@ OPERATIONS = (
         (
             200,
             record(
-                events={"type": "array", "items": reference(STORED), "maxItems": MOST},
+                events={
+                    "type": "array",
+                    "items": {"anyOf": [reference(STORED), reference(ACTIVITY)]},
+                    "maxItems": MOST,
+                },
                 cursor={"type": "string"},
                 behind={
                     "type": "integer",

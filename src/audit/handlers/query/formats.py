@@ -1,4 +1,5 @@
-"""How an export writes events down: JSON lines, or CSV that a spreadsheet opens without harm; each as gzip too."""
+"""How an export writes events down: JSON lines, also of OCSF's shape, or CSV that a spreadsheet opens without harm; each
+as gzip too."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import csv
 import gzip
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from audit.handlers.common.exact import write
@@ -34,12 +35,13 @@ _OWN = (
 @dataclass(frozen=True)
 class Format:
     """A format. `lines` writes events; a file of several pieces of it, one behind the other, begins with `head` and is
-    one file."""
+    one file. `ocsf`: the events that it writes are in that shape."""
 
     content_type: str
     head: str
     lines: Callable[[Iterable[Mapping[str, Any]]], str]
     packed: bool = False
+    ocsf: bool = False
 
     def begin(self) -> bytes:
         """What a file begins with."""
@@ -100,9 +102,7 @@ def _json(value: object) -> str:
 
 _JSONL = Format("application/jsonl", "", _jsonl)
 _CSV = Format("text/csv; charset=utf-8", _rows([COLUMNS]), _csv)
-FORMATS: Mapping[str, Format] = {
-    "jsonl": _JSONL,
-    "jsonl.gz": Format("application/gzip", _JSONL.head, _JSONL.lines, packed=True),
-    "csv": _CSV,
-    "csv.gz": Format("application/gzip", _CSV.head, _CSV.lines, packed=True),
+_PLAIN = {"jsonl": _JSONL, "csv": _CSV, "ocsf.jsonl": replace(_JSONL, ocsf=True)}
+FORMATS: Mapping[str, Format] = _PLAIN | {
+    f"{name}.gz": replace(form, content_type="application/gzip", packed=True) for name, form in _PLAIN.items()
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from audit.handlers.common.events import canonical_time
 from audit.handlers.common.http import ApiError
@@ -48,6 +48,13 @@ PAGE = (
     ),
 )
 TENANT = (Parameter("tenantId", "The key's own tenant, and no other.", {"type": "string", "minLength": 1}),)
+SHAPE = (
+    Parameter(
+        "format",
+        "How events are written: as OCSF's API Activity (1.9.0), in the place of as they were accepted.",
+        {"enum": ["ocsf"]},
+    ),
+)
 _WITHOUT_BLANKS = ("tenantId", "from", "to")
 
 
@@ -83,3 +90,10 @@ def limit_of(text: str, most: int) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text, re.ASCII) or int(text) > most:
         raise ApiError(400, "invalid_parameter", f"limit: found {text[:60]}, expected 1 to {most}")
     return int(text)
+
+
+def is_ocsf(given: Mapping[str, str]) -> bool:
+    """Whether events are asked for in that shape; raises ApiError 400 for one that there is not."""
+    if given.get("format") not in (None, "ocsf"):
+        raise ApiError(400, "invalid_parameter", f"format: found {given['format'][:60]}, expected ocsf")
+    return "format" in given

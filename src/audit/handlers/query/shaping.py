@@ -1,0 +1,39 @@
+"""A tenant's events in another schema's shape, each with what its log has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from audit.handlers.common.aws import setting
+from audit.handlers.common.directory import Caller
+from audit.handlers.common.ocsf import Logged, activity
+from audit.handlers.log.append import CHECKPOINT, checkpoint_in
+from audit.handlers.log.keys import key_of
+from audit.handlers.log.store import Store, origin_of
+
+
+def shaped(caller: Caller, events: Iterable[dict[str, Any]], ocsf: bool) -> Iterable[dict[str, Any]]:
+    """A caller's own stored events as they are, or in OCSF's shape."""
+    return activities(caller.application, caller.tenant or "", [*events]) if ocsf else events
+
+
+def activities(application: str, tenant: str, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Stored events as OCSF's API Activity: those that have an entry in the log's checkpoint are attested by it."""
+    logged = _logged(application, tenant, events)
+    return [activity(application, event, logged.get(event["eventId"])) for event in events]
+
+
+def _logged(application: str, tenant: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Logged]:
+    store = Store.here(application, tenant)
+    note = store.read(CHECKPOINT) if events else None
+    if note is None:
+        return {}
+    key = str(key_of(origin_of(setting("LOG_ORIGIN"), application, tenant)))
+    size = checkpoint_in(note.decode()).size
+    places = store.places(str(event["eventId"]) for event in events)
+    return {
+        place.event: Logged(place.index, place.salt, key, note.decode())
+        for place in places.values()
+        if place.index < size
+    }
