@@ -43,7 +43,8 @@ def file_of(form: str, *found: Any) -> bytes:
     """A file of two pieces."""
     middle = len(found) // 2
     made = FORMATS[form]
-    return made.begin() + made.piece(found[:middle]) + made.piece(found[middle:])
+    draft = made.add(made.load(made.begin().dump()), found[:middle])
+    return made.end(made.add(draft, found[middle:]))
 
 
 def test_a_csv_file_is_this() -> None:

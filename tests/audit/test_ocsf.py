@@ -32,7 +32,9 @@ __all__ = ["made"]  # a fixture
 PUBLISHED = Draft202012Validator(json.loads(Path(__file__).with_name("ocsf_api_activity.json").read_text()))
 NOTE = "eu.audit.example/acme/t1\n18\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
 SIGNED = f"\N{EM DASH} eu.audit.example/acme/t1 {base64.b64encode(b'1234' + bytes(64)).decode()}\n"
-COSIGNED = f"\N{EM DASH} w1 {base64.b64encode(b'1234' + (1_700_000_000).to_bytes(8, 'big') + bytes(64)).decode()}\n"
+COSIGNED = (
+    f"\N{EM DASH} w1 {base64.b64encode(b'1234' + (1_700_000_000).to_bytes(8, 'big') + bytes(64)).decode()}\n"
+)
 LOGGED = Logged(17, bytes(16), "eu.audit.example/acme/t1+12345678+AQ==", NOTE + SIGNED + COSIGNED)
 addresses = st.ip_addresses().map(str) | st.ip_addresses(v=6).map(lambda one: f"{one.exploded}%eth0") | texts
 
@@ -49,7 +51,9 @@ def stored(one: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(events, st.none() | addresses, st.sampled_from([None, LOGGED]))
-def test_any_event_is_valid_and_loses_nothing(one: dict[str, Any], source: str | None, log: Logged | None) -> None:
+def test_any_event_is_valid_and_loses_nothing(
+    one: dict[str, Any], source: str | None, log: Logged | None
+) -> None:
     """Against the published schema, logged or not; the event comes back from `raw_data` with every digit of it."""
     if source:
         one = {**one, "context": {**(one.get("context") or {}), "sourceIpAddress": source}}
@@ -61,7 +65,7 @@ def test_any_event_is_valid_and_loses_nothing(one: dict[str, Any], source: str |
 def unfolded(found: dict[str, Any]) -> dict[str, Any]:
     """The event in the class's own places and in `unmapped`, without what is empty."""
     metadata, unmapped = found["metadata"], dict(found["unmapped"])
-    actor = {"id": user["uid"] for user in [found["actor"].get("user")] if user}
+    actor = {"id": found["actor"]["user"]["uid"]} if "user" in found["actor"] else {}
     source = {"sourceIpAddress": found["src_endpoint"].get("ip", found["src_endpoint"].get("name"))}
     agent = {"userAgent": found.get("http_request", {}).get("user_agent")}
     resources = [
@@ -78,7 +82,8 @@ def unfolded(found: dict[str, Any]) -> dict[str, Any]:
         "resources": unmapped.pop("resources", resources),
         "tags": {one["name"]: one["value"] for one in metadata.get("tags", [])},
     }
-    return filled({**known, **unmapped})
+    whole: dict[str, Any] = filled({**known, **unmapped})
+    return whole
 
 
 def filled(value: Any) -> Any:
@@ -196,9 +201,7 @@ def test_the_signatures_are_the_checkpoint_s() -> None:
         "C2SP tlog-cosignature",
     ]
     assert [one.get("created_time") for one in attestation["signatures"]] == [None, 1_700_000_000_000]
-    assert all(
-        one["digest"]["value"] == checkpoint_in(NOTE).root.hex() for one in attestation["signatures"]
-    )
+    assert all(one["digest"]["value"] == checkpoint_in(NOTE).root.hex() for one in attestation["signatures"])
 
 
 def test_what_is_attested_is_in_the_log(logs: Logs) -> None:
@@ -217,7 +220,11 @@ def test_what_is_attested_is_in_the_log(logs: Logs) -> None:
         proof = logs.cell.call(api.handler, "GET /v1/proof", key, eventId=found["metadata"]["uid"]).body
         entry = Entry.parse(proof["entry"].encode())
         salted = base64.b64decode(shown["data"]["salt"]) + found["raw_data"].encode()
-        assert attestation["fingerprint"]["value"] == hashlib.sha256(salted).hexdigest() == entry.commitment.hex()
+        assert (
+            attestation["fingerprint"]["value"]
+            == hashlib.sha256(salted).hexdigest()
+            == entry.commitment.hex()
+        )
         check_inclusion(
             leaf_hash(entry.data),
             int(attestation["uid"]),
@@ -250,6 +257,17 @@ def test_pages_are_those_of_the_question(logs: Logs) -> None:
     then = logs.cell.search(key, limit=2, cursor=first["cursor"]).body
     assert [one["metadata"]["uid"] for one in first["events"]] == plain[:2]
     assert [one["eventId"] for one in then["events"]] == plain[2:]
+
+
+def test_the_feed_tells_the_same(logs: Logs) -> None:
+    """In its own order."""
+    logs.cell.key("acme")
+    key = logs.cell.key("acme", "t1")
+    flow(logs, *(event(second=n) for n in range(3)))
+    fed = logs.cell.call(api.handler, "GET /v1/feed", key, format="ocsf").body["events"]
+    found = logs.cell.search(key, format="ocsf").body["events"]
+    assert sorted(fed, key=json.dumps) == sorted(found, key=json.dumps)
+    assert [one["attestation_list"][0]["uid"] for one in fed] == ["0", "1", "2"]
 
 
 def test_another_format_is_refused(cell: AuditCell) -> None:

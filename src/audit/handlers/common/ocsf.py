@@ -30,12 +30,14 @@ _DASH = "\N{EM DASH} "
 Json = dict[str, Any]
 
 ACTIVITIES = {1: "Create", 2: "Read", 3: "Update", 4: "Delete"}
-# What verbs of a kind begin with: an end as of `creat-e`, `creat-ed` or `creat-ing` follows. No plural: `posts` are made
-# by nobody.
+# What verbs of a kind begin with; an end as of `creat-e`, `creat-ed` or `creat-ing` follows. No plural: `posts` are
+# made by nobody.
 _VERBS = {
     1: "add|creat|generat|import|insert|invit|issu|mak|made|new|post|register|upload",
-    2: "access|describ|download|export|fetch|find|found|gett?|got|head|list|open|quer[yi]|read|retriev|search|show|view",
-    3: "chang|disabl|edit|enabl|modif[yi]|mov|patch|putt?|renam|replac|resett?|restor|rotat|sett?|updat|writ|written|wrote",
+    2: "access|describ|download|export|fetch|find|found|gett?|got|head|list|open|quer[yi]|read|retriev|search|show|"
+    "view",
+    3: "chang|disabl|edit|enabl|modif[yi]|mov|patch|putt?|renam|replac|resett?|restor|rotat|sett?|updat|writ|written|"
+    "wrote",
     4: "delet|destroy|dropp?|eras|purg|remov|revok",
 }
 # What of an event has a place of the class's own: whole, and in part.

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from audit.handlers.common import aws
 from audit.handlers.common.aws import setting, table
 from audit.handlers.common.index import event_of
-from audit.handlers.query.formats import FORMATS, Format
+from audit.handlers.query.formats import FORMATS, Draft, Format
 from audit.handlers.query.jobs import FAILED, PENDING, READY, Row, file_of, search_of
 from audit.handlers.query.reading import read_page
 from audit.handlers.query.shaping import activities
@@ -68,14 +68,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an export is: as its row says, and `unsaved`, the bytes that are no part yet."""
+    """How far an export is: as its row says, and what is no part yet."""
 
     step: int
     rows: int
     position: str
     upload: str
     parts: tuple[str, ...]
-    unsaved: bytes
+    draft: Draft
 
 
 def handler(event: Mapping[str, Any], context: Any) -> None:
@@ -104,25 +104,26 @@ def work(message: Message, end: float) -> None:
         items, position = read_page(search, done.position or None)
         events = [event_of(item) for item in items]
         if form.ocsf:
-            events = activities(*row["pk"].split("#"), events)
+            application, tenant = row["pk"].split("#")
+            events = activities(application, tenant, events)
         done = replace(
             done,
             rows=done.rows + len(events),
             position=position or done.position,
-            unsaved=done.unsaved + form.piece(events),
+            draft=form.add(done.draft, events),
         )
         if position is None:
             break
         pages += 1
         late = clock() > end - RESERVE
-        if len(done.unsaved) >= PART_BYTES:
+        if len(done.draft.ready) >= PART_BYTES:
             done = _save(row, _with_part(row, form, done), late)
         elif late or pages % SAVE_EVERY == 0:
             done = _save(row, done, late)
         if late:
             replace(message, turn=message.turn + 1, tried=0).send()
             return
-    _finish(row, form, done)
+    _finish(row, form, replace(done, draft=Draft(form.end(done.draft))))
     _end(message.place, READY, done.rows)
 
 
@@ -169,33 +170,35 @@ def _leave(message: Message, turn: int, held: int) -> None:
 
 
 def _resumed(row: Row, form: Format) -> Progress:
-    carry = form.begin()
+    draft = form.begin()
     if row["carry"]:
-        carry = aws.s3().get_object(Bucket=setting("EXPORTS_BUCKET"), Key=row["carry"])["Body"].read()
+        kept = aws.s3().get_object(Bucket=setting("EXPORTS_BUCKET"), Key=row["carry"])["Body"].read()
+        draft = form.load(kept)
     elif row["step"]:
-        carry = b""
+        draft = Draft(b"")
     return Progress(
-        int(row["step"]), int(row["rows"]), row["position"], row["upload"], tuple(row["parts"]), carry
+        int(row["step"]), int(row["rows"]), row["position"], row["upload"], tuple(row["parts"]), draft
     )
 
 
 def _with_part(row: Row, form: Format, done: Progress) -> Progress:
-    """What is no part yet made the next part."""
+    """The bytes that are no part yet made the next part."""
     place: Any = {"Bucket": setting("EXPORTS_BUCKET"), "Key": file_of(row)}
     upload = done.upload
     if not upload:
         upload = aws.s3().create_multipart_upload(**place, ContentType=form.content_type)["UploadId"]
     number = len(done.parts) + 1
-    answer = aws.s3().upload_part(**place, UploadId=upload, PartNumber=number, Body=done.unsaved)
-    return replace(done, upload=upload, parts=(*done.parts, answer["ETag"]), unsaved=b"")
+    answer = aws.s3().upload_part(**place, UploadId=upload, PartNumber=number, Body=done.draft.ready)
+    left = replace(done.draft, ready=b"")
+    return replace(done, upload=upload, parts=(*done.parts, answer["ETag"]), draft=left)
 
 
 def _save(row: Row, done: Progress, last: bool) -> Progress:
     """Have whoever goes on begin here; the `last` save of a worker lets the export go."""
     carry = ""
-    if done.unsaved:
+    if kept := done.draft.dump():
         carry = f"_work/{file_of(row)}/{done.step + 1}"
-        aws.s3().put_object(Bucket=setting("EXPORTS_BUCKET"), Key=carry, Body=done.unsaved)
+        aws.s3().put_object(Bucket=setting("EXPORTS_BUCKET"), Key=carry, Body=kept)
     table(setting("EXPORTS_TABLE")).update_item(
         Key={"pk": row["pk"], "sk": row["sk"]},
         UpdateExpression="SET step = :next, #rows = :rows, #position = :position, upload = :upload, parts = :parts, "
@@ -223,10 +226,10 @@ def _finish(row: Row, form: Format, done: Progress) -> None:
     """Make the file whole; once more changes nothing."""
     place: Any = {"Bucket": setting("EXPORTS_BUCKET"), "Key": file_of(row)}
     if not done.upload:
-        aws.s3().put_object(**place, Body=done.unsaved, ContentType=form.content_type)
+        aws.s3().put_object(**place, Body=done.draft.ready, ContentType=form.content_type)
         return
     try:
-        if done.unsaved:
+        if done.draft.ready:
             done = _with_part(row, form, done)
         parts: Any = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(done.parts, start=1)]
         aws.s3().complete_multipart_upload(**place, UploadId=done.upload, MultipartUpload={"Parts": parts})

@@ -26,7 +26,7 @@ from audit.handlers.query.search import Search
 URL_SECONDS = 600
 MOST_PENDING = 3  # of a tenant at once
 MOST_KEPT = 100  # of a tenant, within the days that they are kept
-FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "ocsf.jsonl", "ocsf.jsonl.gz")
+FORMATS = ("csv", "csv.gz", "jsonl", "jsonl.gz", "ocsf.jsonl", "ocsf.jsonl.gz", "parquet")
 _NARROWING = (*TENANT, *FILTERS, *SPAN)
 
 clock = time.time

@@ -1,7 +1,8 @@
 """Parquet, as little of it as events need: one page a column of a row group, PLAIN, packed by gzip. Pure.
 
-The format is Apache Parquet's (its `parquet.thrift`, in Thrift's compact protocol). Row groups stand behind one another,
-and where they are is said at the end of the file alone: so a file can be made in steps, when what was made is remembered.
+The format is Apache Parquet's (its `parquet.thrift`, in Thrift's compact protocol). Row groups stand behind one
+another, and where they are is said at the end of the file alone: so a file can be made in steps, when what was made is
+remembered.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def _plain(values: Sequence[str | int | None], kind: str) -> Iterator[bytes]:
 
 
 def _page_header(rows: int, size: int, packed: int) -> bytes:
-    data = _record((1, _I32, _int(rows)), (2, _I32, _int(_PLAIN)), (3, _I32, _int(_RLE)), (4, _I32, _int(_RLE)))
+    data = _record(
+        (1, _I32, _int(rows)), (2, _I32, _int(_PLAIN)), (3, _I32, _int(_RLE)), (4, _I32, _int(_RLE))
+    )
     return _record(
         (1, _I32, _int(_DATA_PAGE)), (2, _I32, _int(size)), (3, _I32, _int(packed)), (5, _STRUCT, data)
     )

@@ -17,11 +17,12 @@ from audit.handlers.common.directory import Caller
 from audit.handlers.common.exact import read
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.index import partition
-from audit.handlers.common.exact import read
-from audit.handlers.common.http import ApiError
-from audit.handlers.common.index import partition
 from audit.handlers.query import matching, parameters
 from audit.handlers.query.parameters import FILTERS, LONGEST, PAGE, SHAPE, SPAN, TENANT
+
+# What the index knows of every item; the others are looked for in the event itself.
+INDEXED = ("eventName", "actorId", "resourceId", "serviceEvent")
+PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE, *SHAPE)
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
 
@@ -55,16 +56,10 @@ class Search:
             filters=tuple(
                 (one.name, _filter(one.name, asked[one.name])) for one in FILTERS if one.name in asked
             ),
-<<<<<<< HEAD
             since=parameters.time_of("from", asked["from"]) if "from" in asked else _FIRST,
             until=parameters.time_of("to", asked["to"]) if "to" in asked else _LAST,
             limit=parameters.limit_of(asked.get("limit", "50"), 100),
-=======
-            since=_time("from", asked["from"]) if "from" in asked else _FIRST,
-            until=_time("to", asked["to"]) if "to" in asked else _LAST,
-            limit=_limit(asked.get("limit", "50")),
             ocsf=parameters.is_ocsf(asked),
->>>>>>> e74bb4e (Events are read and exported as OCSF's API Activity, attested by their tenant's log)
         )
         if search.since > search.until:
             raise ApiError(
@@ -131,19 +126,3 @@ def _filter(name: str, text: str) -> str:
     except ValueError as error:
         raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
     return text
-<<<<<<< HEAD
-=======
-
-
-def _time(name: str, text: str) -> str:
-    try:
-        return canonical_time(text)
-    except ValueError as error:
-        raise ApiError(400, "invalid_parameter", f"{name}: {error}") from None
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]?|100", text):
-        raise ApiError(400, "invalid_parameter", f"limit: found {text[:60]}, expected 1 to 100")
-    return int(text)
->>>>>>> e74bb4e (Events are read and exported as OCSF's API Activity, attested by their tenant's log)
