@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cellwave.deploy.ahead import losses
 from cellwave.deploy.drive import unanswered
@@ -20,6 +24,24 @@ def step(event: str, op: str, urn: str = URN, **more: Any) -> dict[str, Any]:
     """An event about a resource."""
     kind = urn.split("::")[2]
     return {event: {"metadata": {"op": op, "urn": urn, "type": kind, **more}}}
+
+
+BEGUN = json.dumps(step("resourcePreEvent", "create")) + "\n"
+ENDED = json.dumps(step("resOutputsEvent", "create")) + "\n"
+FAILED = json.dumps(step("resOpFailedEvent", "create")) + "\n"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """An event log that is not there yet."""
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def tail(log: Path) -> Iterator[Tail]:
+    """A tail of it."""
+    with closing(Tail(log)) as made:
+        yield made
 
 
 def test_a_summary_gives_the_counts() -> None:
@@ -85,9 +107,8 @@ def test_what_a_language_host_printed_is_the_error_where_there_is_no_other() -> 
     assert [error.message for error in tell([*printed, reported]).errors] == ["m"]
 
 
-def test_a_torn_log_tells_what_it_can(tmp_path: Path) -> None:
+def test_a_torn_log_tells_what_it_can(tmp_path: Path, log: Path) -> None:
     """The half line of a killed engine is passed over; an absent log is an unfinished story."""
-    log = tmp_path / "events.jsonl"
     log.write_text(json.dumps({"diagnosticEvent": {"severity": "error", "message": "m"}}) + '\n{"summ')
     story = read_story(log)
     assert [error.message for error in story.errors] == ["m"]
@@ -95,24 +116,31 @@ def test_a_torn_log_tells_what_it_can(tmp_path: Path) -> None:
     assert not read_story(tmp_path / "none").finished
 
 
-def test_a_tail_waits_for_whole_lines(tmp_path: Path) -> None:
-    """A step is told when its line is whole, once; a new run of the attempt starts from its beginning."""
-    log = tmp_path / "events.jsonl"
-    tail = Tail(log)
+def test_a_tail_waits_for_whole_lines(log: Path, tail: Tail) -> None:
+    """A step is told when its line is whole, once."""
     assert list(tail.progress()) == []
-    begun = json.dumps(step("resourcePreEvent", "create")) + "\n"
-    ended = json.dumps(step("resOutputsEvent", "create")) + "\n"
-    log.write_text(begun + ended[:10])
+    log.write_text(BEGUN + ENDED[:10])
     assert [(p.resource, p.operation, p.done) for p in tail.progress()] == [
         ("aws:sqs/queue:Queue queue", "create", 0)
     ]
     assert tail.under_way == ["create aws:sqs/queue:Queue queue"]
-    log.write_text(begun + ended)
+    log.write_text(BEGUN + ENDED)
     assert [p.done for p in tail.progress()] == [1]
     assert tail.under_way == []
-    log.write_text(begun)
+
+
+def test_a_tail_reads_a_run_to_its_end_and_the_next_from_its_beginning(log: Path, tail: Tail) -> None:
+    """Also where the next one's log is longer already than what was read of the last one's, and under way no more is
+    what the last one left."""
+    log.write_text(BEGUN)
     assert [p.done for p in tail.progress()] == [0]
-    log.write_text(begun + json.dumps(step("resOpFailedEvent", "create")) + "\n")
+    with log.open("a") as last:
+        log.unlink()
+        log.write_text(BEGUN + ENDED + BEGUN)
+        last.write(ENDED + BEGUN)
+    assert [p.done for p in tail.progress()] == [1, 1, 0, 1, 1]
+    with log.open("a") as file:
+        file.write(FAILED)
     assert list(tail.progress()) == []
     assert tail.under_way == []
 

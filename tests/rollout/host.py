@@ -1,6 +1,7 @@
 """A worker as one host of several has it, on fake engines that are processes of their own.
 
 Usage: python -m tests.rollout.host FOLDER HOME [TARGET]: works until no rollout is left. CELLWAVE_HOST is its name.
+While FOLDER/wait exists it is ready, and begins nothing.
 With "down" as the target it is no worker, but a command that takes the stacks of cell d away.
 The engines (host_engine.py) tell in FOLDER/engines what they do: a line of JSON each.
 """
@@ -11,6 +12,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -96,6 +98,9 @@ def main(folder: Path, home: Path, target: str = SHARED) -> None:
     performed.observe_digest = lambda _, scope: (folder / f"runs-{scope.cell}.{scope.service}").read_text()  # type: ignore[assignment, attr-defined]
     beating.start()
     queues.launch(project.database_url, beating.me, effects.perform)
+    print("ready", flush=True)
+    while (folder / "wait").exists():
+        time.sleep(0.05)
 
     def over() -> bool:
         with suppress(SQLAlchemyError):  # the database may be away

@@ -124,6 +124,15 @@ class Hosts:
                 stderr=log,
             )
 
+    def start_together(self) -> None:
+        """Let all work, each when all can: none is still on its way when trouble comes."""
+        waits = self.folder / "wait"
+        waits.touch()
+        for name in NAMES:
+            self.start(name)
+        self.until(lambda: all("ready" in self.log(name).read_text().splitlines() for name in NAMES))
+        waits.unlink()
+
     def log(self, name: str) -> Path:
         """What a host said."""
         return self.folder / f"{name}.log"
@@ -162,7 +171,7 @@ class Hosts:
 
     def said(self, name: str) -> str:
         """The last line of a host that has left."""
-        assert self.running[name].wait(60) == 0
+        assert self.running[name].wait(60) == 0, self.log(name).read_text()[-3000:]
         return self.log(name).read_text().splitlines()[-1]
 
 
@@ -220,8 +229,7 @@ def test_whatever_becomes_of_a_host_the_rollout_ends_right(
 ) -> None:
     """The others take up what it was at when its lease has run out, and nothing runs side by side on a stack; when the
     host is back it has begun nothing more, and leaves."""
-    for name in NAMES:
-        hosts.start(name)
+    hosts.start_together()
     with troubled(hosts, trouble, postgres) as victim:
         hosts.until(hosts.outcome)
         begun = [line for line in hosts.did() if line["host"] == victim]

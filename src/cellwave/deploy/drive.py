@@ -416,5 +416,6 @@ def _doubt(at: Drive, steps: list[Step]) -> str:
         return f"; {names} may be there all the same, and the state can't say so: {error}"
     finally:
         for path, text in told.items():
+            path.unlink(missing_ok=True)
             path.write_bytes(text)
     return ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cellwave.deploy.port import Progress
 from cellwave.states import HIDDEN, STACK_TYPE, is_secret, name_of
@@ -47,11 +49,14 @@ class Story:
 
 
 class Tail:
-    """Reads what was appended to an event log since the last look; a line still being written is left for later."""
+    """Reads what was appended to an event log since the last look; a line still being written is left for later.
+
+    A run's log is a file of its own, under a name that the next run's takes over. This one is kept open until then:
+    so no other can be given its inode, and what was written to it last is read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = 0
+        self._file: BinaryIO | None = None
         self._under_way: dict[str, str] = {}
         self.done = 0
 
@@ -83,20 +88,33 @@ class Tail:
         self.done += begun is None
         return Progress(resource=name, operation=operation, done=self.done)
 
-    def _lines(self) -> list[bytes]:
-        try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, 2)
-                if size < self._offset:  # another run of the same attempt began
-                    self._offset = self.done = 0
-                    self._under_way.clear()
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole.splitlines()
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._file is not None:
+            self._file.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        with contextlib.suppress(FileNotFoundError):
+            file = self._path.open("rb")
+            if self._file is None:
+                self._file = file
+            elif os.path.samestat(os.fstat(file.fileno()), os.fstat(self._file.fileno())):
+                file.close()
+            else:  # another run of the same attempt began
+                yield from _appended(self._file)
+                self.close()
+                self._file, self.done = file, 0
+                self._under_way.clear()
+        if self._file is not None:
+            yield from _appended(self._file)
+
+
+def _appended(file: BinaryIO) -> list[bytes]:
+    """The whole lines from where it stands, which is then behind them."""
+    data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    file.seek(len(whole) - len(data), os.SEEK_CUR)
+    return whole.splitlines()
 
 
 def read_story(path: Path) -> Story:

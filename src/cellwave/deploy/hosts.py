@@ -64,6 +64,9 @@ class LookingHost(ProgramServer, events_pb2_grpc.EventsServicer):
     ) -> Empty:
         """Write down the events of a run, each as it comes; the engine waits for the answer before the next run."""
         try:
+            self._look.events.unlink(
+                missing_ok=True
+            )  # who reads the last run's is not to read on in this one's
             with self._look.events.open("w", buffering=1) as log:
                 for request in request_iterator:
                     log.write(request.event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 
@@ -42,11 +43,11 @@ class PulumiDeployer:
         attempt = None
         try:
             attempt = open_attempt(self._project.home, job.attempt)
-            watch = Watch(attempt, job, self._deadlines, progress, aborted)
-            try:
-                return self._run(job, engine, attempt, watch, aborted)
-            except Hung as hung:
-                return end(attempt, hung.result)
+            with contextlib.closing(Watch(attempt, job, self._deadlines, progress, aborted)) as watch:
+                try:
+                    return self._run(job, engine, attempt, watch, aborted)
+                except Hung as hung:
+                    return end(attempt, hung.result)
         except (OSError, Unavailable) as error:
             return broken(attempt, error)
 

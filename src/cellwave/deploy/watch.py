@@ -63,6 +63,10 @@ class Watch:
         self._asked: float | None = None
         self._interrupts = 0
 
+    def close(self) -> None:
+        """Watch no more."""
+        self._tail.close()
+
     def until_free(self) -> int:
         """Wait until no process of the attempt is left; returns its held lock. Raises Hung."""
         while (lock := self._attempt.try_lock()) is None:
