@@ -171,6 +171,15 @@ def test_only_the_owner_reads_secrets(project: Project) -> None:
     assert not [log for log in (folder / "logs").iterdir() if state.secret in log.read_text()]
 
 
+def test_engines_write_no_log_of_their_own(project: Project) -> None:
+    """What an earlier sandbox let them write is gone; they find a file where they would make the folder."""
+    logs = project.home / "pulumi/logs"
+    logs.mkdir(parents=True)
+    (logs / "pulumi-20260101T000000-1-up.log").touch()
+    server.up(project, silent)
+    assert logs.is_file()
+
+
 def test_the_command_line_says_what_a_shell_needs(project: Project) -> None:
     """`env` can be evaluated by a shell, `status --json` is one object, and both fit what runs."""
     run = CliRunner().invoke
