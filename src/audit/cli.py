@@ -56,7 +56,8 @@ def key(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the key may do; may be given again (default: write and read, or read and export)."
+            help="What the key may do; may be given again (default: write and read, or read and export; view, "
+            "which makes links to tenants' viewers, only when it is named)."
         ),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="It ends by itself then (default: never).")] = None,

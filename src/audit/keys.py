@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.exceptions import ClientError
 
-from audit.handlers.common.directory import SCOPES, Kind
+from audit.handlers.common.directory import UNNAMED, Kind
 from audit.notes import TENANTS_TABLE, note
 from audit.publish import KEYS_TABLE, scanned
 from cellwave.errors import BadInput
@@ -60,7 +60,7 @@ class Key:
             hash=str(item["hash"]),
             application=str(item["applicationId"]),
             tenant=tenant,
-            scopes=tuple(item.get("scopes") or SCOPES["tenant" if tenant else "application"]),
+            scopes=tuple(item.get("scopes") or UNNAMED["tenant" if tenant else "application"]),
             created=created,
             regions=tuple(item.get("regions", ())),
             expires=expires,
@@ -105,7 +105,7 @@ def make_key(
         hash=hashlib.sha256(credential.encode()).hexdigest(),
         application=application,
         tenant=tenant,
-        scopes=tuple(scopes) or SCOPES["tenant" if tenant else "application"],
+        scopes=tuple(scopes) or UNNAMED["tenant" if tenant else "application"],
         created=now,
         regions=tuple(regions),
         expires=None if lasts is None else now + lasts,

@@ -15,6 +15,7 @@ from botocore.loaders import create_loader
 from audit.handlers.common import aws, directory
 from audit.handlers.log import keys as log_keys
 from audit.handlers.query import limits
+from audit.handlers.query.viewer import links
 from cellwave.cli.main import main
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
@@ -43,6 +44,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "EXPORTS_TABLE": "test-exports",
         "EXPORTS_BUCKET": made.bucket("exports"),
         "LIMIT_REQUESTS": "1000",
+        "VIEWER_KEY": "alias/test-viewer",
         "TRIES": "5",
         "WAITING_DAYS": "14",
         "PRODUCT_REGION": "eu",
@@ -61,6 +63,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     aws.forget()
     directory.forget()
     limits.forget()
+    links.forget()
     create(made)
     monkeypatch.setenv(
         "EXPORTS_QUEUE", boto3.client("sqs").get_queue_url(QueueName="test-exports")["QueueUrl"]

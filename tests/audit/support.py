@@ -15,6 +15,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from audit.handlers.common import aws, directory
+from audit.handlers.common.operations import JSON
 from audit.handlers.ingest import processor, session
 from audit.handlers.query import api
 from tests.audit.documents import conforms
@@ -108,7 +109,9 @@ class AuditCell:
             None,
         )
         told: Any = answer["headers"]
-        found = Answer(int(str(answer["statusCode"])), json.loads(str(answer["body"])), told)
+        said = str(answer["body"])
+        read: Any = json.loads(said) if told["content-type"] == JSON else said
+        found = Answer(int(str(answer["statusCode"])), read, told)
         conforms(handler, route, found.status, found.body)
         return found
 
@@ -187,10 +190,15 @@ def create_control(account: str) -> None:
     aws.s3().create_bucket(
         Bucket=f"control-{account}-directory", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
+    create_mac_key("control-directory")
+    boto3.client("ssm").put_parameter(Name="/audit/regions", Value="us,eu", Type="StringList")
+
+
+def create_mac_key(name: str) -> None:
+    """Make a KMS key for MACs of that alias."""
     kms = boto3.client("kms")
     key = kms.create_key(KeyUsage="GENERATE_VERIFY_MAC", KeySpec="HMAC_256")["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName="alias/control-directory", TargetKeyId=key)
-    boto3.client("ssm").put_parameter(Name="/audit/regions", Value="us,eu", Type="StringList")
+    kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
 
 
 def create(cell: AuditCell) -> None:
@@ -224,3 +232,4 @@ def create(cell: AuditCell) -> None:
             ],
         )
     boto3.client("sqs").create_queue(QueueName="test-exports")
+    create_mac_key("test-viewer")

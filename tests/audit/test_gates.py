@@ -112,7 +112,7 @@ DEFECTS = {
         "        cursor = cursor[1:]\n",
         "query rehearsals",
     ),
-    "no import": ("query/api.py", "MAX_PAGES = ", "import nothing\n", "query errors"),
+    "no import": ("query/answering.py", "MAX_PAGES = ", "import nothing\n", "query errors"),
     "all is rejected": (
         "ingest/lines.py",
         "    if len(line) > LONGEST",

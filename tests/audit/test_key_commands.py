@@ -85,7 +85,7 @@ def test_the_cells_of_a_region_are_told_of_its_own_keys_only(control: AuditCell,
 
 @pytest.mark.parametrize(
     ("option", "right"),
-    [("--region", "one of us, eu"), ("--scope", "of an application's key one of write, read")],
+    [("--region", "one of us, eu"), ("--scope", "of an application's key one of write, read, view")],
 )
 def test_an_unknown_region_or_scope_is_refused(
     control: AuditCell, audit: Audit, option: str, right: str
@@ -101,7 +101,7 @@ def test_an_unknown_region_or_scope_is_refused(
 @pytest.mark.parametrize(
     ("holder", "scope", "right"),
     [
-        ("acme", "export", "of an application's key one of write, read"),
+        ("acme", "export", "of an application's key one of write, read, view"),
         ("acme/t1", "write", "of a tenant's key one of read, export"),
         ("acme/t1", "admin", "of a tenant's key one of read, export"),
     ],

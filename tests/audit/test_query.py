@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from audit.handlers.common.events import MAX_EVENT_BYTES
-from audit.handlers.query import api, reading
+from audit.handlers.query import answering, api, reading
 from tests.audit.support import AuditCell, event
 
 
@@ -121,7 +121,7 @@ def test_filters_and_cursor_combine(
     cell: AuditCell, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much of the index an answer may read, following the cursor gives every match once."""
-    monkeypatch.setattr(api, "MAX_PAGES", 2)
+    monkeypatch.setattr(answering, "MAX_PAGES", 2)
     monkeypatch.setattr(reading, "_FILTERED_PAGE", 2)
     assert followed(cell, keys["t1"], actorId="u1", limit=3) == [10, 7, 4, 1]
     assert followed(cell, keys["t1"], tag="odd:0", limit=3) == [10, 8, 6, 4, 2]
@@ -131,7 +131,7 @@ def test_an_answer_takes_its_time_and_no_more(
     cell: AuditCell, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first page is looked at, however long that took; the cursor goes on to the others."""
-    monkeypatch.setattr(api, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(answering, "MAX_SECONDS", 0.0)
     monkeypatch.setattr(reading, "_FILTERED_PAGE", 5)
     answer = cell.search(keys["t1"], text="192.0.2.3")
     assert (seconds(answer), answer.body["cursor"] is None) == ([], False)

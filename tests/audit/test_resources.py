@@ -97,6 +97,7 @@ CALLED = {
         "places": {"dynamodb:BatchGetItem"},
         "log key": {"kms:GetPublicKey"},
         "internal events": {"s3:PutObject"},
+        "viewer key": {"kms:GenerateMac", "kms:VerifyMac"},
     },
     "query-exports": {
         "index": {"dynamodb:Query"},

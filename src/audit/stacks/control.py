@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pulumi
-from pulumi_aws import dynamodb, iam, kms, ssm
+from pulumi_aws import dynamodb, iam, ssm
 
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
+from audit.stacks.keys import mac_key
 from cellwave.cell import CellContext
 from cellwave.fleet.model import Cell, Region
 
@@ -21,14 +22,7 @@ def deploy(ctx: CellContext) -> None:
     _table(ctx, "events", "applicationId", "id", ttl={"attribute_name": "expires", "enabled": True})
     # Versioned: what the cells were told, and when, can be seen afterwards.
     bucket = PrivateBucket(ctx, "directory", PrivateBucketArgs(versioned=True))
-    key = kms.Key(
-        "directory",
-        description=f"{ctx.cell.name}: directory",
-        key_usage="GENERATE_VERIFY_MAC",
-        customer_master_key_spec="HMAC_256",
-        deletion_window_in_days=7 if ctx.sandbox else 30,
-    )
-    kms.Alias("directory", name=f"alias/{ctx.name('directory')}", target_key_id=key.key_id)
+    key = mac_key(ctx, "directory")
     for region in ctx.fleet.regions:
         _reader(ctx, region, bucket.bucket.arn, key.arn)
     ssm.Parameter(

@@ -19,3 +19,16 @@ def kms_key(ctx: CellContext, name: str, *, encrypts: bool = True) -> kms.Key:
     )
     kms.Alias(name, name=f"alias/{ctx.name(name)}", target_key_id=key.key_id)
     return key
+
+
+def mac_key(ctx: CellContext, name: str) -> kms.Key:
+    """The key `alias/<cell>-<name>`, which makes and verifies MACs."""
+    key = kms.Key(
+        name,
+        description=f"{ctx.cell.name}: {name}",
+        key_usage="GENERATE_VERIFY_MAC",
+        customer_master_key_spec="HMAC_256",
+        deletion_window_in_days=7 if ctx.sandbox else 30,
+    )
+    kms.Alias(name, name=f"alias/{ctx.name(name)}", target_key_id=key.key_id)
+    return key

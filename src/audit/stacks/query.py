@@ -9,7 +9,7 @@ from pulumi_aws import dynamodb
 
 from audit.stacks import access, queues
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
-from audit.stacks.keys import kms_key
+from audit.stacks.keys import kms_key, mac_key
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
@@ -18,11 +18,13 @@ from cellwave.cell.http_api import HttpApi, HttpApiArgs
 REQUESTS = 200  # of a tenant in ten seconds, unless the cell's label `query_requests` says otherwise
 EXPORT_DAYS = 3  # that an export is kept
 WORKER_SECONDS = 120
+VIEWER = "viewer"  # the key by which links to it are known
 
 
 def deploy(ctx: CellContext) -> None:
     """The API, its function, the worker of exports and the alarms; outputs `api_id` and `url`."""
     code = code_archive(ctx.source, ctx.service.code)
+    mac_key(ctx, VIEWER)
     queue = queues.work_queue(ctx, "exports", WORKER_SECONDS, days=EXPORT_DAYS)
     bucket = PrivateBucket(
         ctx,
@@ -70,6 +72,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
                 "LIMIT_REQUESTS": str(limit_of(ctx)),
+                "VIEWER_KEY": f"alias/{ctx.name(VIEWER)}",
             },
             allow=[
                 access.directory_object(ctx),
@@ -80,6 +83,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 *access.read_logged(ctx),
                 access.log_key(ctx, "kms:GetPublicKey"),
                 *access.tell_tenants(ctx),
+                access.key(ctx, VIEWER, "kms:GenerateMac", "kms:VerifyMac"),
                 # For the URLs that it signs.
                 access.objects(ctx, "exports", "s3:GetObject"),
                 access.use_key(ctx, "exports", "kms:Decrypt", through="s3"),

@@ -14,6 +14,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -44,6 +45,12 @@ def sqs() -> SQSClient:
     return stage or _sqs()
 
 
+def kms() -> KMSClient:
+    """AWS KMS in the function's own region."""
+    stage: KMSClient | None = _stage.get()
+    return stage or _kms()
+
+
 def table(name: str, config: Config = QUICK) -> Table:
     """A DynamoDB table by name, asked as patiently as `config` says."""
     stage: Table | None = _stage.get()
@@ -57,7 +64,7 @@ def staged() -> bool:
 
 @contextmanager
 def on_stage(stage: object) -> Iterator[None]:
-    """Have `stage` stand for S3, SQS and every table."""
+    """Have `stage` stand for S3, SQS, KMS and every table."""
     token = _stage.set(stage)
     try:
         yield
@@ -69,6 +76,7 @@ def forget() -> None:
     """Drop the clients, so that the next call makes them for the environment of that moment."""
     _s3.cache_clear()
     _sqs.cache_clear()
+    _kms.cache_clear()
     _table.cache_clear()
 
 
@@ -80,6 +88,11 @@ def _s3() -> S3Client:
 @cache
 def _sqs() -> SQSClient:
     return boto3.client("sqs", config=QUICK)
+
+
+@cache
+def _kms() -> KMSClient:
+    return boto3.client("kms", config=QUICK)
 
 
 @cache

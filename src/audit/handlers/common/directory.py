@@ -24,10 +24,14 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
 
 Kind = Literal["application", "tenant"]
-Scope = Literal["write", "read", "export"]
+Scope = Literal["write", "read", "export", "view"]
 
-# What a key of a kind can do: all of it when it names no scopes, as those of before did not.
-SCOPES: Mapping[Kind, tuple[Scope, ...]] = {"application": ("write", "read"), "tenant": ("read", "export")}
+# What a key of a kind can do, and what one does that names no scopes, as those of before did not.
+SCOPES: Mapping[Kind, tuple[Scope, ...]] = {
+    "application": ("write", "read", "view"),
+    "tenant": ("read", "export"),
+}
+UNNAMED: Mapping[Kind, tuple[Scope, ...]] = {"application": ("write", "read"), "tenant": ("read", "export")}
 
 FRESH = 20.0  # seconds that a copy is used before it is read again
 RETRY = 5.0  # seconds between attempts while it can't be read
@@ -57,6 +61,11 @@ class Caller:
         """The kind of key that was presented."""
         return "application" if self.tenant is None else "tenant"
 
+    @property
+    def ended(self) -> bool:
+        """Whether the key is of no use any more."""
+        return self.expires is not None and time.time() >= self.expires
+
 
 @dataclass(frozen=True)
 class Directory:
@@ -74,13 +83,18 @@ class Directory:
 
     def caller(self, credential: str) -> Caller | None:
         """Who presents `<application>[,<tenant>],<secret>`; None when nobody known."""
-        application = credential.partition(",")[0]
-        secret = hashlib.sha256(credential.encode()).digest()
+        presented = hashlib.sha256(credential.encode()).hexdigest()
+        # In constant time, so that the time taken tells nothing about a near miss.
+        return self.holder(credential.partition(",")[0], lambda known: hmac.compare_digest(known, presented))
+
+    def holder(self, application: str, fits: Callable[[str], bool]) -> Caller | None:
+        """Whose key it is, of an application's, whose hash fits; None when none does."""
         for key in self.applications.get(application, {}).get("keys", ()):
-            # In constant time, so that the time taken tells nothing about a near miss.
-            if hmac.compare_digest(str(key["hash"]), secret.hex()):
+            known = str(key["hash"])
+            if fits(known):
                 tenant = key.get("tenantId")
-                scopes = key.get("scopes", SCOPES["tenant" if tenant else "application"])
+                scopes = key.get("scopes", UNNAMED["tenant" if tenant else "application"])
+                secret = bytes.fromhex(known)
                 return Caller(application, tenant, secret, frozenset(scopes), key.get("expires"))
         return None
 
@@ -215,7 +229,7 @@ def authenticate(request: Request, kind: Kind, scope: Scope) -> Caller:
     caller = directory().caller(_credential(request))
     if caller is None:
         raise ApiError(401, "unauthorized", "the key is unknown")
-    if caller.expires is not None and time.time() >= caller.expires:
+    if caller.expires is not None and caller.ended:
         ended = datetime.fromtimestamp(caller.expires, UTC).isoformat(timespec="seconds")
         raise ApiError(401, "expired", f"the key was good until {ended}")
     if caller.kind != kind:

@@ -68,9 +68,15 @@ class Request:
             raise ApiError(400, "invalid_json", f"the body is no JSON: {error}") from None
 
 
+class Text(str):
+    """A body that is sent as it is, and not as JSON."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a status, a JSON-able body, and headers beside those of every answer."""
+    """An answer: a status, a JSON-able body or a Text, and headers beside (or instead of) those of every answer."""
 
     status: int
     body: object
@@ -79,6 +85,14 @@ class Reply:
 
 Route = Callable[[Request], Reply]
 Routes = Mapping[str, Route]
+
+# Whatever a browser is shown of an answer, it is data.
+_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 def _sent(text: str, headers: Mapping[str, str]) -> bytes:
@@ -134,25 +148,29 @@ def _no_constant(name: str) -> None:
 
 def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
     """Answer an HTTP API's event by the route of its "<METHOD> <path>"."""
+    name = "a request"
     try:
         request = Request.of(event)
-        reply = _route(request, routes)(request)
+        name = _route(request, routes)
+        reply = routes[name](request)
     except ApiError as error:
         reply = _refusal(error)
     except Exception:  # the last place that can say anything to the caller
-        log.exception("%s failed", event.get("rawPath"))
+        # By the route, since a path may hold what opens something.
+        log.exception("%s failed", name)
         reply = _refusal(ApiError(500, "internal", "the service failed; the request may be tried again"))
     return {
         "statusCode": reply.status,
-        "headers": {"content-type": "application/json", "cache-control": "no-store", **reply.headers},
-        "body": write(reply.body),
+        "headers": {**_HEADERS, **reply.headers},
+        "body": str(reply.body) if isinstance(reply.body, Text) else write(reply.body),
     }
 
 
-def _route(request: Request, routes: Routes) -> Route:
+def _route(request: Request, routes: Routes) -> str:
+    """The name of the route that a request takes; raises ApiError 404 or 405."""
     here = {
-        method: route
-        for (method, path), route in ((name.split(" "), route) for name, route in routes.items())
+        method: name
+        for name, (method, path) in ((name, name.split(" ")) for name in routes)
         if _leads_to(path, request.path)
     }
     if request.method in here:

@@ -28,21 +28,22 @@ MARK = "serviceEvent"  # the field: true in an internal event, and refused in wh
 FOLDER = "_waiting/_internal"
 PLACE = "_service"  # the folder in a tenant's part of the archive: a customer's own are days
 
-ActorType = Literal["tenant-key", "vendor-staff", "service"]
+ActorType = Literal["tenant-key", "application-key", "viewer-link", "vendor-staff", "service"]
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who did something: one of the tenant's own keys (the beginning of its hash), one of the vendor's people (by the
-    name they gave), or the service by itself (the function's name)."""
+    """Who did something: one of the tenant's own keys, or of its application's (the beginning of its hash), who had a
+    link to the viewer (what names the link), one of the vendor's people (by the name they gave), or the service by
+    itself (the function's name)."""
 
     type: ActorType
     id: str
 
     @classmethod
     def of(cls, caller: Caller) -> Actor:
-        """The tenant's key that calls, as `cellwave audit keys` shows it."""
-        return cls("tenant-key", caller.secret.hex()[:12])
+        """The key that calls, as `cellwave audit keys` shows it."""
+        return cls("tenant-key" if caller.tenant else "application-key", caller.secret.hex()[:12])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from audit.handlers.common.http import Reply, Request, Route, Routes
 Schema = Mapping[str, Any]
 
 DOCUMENT = "/v1/openapi.json"
+JSON, HTML = "application/json", "text/html"
 ERROR = "Error"
 # What a key of any kind may be told, and what anybody may be.
 _WITH_A_KEY: Mapping[int, tuple[str, ...]] = {
@@ -40,7 +41,8 @@ class Parameter:
 @dataclass(frozen=True)
 class Operation:
     """What "<METHOD> <path>" does. `key` is the kind of key that it wants, and the scope (None: it wants none);
-    `returns` the status and the schema of a good answer, `errors` the codes of refusals by status but those of keys."""
+    `returns` the status and the schema of a good answer, `media` its type, `takes` that of the body; `errors` the codes
+    of refusals by status but those of keys. Refusals are JSON, or pages of what answers pages."""
 
     route: str
     answer: Route
@@ -51,6 +53,8 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     body: Schema | None = None
     errors: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    media: str = JSON
+    takes: str = JSON
 
     def codes(self) -> dict[int, list[str]]:
         """Every code of a refusal, by status."""
@@ -123,12 +127,17 @@ def document(title: str, operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _described(operation: Operation) -> dict[str, Any]:
     status, schema = operation.returns
-    refusals = {str(code): _refusal(code, names) for code, names in operation.codes().items()}
+    refusals = {
+        str(code): _refusal(code, names, operation.media) for code, names in operation.codes().items()
+    }
     found: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "security": [{"key": []}] if operation.key else [],
-        "responses": {str(status): {"description": "done", "content": _json(schema)}, **refusals},
+        "responses": {
+            str(status): {"description": "done", "content": {operation.media: {"schema": schema}}},
+            **refusals,
+        },
     }
     if operation.key:
         kind, scope = operation.key
@@ -145,23 +154,21 @@ def _described(operation: Operation) -> dict[str, Any]:
             for one in operation.parameters
         ]
     if operation.body is not None:
-        found["requestBody"] = {"required": True, "content": _json(operation.body)}
+        found["requestBody"] = {"required": True, "content": {operation.takes: {"schema": operation.body}}}
     return found
 
 
-def _refusal(status: int, codes: Sequence[str]) -> dict[str, Any]:
+def _refusal(status: int, codes: Sequence[str], media: str) -> dict[str, Any]:
     code = {"properties": {"error": {"properties": {"code": {"enum": list(codes)}}}}}
     found: dict[str, Any] = {
         "description": ", ".join(codes),
-        "content": _json({"allOf": [reference(ERROR), code]}),
+        "content": {HTML: {"schema": _TEXT}}
+        if media == HTML
+        else {JSON: {"schema": {"allOf": [reference(ERROR), code]}}},
     }
     if status in _WHEN_REFUSED:
         found["headers"] = _WHEN_REFUSED[status]
     return found
-
-
-def _json(schema: Schema) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
 
 
 _ANY_OBJECT: Schema = {"type": "object"}

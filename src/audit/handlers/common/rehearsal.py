@@ -25,6 +25,7 @@ from botocore.response import StreamingBody
 
 from audit.handlers.common import aws, directory
 from audit.handlers.common.metrics import publish
+from audit.handlers.common.operations import JSON
 
 HEALTH = "/healthz"
 EVERY = 2.0  # seconds between the rehearsals of a process that is called
@@ -48,7 +49,11 @@ class Stage:
         self.application = f"{APPLICATION},{secrets.token_hex()}"
         self.tenant = f"{APPLICATION},{TENANT},{secrets.token_hex()}"
         keys = [
-            {"hash": hashlib.sha256(self.application.encode()).hexdigest(), "kind": "application"},
+            {
+                "hash": hashlib.sha256(self.application.encode()).hexdigest(),
+                "kind": "application",
+                "scopes": directory.SCOPES["application"],
+            },
             {"hash": hashlib.sha256(self.tenant.encode()).hexdigest(), "kind": "tenant", "tenantId": TENANT},
         ]
         known = {"applications": {APPLICATION: {"tenants": [TENANT], "keys": keys}}}
@@ -66,7 +71,7 @@ class Stage:
         headers: Any = None,
         **query: object,
     ) -> Any:
-        """The body of a handler's answer to "<METHOD> <path>"; Refused when it is not 2xx."""
+        """The body of a handler's answer to "<METHOD> <path>", a text if it is no JSON; Refused when it is not 2xx."""
         method, path = route.split(" ")
         key = base64.b64encode(credential.encode()).decode()
         answer = handler(
@@ -79,9 +84,11 @@ class Stage:
             },
             None,
         )
-        if answer["statusCode"] not in (200, 202):
+        if answer["statusCode"] not in (200, 201, 202):
             raise Refused(f"{route} {query or ''} is answered {answer['statusCode']}: {answer['body']}")
-        return json.loads(str(answer["body"]))
+        told: Any = answer["headers"]
+        body = str(answer["body"])
+        return json.loads(body) if told["content-type"] == JSON else body
 
     def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         """As boto3's, of an object that is there."""
@@ -158,6 +165,15 @@ class Stage:
         """As boto3's, of the rows put."""
         found = [row for row in self.rows if Key.items() <= row.items()]
         return {"Item": found[-1]} if found else {}
+
+    def generate_mac(self, *, Message: bytes, **_: Any) -> dict[str, bytes]:
+        """As boto3's, of a key that is no secret."""
+        return {"Mac": hashlib.sha256(Message).digest()}
+
+    def verify_mac(self, *, Message: bytes, Mac: bytes, **_: Any) -> None:
+        """As boto3's."""
+        if hashlib.sha256(Message).digest() != Mac:
+            raise ClientError({"Error": {"Code": "KMSInvalidMacException", "Message": ""}}, "VerifyMac")
 
     def send_message(self, *, MessageBody: str, **_: Any) -> None:
         """As boto3's."""

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from audit.handlers.common.directory import authenticate
 from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.http import Reply, Request, serve
-from audit.handlers.common.index import event_of
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.query import exports, feed, proofs
-from audit.handlers.query.fitting import fitting
+from audit.handlers.query.answering import answer
 from audit.handlers.query.limits import admit
-from audit.handlers.query.reading import read_page
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import PARAMETERS, Search
-from audit.handlers.query.shaping import shaped
-
-MAX_PAGES = 10  # index pages read for one answer; past that the cursor says where to go on
-MAX_SECONDS = 2.0  # of reading, likewise: words are looked for by the function itself
+from audit.handlers.query.viewer import pages
 
 
 @rehearsed(play)
@@ -34,27 +28,8 @@ def get_events(request: Request) -> Reply:
     """GET /v1/events: {"events": [newest first], "cursor": where to go on, or null at the end}."""
     caller = authenticate(request, "tenant", "read")
     admit(caller)
-    search = Search.of(request.query, caller)
-    items, position = _read(search)
-    events = fitting(shaped(caller, map(event_of, items), search.ocsf))
-    if len(events) < len(items):
-        position = str(items[len(events) - 1]["sk"])
-    return Reply(200, {"events": events, "cursor": search.cursor(position) if position else None})
-
-
-def _read(search: Search) -> tuple[list[Mapping[str, Any]], str | None]:
-    """Up to `limit` items, and the sort key to go on after (None: there are no more)."""
-    found: list[Mapping[str, Any]] = []
-    position = search.start
-    end = time.monotonic() + MAX_SECONDS
-    for _ in range(MAX_PAGES):
-        items, position = read_page(search, position)
-        found += items
-        if len(found) > search.limit:
-            return found[: search.limit], str(found[search.limit - 1]["sk"])
-        if position is None or time.monotonic() >= end:
-            break
-    return found, position
+    events, cursor = answer(Search.of(request.query, caller), caller)
+    return Reply(200, {"events": events, "cursor": cursor})
 
 
 _ROUTES = routes(
@@ -87,5 +62,6 @@ _ROUTES = routes(
         *exports.OPERATIONS,
         *feed.OPERATIONS,
         *proofs.OPERATIONS,
+        *pages.OPERATIONS,
     ],
 )

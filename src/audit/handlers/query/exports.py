@@ -35,7 +35,13 @@ clock = time.time
 def create_export(request: Request) -> Reply:
     """POST /v1/exports: begin one; 202 has its id."""
     caller = _caller(request)
-    form, asked = _asked(request.json())
+    begun = begin(caller, Actor.of(caller), request.json())
+    return Reply(202, begun, {"location": f"/v1/exports/{begun['id']}"})
+
+
+def begin(caller: Caller, actor: Actor, body: Any) -> dict[str, Any]:
+    """Begin the export that a body asks for, as it is shown, and as the log tells of it; raises ApiError 400 or 429."""
+    form, asked = _asked(body)
     search = Search.of(asked.items(), caller)
     now = clock()
     _refuse_more(caller, now)
@@ -46,7 +52,7 @@ def create_export(request: Request) -> Reply:
             caller.application,
             caller.tenant or "",
             "audit.export.created",
-            Actor.of(caller),
+            actor,
             datetime.fromtimestamp(now, UTC),
             row["sk"],
             {"export": row["sk"], "format": form, "filters": asked},
@@ -62,18 +68,22 @@ def create_export(request: Request) -> Reply:
     except Exception:
         rows.put_item(Item={**row, "state": FAILED})
         raise
-    return Reply(202, shown(row, now), {"location": f"/v1/exports/{row['sk']}"})
+    return shown(row, now)
 
 
 def get_export(request: Request) -> Reply:
     """GET /v1/exports/{id}: how far it is, and when it is ready a new URL."""
-    caller = _caller(request)
+    return Reply(200, one_of(_caller(request), request.path.rpartition("/")[2]))
+
+
+def one_of(caller: Caller, identity: str) -> dict[str, Any]:
+    """One of the caller's own exports as it is shown, with a URL when it is ready; raises ApiError 404."""
     now = clock()
-    row = _row(caller, request.path.rpartition("/")[2], now)
-    found = shown(row, now)
+    row = _row(caller, identity, now)
+    export = shown(row, now)
     if row["state"] == READY:
         name = f"events-{row['sk']}.{row['format']}"
-        found["url"] = aws.s3().generate_presigned_url(
+        export["url"] = aws.s3().generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": setting("EXPORTS_BUCKET"),
@@ -82,15 +92,19 @@ def get_export(request: Request) -> Reply:
             },
             ExpiresIn=URL_SECONDS,
         )
-        found["urlExpires"] = when(now + URL_SECONDS)
-    return Reply(200, found)
+        export["urlExpires"] = when(now + URL_SECONDS)
+    return export
 
 
 def list_exports(request: Request) -> Reply:
     """GET /v1/exports: the tenant's own, newest first."""
-    caller = _caller(request)
+    return Reply(200, {"exports": all_of(_caller(request))})
+
+
+def all_of(caller: Caller) -> list[dict[str, Any]]:
+    """The caller's own exports as they are shown, newest first."""
     now = clock()
-    return Reply(200, {"exports": [shown(row, now) for row in _rows(caller, now)]})
+    return [shown(row, now) for row in _rows(caller, now)]
 
 
 def _caller(request: Request) -> Caller:

@@ -41,6 +41,7 @@ def play(handler: Handler, stage: Stage) -> None:
         answer = stage.ask(handler, ROUTE, stage.tenant, **query)
         insist([event["eventId"] for event in answer["events"]] == ["id-3"], f"{query} finds {answer}")
     _play_exports(handler, stage)
+    _play_viewer(handler, stage)
     found: list[str] = []
     answer = stage.ask(handler, ROUTE, stage.tenant, limit=2)
     while answer["cursor"] and len(found) < EVENTS:
@@ -48,6 +49,17 @@ def play(handler: Handler, stage: Stage) -> None:
         answer = stage.ask(handler, ROUTE, stage.tenant, limit=2, cursor=answer["cursor"])
     found += [event["eventId"] for event in answer["events"]]
     insist(found == [f"id-{second}" for second in reversed(range(EVENTS))], f"the pages hold {found}")
+
+
+def _play_viewer(handler: Handler, stage: Stage) -> None:
+    """A link is made, and opens the list of events and one of them."""
+    asked = {"tenantId": TENANT, "can": ["export"]}
+    made = stage.ask(handler, "POST /v1/viewer-links", stage.application, asked, {"host": "viewer.example"})
+    place = made["url"].removeprefix("https://viewer.example")
+    listed = stage.ask(handler, f"GET {place}", "", eventName="login")
+    insist("192.0.2.3" in listed, f"the viewer's list is {listed}")
+    event = stage.ask(handler, f"GET {place}/2025-01-01T00:00:04.000000Z~id-4", "")
+    insist("Grund4" in event, f"the viewer's event is {event}")
 
 
 def _play_exports(handler: Handler, stage: Stage) -> None:

@@ -1,0 +1,69 @@
+"""The pages of the viewer, and what they fetch, as operations of the query API."""
+
+from __future__ import annotations
+
+from audit.handlers.common.operations import HTML, Operation, Parameter
+from audit.handlers.query.viewer import assets, links
+from audit.handlers.query.viewer.details import draw_event
+from audit.handlers.query.viewer.events import PARAMETERS, draw_events
+from audit.handlers.query.viewer.shell import Draw, page
+
+_TEXT = {"type": "string"}
+_LINK = Parameter("link", "As it was answered.", _TEXT, place="path")
+
+
+def _operation(
+    route: str,
+    draw: Draw,
+    name: str,
+    summary: str,
+    *more: Parameter,
+    errors: dict[int, list[str]] | None = None,
+) -> Operation:
+    method, path = route.split(" ")
+    refused: dict[int, list[str]] = {403: ["invalid_link", "link_ended"], 429: ["too_many_requests"]}
+    for status, codes in (errors or {}).items():
+        refused[status] = [*refused.get(status, ()), *codes]
+    return Operation(
+        f"{method} {links.PLACE}/{{link}}/{path}",
+        page(draw),
+        name,
+        f"A page of the viewer: {summary}.",
+        (200, _TEXT),
+        None,
+        parameters=[_LINK, *more],
+        errors=refused,
+        media=HTML,
+    )
+
+
+OPERATIONS = (
+    *links.OPERATIONS,
+    _operation(
+        "GET events",
+        draw_events,
+        "viewEvents",
+        "the tenant's events",
+        *PARAMETERS,
+        errors={400: ["invalid_parameter", "invalid_cursor"], 403: ["foreign_tenant"]},
+    ),
+    _operation(
+        "GET events/{event}",
+        draw_event,
+        "viewEvent",
+        "one event",
+        Parameter("event", "Its time in UTC and its id.", _TEXT, place="path"),
+        errors={404: ["not_found"]},
+    ),
+    Operation(
+        f"GET {assets.PLACE}/{{name}}",
+        assets.get_asset,
+        "viewerAsset",
+        "What the viewer's pages fetch: a style or a script.",
+        (200, _TEXT),
+        None,
+        parameters=[Parameter("name", "As the pages name it.", _TEXT, place="path")],
+        errors={404: ["not_found"]},
+        media="text/css",
+    ),
+)
