@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,15 @@ from audit import repair
 from audit.cells import InCell, in_cell
 from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
+from audit.handlers.log.store import Missing
 from audit.handlers.log.verifier import Wrong
 from audit.publish import publish as tell_cells
 from audit.publish import regions
 from audit.staff import tell_tenants
-from audit.verify import read_log
+from audit.verify import logs_in, read_log
+from audit.witness.cli import app as witness_app
+from audit.witness.cli import keys_of
+from audit.witness.collect import Collected, collect, witnesses_of
 from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.parse import parse_fleet
@@ -34,6 +39,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+app.add_typer(witness_app, name="witness")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Of = Annotated[str, typer.Option(metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")]
 CellName = Annotated[str, typer.Argument(metavar="CELL", help="As cells/ has it.")]
@@ -218,6 +224,45 @@ def redrive(
 
 
 @app.command()
+def cosign(cell: CellName, of: Of = "", as_json: Json = False) -> None:
+    """Have a cell's logs cosigned by its witnesses (its labels `witnesses` and `witness_quorum`); run it once a minute.
+
+    Exit code 1 when a witness refuses one: it has seen another history of that log.
+
+    Example: [bold]cellwave audit cosign eu-west-1[/]
+    """
+    prefix = _prefix(of)
+    with _cell(cell) as at:
+        witnesses, quorum = witnesses_of(at.cell)
+        if not witnesses:
+            raise BadInput(
+                "CELL", f"{cell} has no witnesses", "a label `witnesses: KEY PLACE, KEY PLACE` in cells/"
+            )
+        found = {}
+        for store, of_log in logs_in(at, prefix):
+            try:
+                found[of_log.name] = collect(store, of_log, witnesses, quorum)
+            except (Wrong, Missing) as error:
+                raise CellwaveError(f"{of_log.name} can't be read: {error}") from None
+    _show_cosigned(cell, {name: one for name, one in found.items() if one}, quorum, as_json)
+
+
+def _show_cosigned(cell: str, found: Mapping[str, Collected], quorum: int, as_json: bool) -> None:
+    if as_json:
+        tell_json(
+            {"cell": cell, "quorum": quorum, "logs": {name: asdict(one) for name, one in found.items()}}
+        )
+    else:
+        for name, one in found.items():
+            for witness, why in one.said.items():
+                tell(f"{name}: {witness}: {why}")
+        enough = sum(one.signed >= quorum for one in found.values())
+        tell(f"{cell}: {enough} of {len(found)} logs are cosigned by {quorum} witnesses or more")
+    if any(one.refused for one in found.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     cell: CellName,
     tenant: Annotated[str, typer.Argument(metavar="APPLICATION/TENANT", help="Whose log.")],
@@ -230,6 +275,14 @@ def verify(
     save: Annotated[
         Path | None, typer.Option(help="Write the log there, for the verifier that stands alone.")
     ] = None,
+    *,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="A witness's public key; may be given again."),
+    ] = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=1, help="How many of them must have signed (default: all).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a tenant's log in a cell: every archived event against its entry, all of them against what was signed.
@@ -241,11 +294,17 @@ def verify(
     application, name = holder(tenant)
     if name is None:
         raise BadInput("APPLICATION/TENANT", f"found {tenant!r}", "the application, a slash, and its tenant")
+    witnesses = keys_of(witness or [], "--witness")
+    enough = len(witnesses) if quorum is None else quorum
+    if enough > len({one.name for one in witnesses}):
+        raise BadInput(
+            "--quorum", f"found {enough}", f"at most {len(witnesses)}, the witnesses that are named"
+        )
     with _cell(cell) as at:
         tell_tenants(at, [(application, name)], "audit.log.verified")
         try:
             found = read_log(at, application, name)
-            wrong = found.findings([path.read_text() for path in kept or ()])
+            wrong = found.findings([path.read_text() for path in kept or ()], witnesses, enough)
         except (Wrong, ValueError) as error:
             raise CellwaveError(f"the log can't be checked: {error}") from None
     if save:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from audit.cells import InCell
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
 from audit.handlers.log.keys import public_bytes
-from audit.handlers.log.store import Missing, Store, origin_of
+from audit.handlers.log.store import COSIGNED, Missing, Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
-from audit.handlers.log.verifier import ED25519, Checkpoint, Key, Stored, check_log, open_note
+from audit.handlers.log.verifier import ED25519, Checkpoint, Key, Stored, check_log, cosignatures, open_note
 from cellwave.errors import CellwaveError
 
 TRIES = 5  # the log may grow while it is read
@@ -25,7 +25,7 @@ LOGGED_WITHIN = timedelta(minutes=15)  # what is archived for longer and has no 
 class Log:
     """A log as it was found: its signed note, its key, its entries, and the events that it should be one of.
 
-    `pending` counts the events that came too lately to have an entry.
+    `pending` counts the events that came too lately to have an entry; `cosigned` is the note that witnesses signed.
     """
 
     note: str
@@ -33,11 +33,16 @@ class Log:
     entries: list[bytes]
     events: dict[str, Stored]
     pending: int
+    cosigned: str | None = None
 
-    def findings(self, kept: list[str]) -> list[str]:
-        """What is wrong with it; `kept` are notes of before. Raises Wrong for one that the log's key has not signed."""
+    def findings(self, kept: list[str], witnesses: Sequence[Key] = (), quorum: int = 0) -> list[str]:
+        """What is wrong with it; `kept` are notes of before. Raises Wrong for one that the log's key has not signed.
+
+        `quorum` is how many of the witnesses must have signed one of its checkpoints.
+        """
         old = [open_note(note, self.key) for note in kept]
-        return check_log(self.checkpoint, self.entries, self.events, old)
+        found = [*cosignatures(self.cosigned, self.key, witnesses, quorum, old)]
+        return found + check_log(self.checkpoint, self.entries, self.events, old)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -46,7 +51,8 @@ class Log:
 
     def lines(self) -> Iterator[str]:
         """The log as a file for the verifier that stands alone."""
-        yield json.dumps({"checkpoint": self.note})
+        cosigned = {"cosigned": self.cosigned} if self.cosigned else {}
+        yield json.dumps({"checkpoint": self.note, **cosigned})
         for entry in self.entries:
             yield json.dumps({"entry": base64.b64encode(entry).decode()})
         for event, stored in self.events.items():
@@ -59,10 +65,8 @@ def read_log(at: InCell, application: str, tenant: str) -> Log:
 
     The archive last: what came since the checkpoint has no entry in it, and is pending, not wrong.
     """
-    store = Store(application, tenant, at.client("s3"), at.bucket("log"), at.table("log"))
+    ((store, key),) = _named(at, [(application, tenant)])
     note, entries = _checkpoint_and_entries(at, store)
-    origin = origin_of(at.endpoint, application, tenant)
-    key = Key(origin, ED25519, public_bytes(at.client("kms"), f"alias/{at.name('log')}"))
     archived = dict(_archived(at, f"{application}/{tenant}/"))
     places = store.places(archived)
     late = datetime.now(UTC) - LOGGED_WITHIN
@@ -71,7 +75,32 @@ def read_log(at: InCell, application: str, tenant: str) -> Log:
         for event, (line, when) in archived.items()
         if (places[event].index < len(entries) if event in places else when < late)
     }
-    return Log(note, key, entries, events, len(archived) - len(events))
+    cosigned = (store.read(COSIGNED) or b"").decode() or None
+    return Log(note, key, entries, events, len(archived) - len(events), cosigned)
+
+
+def logs_in(at: InCell, prefix: str = "") -> Iterator[tuple[Store, Key]]:
+    """The logs of a cell, an application (`<application>/`) or a tenant (`<application>/<tenant>/`), and their keys."""
+
+    def below(parent: str) -> Iterator[str]:
+        pages = at.client("s3").get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=at.bucket("log"), Prefix=parent, Delimiter="/"):
+            yield from (one["Prefix"] for one in page.get("CommonPrefixes", ()))
+
+    folders = [prefix]
+    while any(one.count("/") < 2 for one in folders):
+        folders = [child for one in folders for child in below(one) if not child.startswith("_")]
+    yield from _named(
+        at, [(application, tenant) for application, tenant, _ in (one.split("/") for one in folders)]
+    )
+
+
+def _named(at: InCell, tenants: Sequence[tuple[str, str]]) -> Iterator[tuple[Store, Key]]:
+    public = public_bytes(at.client("kms"), f"alias/{at.name('log')}")
+    s3, bucket, table = at.client("s3"), at.bucket("log"), at.table("log")
+    for application, tenant in tenants:
+        origin = origin_of(at.endpoint, application, tenant)
+        yield Store(application, tenant, s3, bucket, table), Key(origin, ED25519, public)
 
 
 def _checkpoint_and_entries(at: InCell, store: Store) -> tuple[str, list[bytes]]:

@@ -1,9 +1,13 @@
 // Checks a folder that holds a transparency log, with nothing of cellwave's: only Go's own sumdb packages.
 //
-// usage: tlogcheck FOLDER VERIFIER-KEY [OLD-CHECKPOINT]
+// usage: tlogcheck FOLDER VERIFIER-KEY [OLD-CHECKPOINT [WITNESS-KEY]]
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +38,38 @@ func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	return found, nil
 }
 
-func open(file string, key string) (tlog.Tree, error) {
+// cosigner is a witness to package note: what it signs begins with a time (C2SP tlog-cosignature).
+type cosigner struct {
+	name   string
+	hash   uint32
+	public ed25519.PublicKey
+}
+
+func (c cosigner) Name() string    { return c.name }
+func (c cosigner) KeyHash() uint32 { return c.hash }
+func (c cosigner) Verify(text, signature []byte) bool {
+	if len(signature) != 8+ed25519.SignatureSize {
+		return false
+	}
+	at := binary.BigEndian.Uint64(signature)
+	signed := fmt.Sprintf("cosignature/v1\ntime %d\n%s", at, text)
+	return ed25519.Verify(c.public, []byte(signed), signature[8:])
+}
+
+func newCosigner(key string) (note.Verifier, error) {
+	parts := strings.SplitN(key, "+", 3)
+	if len(parts) != 3 {
+		return nil, errors.New("no key of a witness")
+	}
+	public, err := base64.StdEncoding.DecodeString(parts[2])
+	if err != nil || len(public) != 1+ed25519.PublicKeySize || public[0] != 4 {
+		return nil, errors.New("no key of a witness")
+	}
+	sum := sha256.Sum256(append([]byte(parts[0]+"\n"), public...))
+	return cosigner{parts[0], binary.BigEndian.Uint32(sum[:]), public[1:]}, nil
+}
+
+func open(file string, key string, witness string) (tlog.Tree, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return tlog.Tree{}, err
@@ -43,9 +78,20 @@ func open(file string, key string) (tlog.Tree, error) {
 	if err != nil {
 		return tlog.Tree{}, err
 	}
-	opened, err := note.Open(content, note.VerifierList(verifier))
+	verifiers := []note.Verifier{verifier}
+	if witness != "" {
+		other, err := newCosigner(witness)
+		if err != nil {
+			return tlog.Tree{}, err
+		}
+		verifiers = append(verifiers, other)
+	}
+	opened, err := note.Open(content, note.VerifierList(verifiers...))
 	if err != nil {
 		return tlog.Tree{}, err
+	}
+	if len(opened.Sigs) < len(verifiers) {
+		return tlog.Tree{}, errors.New("not all of them have signed it")
 	}
 	lines := strings.SplitN(opened.Text, "\n", 2)
 	if len(lines) < 2 {
@@ -55,8 +101,8 @@ func open(file string, key string) (tlog.Tree, error) {
 	return tlog.ParseTree([]byte("go.sum database tree\n" + lines[1]))
 }
 
-func check(folder, key, old string) error {
-	tree, err := open(filepath.Join(folder, "checkpoint"), key)
+func check(folder, key, old, witness string) error {
+	tree, err := open(filepath.Join(folder, "checkpoint"), key, witness)
 	if err != nil {
 		return err
 	}
@@ -75,7 +121,7 @@ func check(folder, key, old string) error {
 		}
 	}
 	if old != "" {
-		before, err := open(old, key)
+		before, err := open(old, key, "")
 		if err != nil {
 			return err
 		}
@@ -92,11 +138,8 @@ func check(folder, key, old string) error {
 }
 
 func main() {
-	old := ""
-	if len(os.Args) > 3 {
-		old = os.Args[3]
-	}
-	if err := check(os.Args[1], os.Args[2], old); err != nil {
+	arguments := append(os.Args[1:], "", "")
+	if err := check(arguments[0], arguments[1], arguments[2], arguments[3]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

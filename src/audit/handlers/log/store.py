@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STATE = "state"  # the sort key of a log's size and root; the others are ids of events
 STAGED = "_staged"  # no application's folder: an id begins with a letter or digit
+COSIGNED = "cosigned"  # beside the checkpoint: the newest that enough witnesses have signed
 GET = 100  # items a call, as DynamoDB has it
 
 

@@ -6,6 +6,7 @@ Checkpoints are C2SP's tlog-checkpoint: signed notes, by Ed25519 keys (RFC 8032)
 
 from __future__ import annotations
 
+import argparse
 import base64
 import binascii
 import hashlib
@@ -223,6 +224,21 @@ def open_note(note: str, log: Key, witnesses: Sequence[Key] = (), quorum: int = 
     return found
 
 
+def cosignatures(
+    note: str | None, log: Key, witnesses: Sequence[Key], quorum: int, kept: list[Checkpoint]
+) -> Iterator[str]:
+    """What is wrong with the note that witnesses have signed, if so many of them should have; its checkpoint is one of
+    those that were `kept`, by others."""
+    if note is None:
+        if quorum:
+            yield f"no checkpoint is signed by witnesses, of which {quorum} should have signed one"
+        return
+    try:
+        kept.append(open_note(note, log, witnesses, quorum))
+    except Wrong as error:
+        yield f"the cosigned checkpoint: {error}"
+
+
 def _has_signed(key: Key, text: str, signatures: Mapping[tuple[str, bytes], bytes]) -> bool:
     signature = signatures.get((key.name, key.identity), b"")
     message = text.encode()
@@ -403,19 +419,26 @@ BASE = _base()
 def main(argv: Sequence[str]) -> int:
     """Check the log in a file that `cellwave audit verify --save` wrote; 0 when all is right, 1 when it is not.
 
-    `verifier.py FILE KEY [KEPT CHECKPOINT FILES…]`: KEY is the log's public key as its owner made it known.
+    `verifier.py FILE KEY [KEPT CHECKPOINT FILES…]`: KEY is the log's public key as its owner made it known. So many
+    (`--quorum N`) of the witnesses (`--witness KEY`, each) must have signed one of its checkpoints.
     """
-    if len(argv) < 2:
-        print("usage: verifier.py FILE KEY [KEPT CHECKPOINT...]", file=sys.stderr)
-        return 2
+    told = argparse.ArgumentParser(prog="verifier.py")
+    for name, how in (("file", None), ("key", None), ("kept", "*")):
+        told.add_argument(name, nargs=how)
+    told.add_argument("--witness", action="append", default=[])
+    told.add_argument("--quorum", type=int, default=0)
+    asked = told.parse_intermixed_args(argv)
     try:
-        key = Key.parse(argv[1])
-        kept = [open_note(_text(path), key) for path in argv[2:]]
-        checkpoint, entries, events, erased = read_file(_text(argv[0]).splitlines(), key)
+        key = Key.parse(asked.key)
+        kept = [open_note(_text(path), key) for path in asked.kept]
+        lines = _text(asked.file).splitlines()
+        checkpoint, entries, events, erased = read_file(lines, key)
+        cosigned = json.loads(lines[0]).get("cosigned")
+        wrong = [*cosignatures(cosigned, key, [*map(Key.parse, asked.witness)], asked.quorum, kept)]
     except (Wrong, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         print(f"error: no log can be read of that: {error!r}", file=sys.stderr)
         return 1
-    wrong = check_log(checkpoint, entries, events, kept, erased)
+    wrong += check_log(checkpoint, entries, events, kept, erased)
     for line in wrong:
         print(line)
     if not wrong:
@@ -426,8 +449,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def read_file(lines: Sequence[str], key: Key) -> tuple[Checkpoint, list[bytes], dict[str, Stored], list[str]]:
-    """What a file of a log says: `{"checkpoint"}`, then `{"entry"}` and `{"event", "line", "salt"}` or
-    `{"event", "erased": true}` in any order, all but lines in base64. Wrong or ValueError when it is none."""
+    """What a file of a log says: `{"checkpoint"}` (with what is `"cosigned"`), then `{"entry"}` and `{"event", "line",
+    "salt"}` or `{"event", "erased": true}` in any order, all but lines in base64. Wrong or ValueError when it is none.
+    """
     found = [json.loads(line) for line in lines]
     if not found or "checkpoint" not in found[0]:
         raise Wrong("no file of a log: it has no checkpoint")

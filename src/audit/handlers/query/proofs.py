@@ -13,7 +13,7 @@ from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.operations import Operation, Parameter, Schema, record
 from audit.handlers.log.append import CHECKPOINT, checkpoint_in, unbundled
 from audit.handlers.log.keys import key_of
-from audit.handlers.log.store import Missing, Store, origin_of
+from audit.handlers.log.store import COSIGNED, Missing, Store, origin_of
 from audit.handlers.log.tree import WIDTH, consistency, inclusion, tile_path
 from audit.handlers.query.limits import admit
 
@@ -24,9 +24,17 @@ _NO_LOG = "nothing of this tenant is in its log yet"
 def get_checkpoint(request: Request) -> Reply:
     """GET /v1/checkpoint: how many entries the log has, and their root, signed."""
     caller = _caller(request)
-    _, note = _log(caller)
+    store, note = _log(caller)
     origin = origin_of(setting("LOG_ORIGIN"), caller.application, caller.tenant or "")
-    return Reply(200, {"checkpoint": note, "key": str(key_of(origin))})
+    cosigned = store.read(COSIGNED)
+    return Reply(
+        200,
+        {
+            "checkpoint": note,
+            "key": str(key_of(origin)),
+            "cosigned": None if cosigned is None else cosigned.decode(),
+        },
+    )
 
 
 def get_proof(request: Request) -> Reply:
@@ -150,6 +158,10 @@ OPERATIONS = (
         returns={
             "checkpoint": _NOTE,
             "key": {"type": "string", "description": "The log's public key (C2SP signed-note)."},
+            "cosigned": {
+                "type": ["string", "null"],
+                "description": "The newest checkpoint that enough witnesses have signed too (C2SP tlog-cosignature).",
+            },
         },
     ),
     _operation(

@@ -10,7 +10,7 @@ from audit.handlers.common.directory import Caller
 from audit.handlers.common.ocsf import Logged, activity
 from audit.handlers.log.append import CHECKPOINT, checkpoint_in
 from audit.handlers.log.keys import key_of
-from audit.handlers.log.store import Store, origin_of
+from audit.handlers.log.store import COSIGNED, Store, origin_of
 
 
 def shaped(caller: Caller, events: Iterable[dict[str, Any]], ocsf: bool) -> Iterable[dict[str, Any]]:
@@ -25,15 +25,16 @@ def activities(application: str, tenant: str, events: Sequence[Mapping[str, Any]
 
 
 def _logged(application: str, tenant: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Logged]:
+    """By event; of those in a checkpoint that witnesses have signed by that, of the newer ones by the newest."""
     store = Store.here(application, tenant)
-    note = store.read(CHECKPOINT) if events else None
-    if note is None:
+    found = [store.read(one) for one in (COSIGNED, CHECKPOINT)] if events else []
+    notes = [(checkpoint_in(note.decode()).size, note.decode()) for note in found if note]
+    if not notes:
         return {}
     key = str(key_of(origin_of(setting("LOG_ORIGIN"), application, tenant)))
-    size = checkpoint_in(note.decode()).size
-    places = store.places(str(event["eventId"]) for event in events)
-    return {
-        place.event: Logged(place.index, place.salt, key, note.decode())
-        for place in places.values()
-        if place.index < size
-    }
+    logged = {}
+    for place in store.places(str(event["eventId"]) for event in events).values():
+        note = next((note for size, note in notes if place.index < size), None)
+        if note:
+            logged[place.event] = Logged(place.index, place.salt, key, note)
+    return logged
