@@ -19,8 +19,9 @@ from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.handlers.log.store import Missing
 from audit.handlers.log.verifier import Wrong
+from audit.homes import give_homes, homes_in, known_regions, residents
+from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
-from audit.publish import regions
 from audit.staff import tell_tenants
 from audit.verify import logs_in, read_log
 from audit.witness.cli import app as witness_app
@@ -67,8 +68,14 @@ def key(
         ),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="It ends by itself then (default: never).")] = None,
+    cell: Annotated[
+        str,
+        typer.Option(help="Their home: a nested cell is nobody's otherwise (default: the next with room)."),
+    ] = "",
 ) -> None:
     """Make keys, and print each, once, as a JSON line. Every cell knows them within two minutes.
+
+    Who is new is given a home: a cell of each region with room. `cells` shows what room there is.
 
     Example: [bold]cellwave audit key acme acme/north --region us[/]
     """
@@ -80,11 +87,43 @@ def key(
         for name in region or ():
             if name not in there:
                 raise BadInput("--region", f"found {name!r}", f"one of {', '.join(there)}")
+        brought = [(name, tenant) for name, _ in wanted for tenant in known_tenants(name)]
+        give_homes(wanted, brought, region or there, cell)
         with _telling():
             for application, tenant in wanted:
                 lasts = None if days is None else days * DAY_S
                 made = known.make_key(application, tenant, region or (), scope or (), lasts)
                 _show(application, tenant, made)
+
+
+@app.command("cells")
+def list_cells(as_json: Json = False) -> None:
+    """List the cells of the product regions, with how many tenants are at home in each and how many may be.
+
+    Example: [bold]cellwave audit cells[/]
+    """
+    with _control():
+        found = [
+            {
+                "region": region.name,
+                **asdict(cell),
+                "home": count[cell.name],
+                "full": count[cell.name] >= cell.tenants,
+            }
+            for region in known_regions().values()
+            for count in [residents(homes_in(region.name))]
+            for cell in region.cells
+        ]
+    if as_json:
+        tell_json(found)
+        return
+    shown = table("cell", "region", "at home", "room for", "", "takes over", "nested under")
+    for one in found:
+        names = (str(one[name] or "") for name in ("failover", "parent"))
+        room = (str(one[name]) for name in ("name", "region", "home", "tenants"))
+        row(shown, *room, "full" if one["full"] else "", *names)
+    keep_whole(shown, 0)
+    console().print(shown)
 
 
 @app.command("keys")

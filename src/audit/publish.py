@@ -15,6 +15,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, Snapshot, message_of, parsed
+from audit.homes import Home, KnownRegion, homes_in, keep, known_regions, new_homes
 from audit.notes import EVENTS_TABLE, TENANTS_TABLE, told
 
 if TYPE_CHECKING:
@@ -45,14 +46,21 @@ def scanned(table: str) -> Items:
     return items
 
 
+def known_tenants(application: str) -> list[str]:
+    """The tenants registered to an application."""
+    return sorted(item["tenantId"] for item in scanned(TENANTS_TABLE) if item["applicationId"] == application)
+
+
 def publish() -> dict[str, int]:
     """Tell every region's cells what the tables hold now; the version by region. Raises botocore's errors."""
     account = boto3.client("sts").get_caller_identity()["Account"]
     s3, bucket = boto3.client("s3"), f"control-{account}-directory"
-    return {region: _publish(s3, bucket, region) for region in regions()}
+    known = known_regions()
+    return {region: _publish(s3, bucket, known[region]) for region in regions() if region in known}
 
 
-def _publish(s3: S3Client, bucket: str, region: str) -> int:
+def _publish(s3: S3Client, bucket: str, known: KnownRegion) -> int:
+    region = known.name
     for left in reversed(range(TRIES)):
         before, condition = _newest(s3, bucket, f"{region}.json")
         # The clock's milliseconds, so that a control plane made anew is newer than what its cells know.
@@ -62,7 +70,7 @@ def _publish(s3: S3Client, bucket: str, region: str) -> int:
         content = {
             "region": region,
             "version": version,
-            "applications": known_in(region),
+            **told_of(known),
             "events": told(scanned(EVENTS_TABLE), region, before.events, version, now),
         }
         body = json.dumps(content, sort_keys=True).encode()
@@ -104,7 +112,39 @@ def _mac(body: bytes) -> str:
     return base64.b64encode(made["Mac"]).decode()
 
 
-def known_in(region: str) -> dict[str, dict[str, list[Any]]]:
+def told_of(region: KnownRegion) -> dict[str, Any]:
+    """What a region's cells are told: its applications with their homes, its cells and who takes over from whom.
+
+    Who has no home yet (of before there were homes, or of before there was that region) gets one.
+    """
+    applications = known_in(region.name)
+    homes = homes_in(region.name)
+    holders = [(name, tenant) for name, found in applications.items() for tenant in (None, *found["tenants"])]
+    keep(new_homes(region, holders, homes, strict=False))
+    return {
+        "endpoint": region.endpoint,
+        "cells": {cell.name: {"failover": cell.failover} if cell.failover else {} for cell in region.cells},
+        "applications": with_homes(applications, homes_in(region.name)),
+    }
+
+
+def with_homes(applications: dict[str, dict[str, Any]], homes: Iterable[Home]) -> dict[str, dict[str, Any]]:
+    """The applications, each with its home; and of the tenants that have or had another one, all places. Pure."""
+    own = {home.application: home.cell for home in homes if home.tenant is None}
+    for home in sorted(homes, key=lambda one: one.tenant or ""):
+        found = applications.get(home.application)
+        if found is None:
+            continue
+        at = own.get(home.application, home.cell)
+        found["home"] = at
+        if home.tenant in found["tenants"]:
+            places = list(dict.fromkeys((home.cell, *home.earlier, at)))
+            if places != [at]:
+                found.setdefault("places", {})[home.tenant] = places
+    return applications
+
+
+def known_in(region: str) -> dict[str, dict[str, Any]]:
     """The applications that have a key in that region, with those keys (hashes) and their tenants.
 
     A key that names no regions is one of every region.
@@ -113,8 +153,8 @@ def known_in(region: str) -> dict[str, dict[str, list[Any]]]:
     return _applications(keys, scanned(TENANTS_TABLE))
 
 
-def _applications(keys: Items, tenants: Iterable[dict[str, Any]]) -> dict[str, dict[str, list[Any]]]:
-    found: dict[str, dict[str, list[Any]]] = {
+def _applications(keys: Items, tenants: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {
         str(key["applicationId"]): {"tenants": [], "keys": []} for key in keys
     }
     for item in sorted(tenants, key=lambda tenant: str(tenant["tenantId"])):

@@ -16,11 +16,13 @@ from audit.handlers.common import aws, directory
 from audit.handlers.log import keys as log_keys
 from audit.handlers.query import limits
 from audit.handlers.query.viewer import links
+from audit.handlers.router import calls
 from cellwave.cli.main import main
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
 from tests.audit.deployment import CELL, SERVICES, Deployment, release_folder
 from tests.audit.logs import Logs, create_logs
+from tests.audit.routing import ProductRegion, make_region
 from tests.audit.support import REGION, Audit, AuditCell, create, create_control
 
 ACCOUNTS = itertools.count(310000000000)
@@ -36,6 +38,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "SERVICE": "test",
+        "CELL": "test",
         "CONFIG_BUCKET": made.bucket("config"),
         "LANDING_BUCKET": made.bucket("landing"),
         "ARCHIVE_BUCKET": made.bucket("archive"),
@@ -71,6 +74,17 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
     yield made
     aws.forget()
     directory.forget()
+
+
+@pytest.fixture
+def region(cell: AuditCell, monkeypatch: pytest.MonkeyPatch) -> ProductRegion:
+    """A product region of three cells, behind a router."""
+    names = ("CONFIG_BUCKET", "LANDING_BUCKET", "ARCHIVE_BUCKET", "INDEX_TABLE", "LIMITS_TABLE")
+    made = make_region(cell, {name: os.environ[name] for name in names})
+    monkeypatch.setattr(calls, "sender", made.send)
+    # The router's own cell; it keeps nothing there, and reads the directory alone.
+    monkeypatch.setenv("CELL", "us-2")
+    return made
 
 
 @pytest.fixture

@@ -92,6 +92,21 @@ class AuditCell:
         headers: Any = None,
         **query: object,
     ) -> Answer:
+        """Answer of a handler to "<METHOD> <path>", which conforms to its document; as `call_only`."""
+        found = self.call_only(handler, route, key, body=body, headers=headers, **query)
+        conforms(handler, route, found.status, found.body)
+        return found
+
+    def call_only(
+        self,
+        handler: Handler,
+        route: str,
+        key: str | None = None,
+        *,
+        body: object = None,
+        headers: Any = None,
+        **query: object,
+    ) -> Answer:
         """Answer of a handler to "<METHOD> <path>"; parameters that are Python words end with an underscore."""
         method, path = route.split(" ")
         asked = {name.rstrip("_"): value for name, value in query.items()}
@@ -111,9 +126,7 @@ class AuditCell:
         told: Any = answer["headers"]
         said = str(answer["body"])
         read: Any = json.loads(said) if told["content-type"] == JSON else said
-        found = Answer(int(str(answer["statusCode"])), read, told)
-        conforms(handler, route, found.status, found.body)
-        return found
+        return Answer(int(str(answer["statusCode"])), read, told)
 
     def ingest(
         self,
@@ -177,6 +190,7 @@ def create_control(account: str) -> None:
         ("keys", ["hash"]),
         ("tenants", ["applicationId", "tenantId"]),
         ("events", ["applicationId", "id"]),
+        ("homes", ["region", "holder"]),
     ):
         boto3.client("dynamodb").create_table(
             TableName=f"control-{name}",
@@ -190,6 +204,7 @@ def create_control(account: str) -> None:
     aws.s3().create_bucket(
         Bucket=f"control-{account}-directory", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
+    tell_cells(account)
     create_mac_key("control-directory")
     boto3.client("ssm").put_parameter(Name="/audit/regions", Value="us,eu", Type="StringList")
 
@@ -199,6 +214,36 @@ def create_mac_key(name: str) -> None:
     kms = boto3.client("kms")
     key = kms.create_key(KeyUsage="GENERATE_VERIFY_MAC", KeySpec="HMAC_256")["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+
+
+REGIONS = {"us": ("us-1", "us-2"), "eu": ("eu-1",)}
+
+
+def tell_cells(
+    account: str, sizes: Mapping[str, int] | None = None, nested: Mapping[str, str] | None = None
+) -> None:
+    """Say of the cells of us and eu what the control plane's stack would. The two of us are a failover pair."""
+    parents = nested or {}
+    told = {
+        region: {
+            "endpoint": f"{region}.audit.example",
+            "residency": region,
+            "cells": [
+                {
+                    "name": name,
+                    "weight": 1.0,
+                    "tenants": (sizes or {}).get(name, 1000),
+                    "failover": {"us-1": "us-2", "us-2": "us-1"}.get(name),
+                    "parent": parents.get(name),
+                }
+                for name in (*cells, *(child for child, parent in parents.items() if parent in cells))
+            ],
+        }
+        for region, cells in REGIONS.items()
+    }
+    aws.s3().put_object(
+        Bucket=f"control-{account}-directory", Key="cells.json", Body=json.dumps(told).encode()
+    )
 
 
 def create(cell: AuditCell) -> None:

@@ -145,7 +145,7 @@ def gone(cell: AuditCell) -> None:
 
 def without_control_plane(cell: AuditCell) -> None:
     """Nothing of it is there any more."""
-    for name in ("eu.json", "us.json"):
+    for name in ("eu.json", "us.json", "cells.json"):
         s3().delete_object(Bucket=f"control-{cell.account}-directory", Key=name)
     s3().delete_bucket(Bucket=f"control-{cell.account}-directory")
 
@@ -241,4 +241,4 @@ def test_no_secret_is_published(ready: AuditCell) -> None:
     """Key hashes only."""
     secret = base64.b64decode(give("acme", "t1")).decode().rsplit(",", 1)[-1]
     assert secret.encode() not in offered(ready)["Body"].read()
-    assert boto3.client("s3").list_objects_v2(Bucket=f"control-{ready.account}-directory")["KeyCount"] == 2
+    assert boto3.client("s3").list_objects_v2(Bucket=f"control-{ready.account}-directory")["KeyCount"] == 3

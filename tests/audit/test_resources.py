@@ -80,6 +80,7 @@ CALLED = {
         "archive key": {"kms:GenerateDataKey"},
         "role": {"sts:AssumeRole"},
     },
+    "router": {"config": {"s3:GetObject"}},
     "query-api": {
         "config": {"s3:GetObject"},
         "index": {"dynamodb:Query"},

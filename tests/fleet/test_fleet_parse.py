@@ -37,7 +37,7 @@ def test_the_projects_own_cells_hold() -> None:
     assert {cell.name for cell in fleet.cells} == {
         "ap-south-1", "eu-west-1", "us-west-2", "us-east-1", "ap-northeast-1", "ap-northeast-2",
     }  # fmt: skip
-    assert len(fleet.stacks) == 1 + 6 * 4
+    assert len(fleet.stacks) == 1 + 6 * 5
 
 
 def allowance(key: str, value: str = "") -> str:

@@ -14,7 +14,7 @@ Statement = Mapping[str, Any]
 
 def environment(ctx: CellContext) -> dict[str, str]:
     """What every handler is told."""
-    return {"SERVICE": ctx.service.name, "CONFIG_BUCKET": ctx.bucket("config")}
+    return {"SERVICE": ctx.service.name, "CELL": ctx.cell.name, "CONFIG_BUCKET": ctx.bucket("config")}
 
 
 def directory_object(ctx: CellContext, *actions: str) -> Statement:

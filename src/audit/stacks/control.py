@@ -6,25 +6,36 @@ import json
 from typing import Any
 
 import pulumi
-from pulumi_aws import dynamodb, iam, ssm
+from pulumi_aws import dynamodb, iam, s3, ssm
 
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
 from audit.stacks.keys import mac_key
 from cellwave.cell import CellContext
 from cellwave.fleet.model import Cell, Region
 
+TENANTS = 10_000  # at home in a cell, unless its label `tenants` says otherwise
+
 
 def deploy(ctx: CellContext) -> None:
-    """The tables of keys (hashes only) and of tenants; the bucket and the key of snapshots, and who may read which."""
+    """The tables of keys (hashes only), of tenants and of their homes; the bucket and the key of snapshots, and who may
+    read which."""
     _table(ctx, "keys", "hash")
     _table(ctx, "tenants", "applicationId", "tenantId")
     # What was done to what is a tenant's, until each cell's log has it.
     _table(ctx, "events", "applicationId", "id", ttl={"attribute_name": "expires", "enabled": True})
+    _table(ctx, "homes", "region", "holder")
     # Versioned: what the cells were told, and when, can be seen afterwards.
     bucket = PrivateBucket(ctx, "directory", PrivateBucketArgs(versioned=True))
     key = mac_key(ctx, "directory")
     for region in ctx.fleet.regions:
         _reader(ctx, region, bucket.bucket.arn, key.arn)
+    s3.BucketObjectv2(
+        "cells",
+        bucket=bucket.bucket.bucket,
+        key="cells.json",
+        content=json.dumps({region.name: _told(region) for region in ctx.fleet.regions}),
+        content_type="application/json",
+    )
     ssm.Parameter(
         "regions",
         name="/audit/regions",
@@ -32,6 +43,32 @@ def deploy(ctx: CellContext) -> None:
         value=",".join(region.name for region in ctx.fleet.regions),
         description="The product regions whose cells are told of keys and tenants.",
     )
+
+
+def _told(region: Region) -> dict[str, object]:
+    """A region and its cells, as `audit.homes` reads them."""
+    cells = [
+        {
+            "name": cell.name,
+            "weight": cell.weight,
+            "tenants": size_of(cell),
+            # Of another region is of another residency, for all that is known.
+            "failover": cell.failover if cell.failover in {one.name for one in region.cells} else None,
+            "parent": cell.parent,
+        }
+        for cell in region.cells
+    ]
+    return {"endpoint": region.endpoint, "residency": region.residency, "cells": cells}
+
+
+def size_of(cell: Cell) -> int:
+    """How many tenants may be at home in a cell; RunError when its label says nothing of the kind."""
+    said = cell.labels.get("tenants", str(TENANTS))
+    if not (said.isascii() and said.isdigit()):
+        raise pulumi.RunError(
+            f"cell {cell.name}: label tenants is {said!r}: expected how many tenants may be at home there"
+        )
+    return int(said)
 
 
 def snapshot(region: str) -> str:

@@ -6,16 +6,37 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
 
-from cellwave.fleet.model import Cell, Homing
+from cellwave.fleet.model import Homing
 
 
-def home_cell(identity: str, cells: Iterable[Cell]) -> Cell:
+class Weighted(Protocol):
+    """A cell, or what is known of one."""
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+
+    @property
+    def weight(self) -> float:
+        """Its share of traffic relative to the other cells."""
+
+
+AnyCell = TypeVar("AnyCell", bound=Weighted)
+
+
+def home_cell(identity: str, cells: Iterable[AnyCell]) -> AnyCell:
     """The cell that serves the identity: weighted rendezvous hashing over the cells' traffic weights.
 
     Adding a cell moves identities to it only, removing one moves only its own.
     """
-    return max(cells, key=lambda cell: (_score(identity, cell), cell.name))
+    return by_preference(identity, cells)[0]
+
+
+def by_preference(identity: str, cells: Iterable[AnyCell]) -> list[AnyCell]:
+    """The cells in the order in which each would be the identity's home, were none before it there."""
+    return sorted(cells, key=lambda cell: (_score(identity, cell), cell.name), reverse=True)
 
 
 def identity_of(headers: Mapping[str, str], homing: Homing | None) -> str:
@@ -40,7 +61,7 @@ def identity_of(headers: Mapping[str, str], homing: Homing | None) -> str:
     return value.split(homing.until, 1)[0] if homing.until else value
 
 
-def _score(identity: str, cell: Cell) -> float:
+def _score(identity: str, cell: Weighted) -> float:
     digest = hashlib.sha256(f"{identity}\0{cell.name}".encode()).digest()
     uniform = (int.from_bytes(digest[:8], "big") + 0.5) / 2**64
     return -cell.weight / math.log(uniform)

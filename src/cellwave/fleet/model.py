@@ -213,6 +213,8 @@ class Service(Frozen):
     is what the service must report. Texts of signals and
     proof may hold `{cell}`, `{service}`, `{account}`, `{aws_region}`, `{region}` and `{outputs[name]}` (a
     stack output). `one_way` declares that this release may replace or delete what a stateful service keeps, and why.
+    `host` begins the public host of a region that it answers at; in one of several cells the service that `fronts` it
+    does, in any of them.
     """
 
     name: Name
@@ -223,6 +225,8 @@ class Service(Frozen):
     stateful: bool = False
     one_way: str | None = Field(default=None, min_length=1)
     host: Name | None = None
+    # As `isolation`.
+    fronts: tuple[Name, ...] = Field(default=(), exclude_if=lambda given: not given)
     signals: dict[Name, Signal] = {}
     proof: HttpProof | ParameterProof | None = None
     # Left out where it is none: programs of earlier releases are told of it, and know no such key.

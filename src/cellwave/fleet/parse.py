@@ -146,6 +146,13 @@ def _check_services(head: _FleetFile, document: Document) -> None:
         if cycle := name_cycle(edges, "needs"):
             first = cycle.split(" ", 1)[0]
             raise document.bad((*path, first, "needs"), f"a cycle: {cycle}", "needs that lead to an end")
+        hosts = {s.host for s in services.values() if s.host}
+        for service in services.values():
+            for index, host in enumerate(service.fronts):
+                if host not in hosts:
+                    found = f"{service.name} fronts {host}, which is no service's host"
+                    where = (*path, service.name, "fronts", index)
+                    raise document.bad(where, found, did_you_mean(host, hosts, "hosts"))
         _check_unique(
             ((s.host, document.where(*path, s.name, "host")) for s in services.values() if s.host),
             "host",

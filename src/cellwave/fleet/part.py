@@ -29,7 +29,7 @@ def part_of(fleet: Fleet, cell: Cell, region: Region | None, service: Service) -
     """The fleet as if there were this deployment alone, with the control plane's cell; without what only cellwave reads
     of a service: its needs, signals and proof. Its isolation stays: who changes that is to have the stack looked at.
     """
-    alone: dict[str, object] = {"needs": (), "signals": {}, "proof": None, "one_way": None}
+    alone: dict[str, object] = {"needs": (), "signals": {}, "proof": None, "one_way": None, "fronts": ()}
     own = (service.model_copy(update=alone),)
     return Fleet(
         role=fleet.role,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -71,15 +71,33 @@ class Caller:
 class Directory:
     """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?, "scopes"?, "expires"?}]}.
 
-    `version` is S3's version of the object that it was read from; None where the bucket keeps none.
+    `version` is S3's version of the object that it was read from; None where the bucket keeps none. `cells` are those
+    of the product region, each {"failover"?: the cell that takes over}, and `endpoint` is what their hosts end with.
+    An application's "home" is a cell, and "places" has the cells of the tenants that are or were elsewhere.
     """
 
     applications: Mapping[str, Mapping[str, Any]]
     version: str | None = None
+    endpoint: str = ""
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def tenants(self, application: str) -> frozenset[str]:
         """The tenants registered to an application (none for an unknown one)."""
         return frozenset(self.applications.get(application, {}).get("tenants", ()))
+
+    def places(self, application: str, tenant: str | None = None) -> tuple[str, ...]:
+        """The cells that may have events of a tenant: its home, those that were before, its application's own home.
+
+        Of an application, or of a tenant that is not registered, the application's home; none where nobody was told.
+        """
+        found = self.applications.get(application, {})
+        home = found.get("home")
+        return tuple(found.get("places", {}).get(tenant, (home,) if home else ()))
+
+    def partner(self, cell: str) -> str | None:
+        """Who takes new events while a cell is out: its failover partner, of the same region and so residency."""
+        partner: str | None = self.cells.get(cell, {}).get("failover")
+        return partner if partner in self.cells else None
 
     def caller(self, credential: str) -> Caller | None:
         """Who presents `<application>[,<tenant>],<secret>`; None when nobody known."""
@@ -109,7 +127,12 @@ def read_directory(version: str | None = None) -> Directory:
     content = parse_json(answer["Body"].read())
     if not isinstance(content, dict) or not is_directory(content.get("applications")):
         raise ValueError(f"{OBJECT} is no directory of applications, tenants and keys")
-    return Directory(content["applications"], answer.get("VersionId"))
+    return Directory(
+        content["applications"],
+        answer.get("VersionId"),
+        content.get("endpoint", ""),
+        content.get("cells", {}),
+    )
 
 
 def is_directory(applications: object) -> bool:
@@ -118,8 +141,15 @@ def is_directory(applications: object) -> bool:
         isinstance(found, dict)
         and all(isinstance(tenant, str) for tenant in found.get("tenants", ()))
         and all(map(_is_key, found.get("keys", ())))
+        and isinstance(found.get("home", ""), str)
+        and isinstance(found.get("places", {}), dict)
+        and all(map(_are_places, found.get("places", {}).values()))
         for found in applications.values()
     )
+
+
+def _are_places(places: object) -> bool:
+    return isinstance(places, list) and places != [] and all(isinstance(cell, str) for cell in places)
 
 
 def _is_key(key: object) -> bool:
@@ -224,14 +254,20 @@ def copied_to(copy: Copy) -> Iterator[None]:
         _copy.reset(token)
 
 
-def authenticate(request: Request, kind: Kind, scope: Scope) -> Caller:
-    """The caller of a request; raises ApiError 401 without a key that is in force, 403 when it may not do that."""
+def caller_of(request: Request) -> Caller:
+    """Whose key a request has; raises ApiError 401 without one that is in force."""
     caller = directory().caller(_credential(request))
     if caller is None:
         raise ApiError(401, "unauthorized", "the key is unknown")
     if caller.expires is not None and caller.ended:
         ended = datetime.fromtimestamp(caller.expires, UTC).isoformat(timespec="seconds")
         raise ApiError(401, "expired", f"the key was good until {ended}")
+    return caller
+
+
+def authenticate(request: Request, kind: Kind, scope: Scope) -> Caller:
+    """The caller of a request; raises ApiError 401 as `caller_of`, 403 when the key may not do that."""
+    caller = caller_of(request)
     if caller.kind != kind:
         article = "an" if kind == "application" else "a"
         raise ApiError(403, "wrong_key", f"{article} {kind} key is needed; this is the other kind")

@@ -76,7 +76,8 @@ class Text(str):
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a status, a JSON-able body or a Text, and headers beside (or instead of) those of every answer."""
+    """An answer: a status; a JSON-able body, a Text, or the bytes of any; and headers beside (or instead of) those of
+    every answer."""
 
     status: int
     body: object
@@ -146,24 +147,35 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def serve(event: Mapping[str, Any], routes: Routes) -> dict[str, object]:
-    """Answer an HTTP API's event by the route of its "<METHOD> <path>"."""
+def serve(event: Mapping[str, Any], routes: Routes, otherwise: Route | None = None) -> dict[str, object]:
+    """Answer an HTTP API's event by the route of its "<METHOD> <path>"; by `otherwise` where that is in no route."""
     name = "a request"
     try:
         request = Request.of(event)
-        name = _route(request, routes)
-        reply = routes[name](request)
+        if otherwise is not None and f"{request.method} {request.path}" not in routes:
+            reply = otherwise(request)
+        else:
+            name = _route(request, routes)
+            reply = routes[name](request)
     except ApiError as error:
         reply = _refusal(error)
     except Exception:  # the last place that can say anything to the caller
         # By the route, since a path may hold what opens something.
         log.exception("%s failed", name)
         reply = _refusal(ApiError(500, "internal", "the service failed; the request may be tried again"))
-    return {
-        "statusCode": reply.status,
-        "headers": {**_HEADERS, **reply.headers},
-        "body": str(reply.body) if isinstance(reply.body, Text) else write(reply.body),
-    }
+    return {"statusCode": reply.status, "headers": {**_HEADERS, **reply.headers}, **_content(reply.body)}
+
+
+def _content(body: object) -> dict[str, object]:
+    """A body as Lambda gives it to the API: text as it is, and bytes that are none in base64."""
+    if isinstance(body, Text):
+        return {"body": str(body)}
+    if not isinstance(body, bytes):
+        return {"body": write(body)}
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
 
 
 def _route(request: Request, routes: Routes) -> str:

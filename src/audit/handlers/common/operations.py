@@ -70,9 +70,9 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def record(**properties: Schema) -> Schema:
-    """An object of these properties, all of which it has."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def record(*, may_have: Mapping[str, Schema] | None = None, **properties: Schema) -> Schema:
+    """An object of these properties, all of which it has, and of those that it `may_have`."""
+    return {"type": "object", "properties": {**properties, **(may_have or {})}, "required": list(properties)}
 
 
 def routes(title: str, operations: Sequence[Operation]) -> Routes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from audit.handlers.common.guests import mark_guests
 from audit.handlers.common.index import insert, item
 from audit.handlers.ingest.acceptance import registration
 from audit.handlers.ingest.landed import Landed
@@ -34,7 +35,8 @@ def take(landed: Landed) -> Content:
 
 
 def index(application: str, events: Sequence[Event]) -> None:
-    """Index an application's events."""
+    """Index an application's events, and before that who of its tenants is a guest in this cell."""
+    mark_guests(application, {event["tenantId"] for _, event in events})
     insert(item(application, identity, event) for identity, event in events)
 
 

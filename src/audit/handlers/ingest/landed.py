@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -13,6 +15,22 @@ from audit.handlers.ingest.acceptance import is_post, session_of
 
 # Behind application, tenant and day; a second object of that name gets a digest more.
 LONGEST_NAME = 600
+
+# Of posts' names: by it the API may look whether one is there, and at nothing else that landed.
+PREFIX = "post-"
+_PART = re.compile(rf"(.*/{PREFIX}[0-9a-f]+)\.[0-9a-f]{{16}}\.jsonl", re.DOTALL)
+
+
+def part_of(key: str, numbers: Sequence[int]) -> str:
+    """Where the part of a post lies that has the events of these numbers."""
+    digest = hashlib.sha256(json.dumps(list(numbers)).encode()).hexdigest()[:16]
+    return f"{key.removesuffix('.jsonl')}.{digest}.jsonl"
+
+
+def whole_of(key: str) -> str:
+    """The name of the post that an object of this name is, or is a part of: what its lines' ids are made of."""
+    found = _PART.fullmatch(key)
+    return f"{found[1]}.jsonl" if found else key
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class Landed:
         """The id of a line. In an upload session its content says it, in any other object its place."""
         session = session_of(self.metadata)
         if session is None:
-            return event_id(self.key, number, line)
+            return event_id(whole_of(self.key) if self.post else self.key, number, line)
         return event_id_in_session(self.application, session[1], occurrence, line)
 
     def folder(self, identities: Iterable[str]) -> str:

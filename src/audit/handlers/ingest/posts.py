@@ -3,61 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import Caller, Directory, authenticate, directory
 from audit.handlers.common.event_schema import EVENT
-from audit.handlers.common.events import MAX_EVENTS, problems
+from audit.handlers.common.events import MAX_EVENTS
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.index import event_id
 from audit.handlers.common.operations import Operation, Parameter, record, reference
+from audit.handlers.common.posting import A_KEY, KEY, Post
 from audit.handlers.ingest.acceptance import DIGEST, POST, acceptance, is_post
+from audit.handlers.ingest.landed import PREFIX, part_of, whole_of
 from audit.handlers.ingest.objects import put_new
-
-KEY = "Idempotency-Key"
-PREFIX = (
-    "post-"  # of their names: by it the API may look whether one is there, and at nothing else that landed
-)
-_A_KEY = re.compile(r"[!-~]{1,255}")
-_SHOWN = 20  # problems listed in one answer
 
 
 def post_events(request: Request) -> Reply:
     """POST /v1/events: one event, a list of them, or {"events": [...]}; 202 has their ids in that order.
 
     `waiting` names the tenants that are not registered yet: their events wait until they are, for a stated time.
-    With an `Idempotency-Key`, the same post is stored once and answered the same however often it comes.
+    With an `Idempotency-Key`, the same post is stored once and answered the same however often it comes; a part of it
+    that says its events' numbers (`at`) gives them the ids that they would have in the whole.
     """
     caller = authenticate(request, "application", "write")
-    events = _events(request.json())
-    _check_shape(events)
+    post = Post.of(request)
     known = directory()
-    lines = [write(event).encode() for event in events]
-    key = _landing_key(caller, request)
-    _store(key, lines, known)
-    ids = [event_id(key, number, line) for number, line in enumerate(lines, start=1)]
-    waiting = sorted({event["tenantId"] for event in events} - known.tenants(caller.application))
-    return Reply(202, {"accepted": len(events), "eventIds": ids, "waiting": waiting})
+    lines = [write(event).encode() for event in post.events]
+    key = _landing_key(caller, post)
+    # The line that an event stands in is its number: what is elsewhere leaves blank ones.
+    places = dict(zip(post.at or range(len(lines)), lines, strict=True))
+    _store(key, [places.get(number, b"") for number in range(max(places) + 1)], known)
+    ids = [event_id(whole_of(key), number + 1, line) for number, line in places.items()]
+    waiting = sorted({event["tenantId"] for event in post.events} - known.tenants(caller.application))
+    return Reply(202, {"accepted": len(lines), "eventIds": ids, "waiting": waiting})
 
 
-def _landing_key(caller: Caller, request: Request) -> str:
-    """Where the post lies: the same for every attempt with the same key of the application."""
-    given = request.headers.get(KEY.lower())
-    if given is None:
-        return f"{caller.application}/{PREFIX}{uuid.uuid4()}.jsonl"
-    if not _A_KEY.fullmatch(given):
-        found = f"{len(given)} characters, {given[:40]!r}"
-        raise ApiError(
-            400,
-            "invalid_idempotency_key",
-            f"{KEY}: found {found}, expected 1 to 255 of visible ASCII; none was accepted",
-        )
-    return f"{caller.application}/{PREFIX}{hashlib.sha256(given.encode()).hexdigest()}.jsonl"
+def _landing_key(caller: Caller, post: Post) -> str:
+    """Where the post lies: the same for every attempt with the same key of the application, and the same numbers."""
+    name = uuid.uuid4().hex if post.key is None else hashlib.sha256(post.key.encode()).hexdigest()
+    key = f"{caller.application}/{PREFIX}{name}.jsonl"
+    return key if post.at is None else part_of(key, post.at)
 
 
 def _store(key: str, lines: Sequence[bytes], known: Directory) -> None:
@@ -75,41 +62,23 @@ def _store(key: str, lines: Sequence[bytes], known: Directory) -> None:
         )
 
 
-def _events(body: Any) -> list[Any]:
-    if isinstance(body, list):
-        events, name = body, "the list"
-    elif not isinstance(body, dict):
-        raise ApiError(400, "invalid_body", 'the body must be an event, a list of them or {"events": [...]}')
-    elif "events" not in body or "eventName" in body:
-        return [body]
-    else:
-        events, name = body["events"], "'events'"
-        extra = sorted(set(body) - {"events"})
-        if extra:
-            raise ApiError(400, "invalid_body", f"unknown beside 'events': {', '.join(extra)}"[:300])
-    if not isinstance(events, list) or not 1 <= len(events) <= MAX_EVENTS:
-        found = f"{len(events)} of them" if isinstance(events, list) else "no list"
-        raise ApiError(
-            400, "invalid_body", f"{name}: found {found}, expected a list of 1 to {MAX_EVENTS} events"
-        )
-    return events
-
-
-def _check_shape(events: list[Any]) -> None:
-    wrong = [(index, problem) for index, event in enumerate(events) for problem in problems(event)]
-    if not wrong:
-        return
-    index, first = wrong[0]
-    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    raise ApiError(
-        400,
-        "invalid_events",
-        f"events[{index}].{first}{more}; none was accepted",
-        [problem.at(at) for at, problem in wrong[:_SHOWN]],
-    )
-
-
 _EVENTS = {"type": "array", "items": reference(EVENT), "minItems": 1, "maxItems": MAX_EVENTS}
+_POST = {
+    "type": "object",
+    "properties": {
+        "events": _EVENTS,
+        "at": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": MAX_EVENTS - 1},
+            "minItems": 1,
+            "maxItems": MAX_EVENTS,
+            "description": "Of a part of a post that goes to several places under one Idempotency-Key: what number "
+            "each event has in the whole of it, from 0 and ascending. Without it, its place in `events`.",
+        },
+    },
+    "required": ["events"],
+    "additionalProperties": False,
+}
 POSTING = Operation(
     "POST /v1/events",
     post_events,
@@ -132,13 +101,14 @@ POSTING = Operation(
         Parameter(
             KEY,
             "The same post with the same key is stored once, and answered the same.",
-            {"type": "string", "pattern": f"^{_A_KEY.pattern}$"},
+            {"type": "string", "pattern": f"^{A_KEY.pattern}$"},
             place="header",
         )
     ],
-    body={"anyOf": [reference(EVENT), _EVENTS, {**record(events=_EVENTS), "additionalProperties": False}]},
+    body={"anyOf": [reference(EVENT), _EVENTS, _POST]},
     errors={
         400: ["invalid_json", "invalid_body", "invalid_events", "invalid_idempotency_key"],
         409: ["idempotency_conflict"],
+        503: ["home_unavailable"],
     },
 )

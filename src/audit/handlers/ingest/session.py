@@ -10,7 +10,7 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import authenticate, directory
 from audit.handlers.common.events import MAX_UPLOAD_BYTES
 from audit.handlers.common.http import Reply, Request, serve
-from audit.handlers.common.operations import Operation, record, routes
+from audit.handlers.common.operations import Operation, Parameter, record, routes
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest.acceptance import SESSION, UPLOAD, acceptance, new_session
 from audit.handlers.ingest.posts import POSTING
@@ -64,6 +64,14 @@ _ROUTES = routes(
                 ),
             ),
             key=("application", "write"),
+            parameters=[
+                Parameter(
+                    "tenantId",
+                    "Whose events the files mostly hold: in a region of several cells they are uploaded to its home.",
+                    {"type": "string", "minLength": 1},
+                )
+            ],
+            errors={503: ["home_unavailable"]},
         ),
         POSTING,
         READING,

@@ -10,7 +10,7 @@ from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.query import exports, feed, proofs
+from audit.handlers.query import exports, feed, proofs, visitors
 from audit.handlers.query.answering import answer
 from audit.handlers.query.limits import admit
 from audit.handlers.query.rehearsal import play
@@ -49,6 +49,7 @@ _ROUTES = routes(
                         "maxItems": 100,
                     },
                     cursor={"type": ["string", "null"]},
+                    may_have={"incomplete": visitors.INCOMPLETE},
                 ),
             ),
             key=("tenant", "read"),
@@ -57,8 +58,10 @@ _ROUTES = routes(
                 400: ["invalid_parameter", "invalid_cursor"],
                 403: ["foreign_tenant"],
                 429: ["too_many_requests"],
+                503: ["home_unavailable"],
             },
         ),
+        visitors.GUESTS,
         *exports.OPERATIONS,
         *feed.OPERATIONS,
         *proofs.OPERATIONS,

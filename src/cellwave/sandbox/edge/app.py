@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cellwave.fleet.homing import home_cell, identity_of
-from cellwave.fleet.model import Fleet, Region, Service
+from cellwave.fleet.model import Cell, Fleet, Service
 from cellwave.sandbox.edge import envelope, postpolicy, target
 from cellwave.sandbox.edge.apis import Apis
 from cellwave.sandbox.edge.metrics import Api, Meter
@@ -58,6 +58,8 @@ class Edge:
         self._upstream = upstream
         self._client = client
         self._hosts = product_hosts(fleet)
+        self._fronts = {service.name for service in fleet.services if service.fronts}
+        self._turn = 0
         self._homing = fleet.homing
         self._apis = Apis(upstream.secret)
         self._slots: defaultdict[Api, asyncio.Semaphore] = defaultdict(
@@ -88,19 +90,24 @@ class Edge:
         if host not in self._hosts:
             message = "no such host here: name one in the Host header or as the first segment of the path"
             return JSONResponse({"message": message, "hosts": sorted(self._hosts)}, status_code=404)
-        region, service = self._hosts[host]
-        cell = home_cell(identity_of(request.headers, self._homing), region.cells)
-        try:
-            api_id = await self._apis.find(cell, f"{cell.name}-{service.name}")
-        except (BotoCoreError, ClientError) as error:
-            return _unavailable(f"the APIs of cell {cell.name} can't be listed: {error}")
-        if api_id is None:
-            message = f"cell {cell.name} has no API {cell.name}-{service.name} yet"
-            return JSONResponse({"message": message}, status_code=404)
-        api = Api(account=cell.account, region=cell.aws_region, id=api_id)
-        response = await self._call(api, request, skip=skip)
-        response.headers["x-cellwave-cell"] = cell.name
-        return response
+        cells, service = self._hosts[host]
+        if len(cells) > 1 and service.name not in self._fronts:
+            cells = (home_cell(identity_of(request.headers, self._homing), cells),)
+        # As names are resolved to any of the addresses that are there.
+        self._turn += 1
+        for cell in (*cells[self._turn % len(cells) :], *cells[: self._turn % len(cells)]):
+            try:
+                api_id = await self._apis.find(cell, f"{cell.name}-{service.name}")
+            except (BotoCoreError, ClientError) as error:
+                return _unavailable(f"the APIs of cell {cell.name} can't be listed: {error}")
+            if api_id is not None:
+                api = Api(account=cell.account, region=cell.aws_region, id=api_id)
+                response = await self._call(api, request, skip=skip, host=host)
+                response.headers["x-cellwave-cell"] = cell.name
+                return response
+        names = " and ".join(cell.name for cell in cells)
+        message = f"{names}: there is no API of the service {service.name} yet"
+        return JSONResponse({"message": message}, status_code=404)
 
     async def upload(self, request: Request) -> Response:
         """`/_upload/{bucket}`: a browser-style POST to S3, its policy's signature checked first."""
@@ -118,8 +125,8 @@ class Edge:
         url = httpx.URL(f"{self._upstream.url}/{bucket}")
         return await self._send("POST", url, {"content-type": content_type}, body)
 
-    async def _call(self, api: Api, request: Request, *, skip: int) -> Response:
-        """Invoke an API and count the answer; whatever the emulator says passes through."""
+    async def _call(self, api: Api, request: Request, *, skip: int, host: str = "") -> Response:
+        """Invoke an API, by that host if it has one, and count the answer; what the emulator says passes through."""
         url = invocation(
             self._upstream.url,
             api,
@@ -129,7 +136,7 @@ class Edge:
         body = await body_of(request, API_BODY_BYTES)
         if body is None:
             raise target.BadRequest(413, "Request Entity Too Large")
-        headers = envelope.sealed(api.account, api.region, _seen_by_the_api(request, len(body)))
+        headers = envelope.sealed(api.account, api.region, _seen_by_the_api(request, len(body), host))
         async with self._slots[api]:
             began = time.perf_counter()
             response = await self._send(request.method, url, headers, body)
@@ -217,20 +224,27 @@ async def body_of(request: Request, at_most: int) -> bytes | None:
     return b"".join(parts) if size <= at_most else None
 
 
-def product_hosts(fleet: Fleet) -> dict[str, tuple[Region, Service]]:
-    """Every product host, `<service host>.<region endpoint>`, and what it stands for."""
-    return {
-        f"{service.host}.{region.endpoint}".lower(): (region, service)
-        for region in fleet.regions
-        for service in fleet.services
-        if service.host
-    }
+def product_hosts(fleet: Fleet) -> dict[str, tuple[tuple[Cell, ...], Service]]:
+    """Every product host, and which cells' service answers there: of a region's host, `<service host>.<endpoint>`, its
+    own cell's or what fronts those of several; of a cell's host, `<service host>.<cell>.<endpoint>`, that cell's."""
+    fronts = {host: service for service in fleet.services for host in service.fronts}
+    found = {}
+    for region in fleet.regions:
+        for service in fleet.services:
+            if service.host:
+                front = fronts.get(service.host, service) if len(region.cells) > 1 else service
+                found[f"{service.host}.{region.endpoint}".lower()] = (region.cells, front)
+                for cell in region.cells:
+                    found[f"{service.host}.{cell.name}.{region.endpoint}".lower()] = ((cell,), service)
+    return found
 
 
-def _seen_by_the_api(request: Request, length: int) -> list[tuple[str, str]]:
+def _seen_by_the_api(request: Request, length: int, host: str) -> list[tuple[str, str]]:
     """The headers that API Gateway gives to a Lambda."""
     client = request.client.host if request.client else "127.0.0.1"
-    headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+    skipped = {*HOP_BY_HOP, "host"} if host else HOP_BY_HOP
+    headers = [(k, v) for k, v in request.headers.items() if k not in skipped]
+    headers += [("host", host)] if host else []
     return [*headers, ("content-length", str(length)), ("x-forwarded-for", client)]
 
 

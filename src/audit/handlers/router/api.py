@@ -1,0 +1,61 @@
+"""The router: the public hosts of a product region of several cells. It keeps nothing, and knows what its cell does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from audit.handlers.common.aws import setting
+from audit.handlers.common.digest import healthz
+from audit.handlers.common.directory import authenticate, caller_of, directory
+from audit.handlers.common.http import Reply, Request, serve
+from audit.handlers.router.calls import Call, ask_first, with_partner
+from audit.handlers.router.posts import post_events
+from audit.handlers.router.reads import get_events
+
+SAFE = ("GET", "HEAD", "OPTIONS")  # may be asked again, and of another
+
+
+def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
+    """Answer one request of the HTTP API."""
+    return serve(event, _ROUTES, pass_on)
+
+
+def open_session(request: Request) -> Reply:
+    """GET /applications/session: of the home of `tenantId`, or of the application's own, or of who takes over."""
+    caller = authenticate(request, "application", "write")
+    known = directory()
+    home = known.places(caller.application, dict(request.query).get("tenantId"))[:1]
+    cells = with_partner(known, home[0]) if home else []
+    return ask_first(known, cells, Call.of(request, "events")).reply()
+
+
+def pass_on(request: Request) -> Reply:
+    """Any other request, to the home of whose key it has; what is read and not there is looked for where the tenant was
+    before. Without a key, what a cell of the region says to anybody."""
+    known = directory()
+    if "authorization" not in request.headers:
+        own = setting("CELL")
+        events = request.headers.get("host", "").startswith("events.")
+        cells = [own, *(cell for cell in known.cells if cell != own)]
+        call = Call.of(request, "events" if events else "query")
+    else:
+        caller = caller_of(request)
+        cells = list(known.places(caller.application, caller.tenant))
+        call = Call.of(request, "events" if caller.kind == "application" else "query")
+    if request.method not in SAFE:
+        return ask_first(known, cells[:1], call, tries=1).reply()
+    answer = ask_first(known, cells[:1], call)
+    for cell in cells[1:]:
+        if answer.status != 404:
+            break
+        answer = ask_first(known, [cell], call)
+    return answer.reply()
+
+
+_ROUTES = {
+    "POST /v1/events": post_events,
+    "GET /v1/events": get_events,
+    "GET /applications/session": open_session,
+    "GET /healthz": healthz,
+}
