@@ -38,7 +38,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
         "SERVICE": "test",
-        "CELL": "test",
+        "CELL": "eu-1",
         "CONFIG_BUCKET": made.bucket("config"),
         "LANDING_BUCKET": made.bucket("landing"),
         "ARCHIVE_BUCKET": made.bucket("archive"),

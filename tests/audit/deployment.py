@@ -21,7 +21,7 @@ from cellwave.project import Project
 
 ROOT = Path(__file__).parents[2]
 CELL = "eu-west-1"
-SERVICES = ("storage", "directory", "ingest", "query")
+SERVICES = ("storage", "directory", "ingest", "router", "query")
 ACCOUNTS = ("2000000000", "3300000000")  # of the project's fleet, and in their place those of this test
 
 

@@ -177,7 +177,7 @@ def test_a_cell_of_before_is_upgraded_in_place(deployed: Deployment) -> None:
 
 def test_health_answers_the_digest_of_the_service_s_code(deployed: Deployment) -> None:
     """The same that a release expects of the files that the program packs."""
-    for service in ("ingest", "query"):
+    for service in ("ingest", "router", "query"):
         folders = deployed.fleet.service(CELL, service).code
         answer = HTTP.get(f"{deployed.outputs(service)['url']}/healthz")
         packed = code_archive(deployed.folder, folders).files

@@ -208,8 +208,8 @@ def test_what_is_rejected_is_asked_of_the_application_s_home(region: ProductRegi
     key, tenant = region.key("acme"), region.key("acme", "t2")
     region.put("t2", "us-2")
     assert region.call("GET /v1/rejected", key).body == {"rejected": [], "cursor": None}
-    assert region.call("GET /v1/guests", tenant).body == {"guests": 0, "guest": False}
-    assert [cell for cell, _ in region.asked] == ["us-1", "us-2"]
+    assert region.call("GET /v1/guests", tenant).body == {"guests": 0, "guest": False, "incomplete": ["us-1"]}
+    assert region.asked == [("us-1", "GET /v1/rejected"), ("us-2", "GET /v1/guests")]
 
 
 def test_who_never_moved_is_asked_for_in_one_cell(region: ProductRegion) -> None:
@@ -293,8 +293,17 @@ def test_what_is_read_and_not_at_home_is_looked_for_where_the_tenant_was(region:
     assert [cell for cell, _ in region.asked] == ["us-2", "us-1"]
 
 
+def test_what_is_one_cell_s_alone_names_the_others(region: ProductRegion) -> None:
+    """Of a tenant that has events in several; nobody else's answer is touched."""
+    moved, plain = region.key("acme", "t2"), region.key("acme", "t1")
+    region.put("t2", "us-2")
+    assert region.call("GET /v1/exports", moved).body == {"exports": [], "incomplete": ["us-1"]}
+    assert region.call("GET /v1/exports", plain).body == {"exports": []}
+
+
 def test_what_is_told_to_anybody_needs_no_key(region: ProductRegion) -> None:
     """By the host that is asked: the documents of the API, and the router's own health."""
+    region.tell()
     for host, title in (("events.us.audit.example", "taking them in"), ("query.us.audit.example", "reading")):
         told = region.ask("GET /v1/openapi.json", headers={"host": host})
         assert title in told.body["info"]["title"]

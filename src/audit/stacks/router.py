@@ -35,6 +35,6 @@ def deploy(ctx: CellContext) -> None:
         ),
     )
     api = HttpApi(ctx, HttpApiArgs(function))
-    ServiceAlarms(ctx, ServiceAlarmsArgs(api.alarms()))
+    ServiceAlarms(ctx, ServiceAlarmsArgs({f"api-{name}": alarm for name, alarm in api.alarms().items()}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)

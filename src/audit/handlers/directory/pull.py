@@ -15,7 +15,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.aws import QUICK, REGIONAL, s3, setting
-from audit.handlers.common.directory import OBJECT
+from audit.handlers.common.directory import OBJECT, Directory
 from audit.handlers.common.metrics import publish
 from audit.handlers.directory.snapshot import (
     ALGORITHM,
@@ -49,8 +49,14 @@ def handler(_event: object = None, _context: object = None) -> dict[str, object]
         return {"version": kept.version, "stale": str(error)}
     publish({"Pulls": 1, "Stale": 0})
     # After the keys, which matter more; what fails here is this function's error, and is done in the next minute.
-    tell_all(serves.events)
+    tell_all([event for event in serves.events if _is_told_here(serves, event)])
     return {"version": serves.version}
+
+
+def _is_told_here(serves: Snapshot, event: Mapping[str, Any]) -> bool:
+    """Of several cells the home alone tells a tenant's log: told in another, its tenant would be a guest there."""
+    places = Directory(serves.applications).places(event["application"], event["tenant"])
+    return not places or places[0] == setting("CELL")
 
 
 def _kept() -> tuple[Snapshot, str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from audit.handlers.common.aws import setting
 from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate, caller_of, directory
 from audit.handlers.common.http import Reply, Request, serve
-from audit.handlers.router.calls import Call, ask_first, with_partner
+from audit.handlers.router.calls import TRIES, Call, ask_first, with_partner
 from audit.handlers.router.posts import post_events
-from audit.handlers.router.reads import get_events
+from audit.handlers.router.reads import get_events, guests_at
 
 SAFE = ("GET", "HEAD", "OPTIONS")  # may be asked again, and of another
 
@@ -32,8 +33,11 @@ def open_session(request: Request) -> Reply:
 
 def pass_on(request: Request) -> Reply:
     """Any other request, to the home of whose key it has; what is read and not there is looked for where the tenant was
-    before. Without a key, what a cell of the region says to anybody."""
-    known = directory()
+    before. Without a key, what a cell of the region says to anybody.
+
+    What a tenant that has events in several cells is told is one cell's alone: `incomplete` names the others.
+    """
+    known, caller = directory(), None
     if "authorization" not in request.headers:
         own = setting("CELL")
         events = request.headers.get("host", "").startswith("events.")
@@ -43,14 +47,19 @@ def pass_on(request: Request) -> Reply:
         caller = caller_of(request)
         cells = list(known.places(caller.application, caller.tenant))
         call = Call.of(request, "events" if caller.kind == "application" else "query")
-    if request.method not in SAFE:
-        return ask_first(known, cells[:1], call, tries=1).reply()
-    answer = ask_first(known, cells[:1], call)
-    for cell in cells[1:]:
+    safe = request.method in SAFE
+    answer = ask_first(known, cells[:1], call, TRIES if safe else 1)
+    for cell in cells[1:] if safe else ():
         if answer.status != 404:
             break
         answer = ask_first(known, [cell], call)
-    return answer.reply()
+    lacking = []
+    if caller is not None and caller.tenant is not None and answer.status < 300:
+        lacking = sorted({*cells[1:], *chain(*guests_at(known, cells, caller, call))})
+    found = answer.json if lacking else None
+    if not isinstance(found, dict):
+        return answer.reply()
+    return Reply(answer.status, {**found, "incomplete": lacking}, answer.reply().headers)
 
 
 _ROUTES = {

@@ -82,7 +82,8 @@ def _is_guest(known: Directory, partner: str, caller: Caller, call: Call) -> boo
     who = (partner, caller.application, caller.tenant)
     if calls.clock() < until and (number == 0 or _known.strangers.get(who) == number):
         return False
-    answer = ask(known, partner, replace(call, path=GUESTS, query=()), tries=1)
+    asked = replace(call, method="GET", path=GUESTS, query=(), body=b"")
+    answer = ask(known, partner, asked, tries=1)
     if answer.status not in (200, 404):
         raise Out(f"{partner} answers {answer.status}")
     # A release of before takes nobody in, and knows no such path.
