@@ -293,6 +293,15 @@ def test_what_is_read_and_not_at_home_is_looked_for_where_the_tenant_was(region:
     assert [cell for cell, _ in region.asked] == ["us-2", "us-1"]
 
 
+def test_what_an_application_asks_about_a_tenant_is_asked_of_its_home(region: ProductRegion) -> None:
+    """At the host of queries: a link to its viewer, which is good in that cell."""
+    key = region.key("acme")
+    region.key("acme", "t2")
+    region.put("t2", "us-2")
+    told = region.ask("POST /v1/viewer-links", key, body={"tenantId": "t2"})
+    assert (told.code, region.asked) == ("missing_scope", [("us-2", "POST /v1/viewer-links")])
+
+
 def test_what_is_one_cell_s_alone_names_the_others(region: ProductRegion) -> None:
     """Of a tenant that has events in several; nobody else's answer is touched."""
     moved, plain = region.key("acme", "t2"), region.key("acme", "t1")

@@ -9,11 +9,12 @@ from typing import Any
 from audit.handlers.common.aws import setting
 from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate, caller_of, directory
-from audit.handlers.common.http import Reply, Request, serve
+from audit.handlers.common.http import ApiError, Reply, Request, serve
 from audit.handlers.router.calls import TRIES, Call, ask_first, with_partner
 from audit.handlers.router.posts import post_events
 from audit.handlers.router.reads import get_events, guests_at
 
+OF_APPLICATIONS = ("/v1/events", "/v1/rejected", "/applications/")  # at the host of events
 SAFE = ("GET", "HEAD", "OPTIONS")  # may be asked again, and of another
 
 
@@ -40,13 +41,14 @@ def pass_on(request: Request) -> Reply:
     known, caller = directory(), None
     if "authorization" not in request.headers:
         own = setting("CELL")
-        events = request.headers.get("host", "").startswith("events.")
+        host = request.headers.get("x-forwarded-prefix", "").lstrip("/") or request.headers.get("host", "")
         cells = [own, *(cell for cell in known.cells if cell != own)]
-        call = Call.of(request, "events" if events else "query")
+        call = Call.of(request, "events" if host.startswith("events.") else "query")
     else:
         caller = caller_of(request)
-        cells = list(known.places(caller.application, caller.tenant))
-        call = Call.of(request, "events" if caller.kind == "application" else "query")
+        cells = list(known.places(caller.application, caller.tenant or _named(request)))
+        writes = caller.tenant is None and request.path.startswith(OF_APPLICATIONS)
+        call = Call.of(request, "events" if writes else "query")
     safe = request.method in SAFE
     answer = ask_first(known, cells[:1], call, TRIES if safe else 1)
     for cell in cells[1:] if safe else ():
@@ -60,6 +62,16 @@ def pass_on(request: Request) -> Reply:
     if not isinstance(found, dict):
         return answer.reply()
     return Reply(answer.status, {**found, "incomplete": lacking}, answer.reply().headers)
+
+
+def _named(request: Request) -> str | None:
+    """The tenant that an application asks something about, if it names one: of such, a link to its viewer."""
+    try:
+        body = request.json()
+    except ApiError:
+        return None
+    found = body.get("tenantId") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else None
 
 
 _ROUTES = {

@@ -102,7 +102,7 @@ class Edge:
                 return _unavailable(f"the APIs of cell {cell.name} can't be listed: {error}")
             if api_id is not None:
                 api = Api(account=cell.account, region=cell.aws_region, id=api_id)
-                response = await self._call(api, request, skip=skip, host=host)
+                response = await self._call(api, request, skip=skip, prefix=f"/{host}" if skip else "")
                 response.headers["x-cellwave-cell"] = cell.name
                 return response
         names = " and ".join(cell.name for cell in cells)
@@ -125,8 +125,9 @@ class Edge:
         url = httpx.URL(f"{self._upstream.url}/{bucket}")
         return await self._send("POST", url, {"content-type": content_type}, body)
 
-    async def _call(self, api: Api, request: Request, *, skip: int, host: str = "") -> Response:
-        """Invoke an API, by that host if it has one, and count the answer; what the emulator says passes through."""
+    async def _call(self, api: Api, request: Request, *, skip: int, prefix: str = "") -> Response:
+        """Invoke an API, and count the answer; whatever the emulator says passes through. Its client's paths begin with
+        `prefix`."""
         url = invocation(
             self._upstream.url,
             api,
@@ -136,7 +137,7 @@ class Edge:
         body = await body_of(request, API_BODY_BYTES)
         if body is None:
             raise target.BadRequest(413, "Request Entity Too Large")
-        headers = envelope.sealed(api.account, api.region, _seen_by_the_api(request, len(body), host))
+        headers = envelope.sealed(api.account, api.region, _seen_by_the_api(request, len(body), prefix))
         async with self._slots[api]:
             began = time.perf_counter()
             response = await self._send(request.method, url, headers, body)
@@ -239,12 +240,11 @@ def product_hosts(fleet: Fleet) -> dict[str, tuple[tuple[Cell, ...], Service]]:
     return found
 
 
-def _seen_by_the_api(request: Request, length: int, host: str) -> list[tuple[str, str]]:
+def _seen_by_the_api(request: Request, length: int, prefix: str) -> list[tuple[str, str]]:
     """The headers that API Gateway gives to a Lambda."""
     client = request.client.host if request.client else "127.0.0.1"
-    skipped = {*HOP_BY_HOP, "host"} if host else HOP_BY_HOP
-    headers = [(k, v) for k, v in request.headers.items() if k not in skipped]
-    headers += [("host", host)] if host else []
+    headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+    headers += [("x-forwarded-prefix", prefix)] if prefix else []
     return [*headers, ("content-length", str(length)), ("x-forwarded-for", client)]
 
 
