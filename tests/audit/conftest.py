@@ -48,6 +48,8 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "EXPORTS_BUCKET": made.bucket("exports"),
         "LIMIT_REQUESTS": "1000",
         "VIEWER_KEY": "alias/test-viewer",
+        "LOG_BUCKET": made.bucket("log"),
+        "LOG_TABLE": "test-log",
         "TRIES": "5",
         "WAITING_DAYS": "14",
         "PRODUCT_REGION": "eu",

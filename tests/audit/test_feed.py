@@ -94,6 +94,17 @@ def test_a_cursor_is_good_for_any_key_of_the_tenant_and_for_no_other_tenant(logs
         assert (answer.status, answer.code) == (400, "invalid_cursor")
 
 
+def test_a_cursor_of_another_cell_s_log_is_refused(
+    logs: Logs, siem: Siem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a tenant that has moved: its positions there are other events' here, and none is passed over unseen."""
+    logs.tell(logs.archive(3))
+    cursor = siem.ask(limit=2).body["cursor"]
+    monkeypatch.setenv("LOG_BUCKET", logs.cell.bucket("exports"))
+    answer = siem.ask(cursor=cursor)
+    assert (answer.status, answer.code) == (400, "invalid_cursor")
+
+
 def test_a_feed_begins_at_a_time_of_the_last_thirty_days(
     logs: Logs, siem: Siem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

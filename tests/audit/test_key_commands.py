@@ -102,8 +102,8 @@ def test_an_unknown_region_or_scope_is_refused(
     ("holder", "scope", "right"),
     [
         ("acme", "export", "of an application's key one of write, read, view"),
-        ("acme/t1", "write", "of a tenant's key one of read, export"),
-        ("acme/t1", "admin", "of a tenant's key one of read, export"),
+        ("acme/t1", "write", "of a tenant's key one of read, export, stream"),
+        ("acme/t1", "admin", "of a tenant's key one of read, export, stream"),
     ],
 )
 def test_a_scope_that_opens_nothing_to_a_key_is_refused(

@@ -106,7 +106,7 @@ def test_an_event_waits_for_its_tenant(deployed: Deployment) -> None:
 
     def read() -> bool:
         deployed.call("ingest-waiting", time=datetime.now(UTC).isoformat())
-        answer = httpx.get(f"{query}/v1/events", headers=tenant)
+        answer = httpx.get(f"{query}/v1/events", headers=tenant, params={"eventName": "login"})
         return answer.status_code == 200 and len(answer.json()["events"]) == 1
 
     until(read, within=90)
@@ -138,6 +138,50 @@ def test_an_export_is_made_in_a_deployed_cell(deployed: Deployment) -> None:
     until(lambda: found()["state"] != "pending", within=90)
     (line,) = gzip.decompress(httpx.get(found()["url"]).raise_for_status().content).splitlines()
     assert {name: value for name, value in json.loads(line).items() if name != "eventId"} == sent
+
+
+def test_a_stream_sends_events_out_of_a_deployed_cell(deployed: Deployment) -> None:
+    """Into a bucket of the tenant's own account, by its role; to this machine's own addresses nothing goes."""
+    application = deployed.key("streamer")
+    tenant = deployed.key("streamer/t1", "--scope", "stream")
+    deployed.pull()
+    ingest, query = (deployed.outputs(service)["url"] for service in ("ingest", "query"))
+    streams, account = f"{query}/v1/streams", "330000009999"
+    until(lambda: HTTP.get(streams, headers=tenant).status_code == 200, within=90)
+    s3 = boto3.client("s3", region_name="eu-west-1", aws_access_key_id=account, aws_secret_access_key="x")
+    s3.create_bucket(Bucket="of-a-tenant", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    role = f"arn:aws:iam::{account}:role/audit"
+    there = {"kind": "s3", "bucket": "of-a-tenant", "prefix": "a/", "region": "eu-west-1", "roleArn": role}
+    inside = {"kind": "https", "url": "https://127.0.0.1:4566/"}
+    ids = [
+        HTTP.post(streams, headers=tenant, json={"destination": one}).raise_for_status().json()["id"]
+        for one in (there, inside)
+    ]
+
+    def shown() -> list[dict[str, Any]]:
+        deployed.call("query-streams")
+        return [HTTP.get(f"{streams}/{one}", headers=tenant).json() for one in ids]
+
+    until(lambda: [one["state"] for one in shown()] == ["active", "unverified"], within=90)
+    assert shown()[1]["error"]["message"] == "127.0.0.1 is at 127.0.0.1, which is no public address"
+    url = f"{ingest}/v1/events"
+    until(lambda: HTTP.post(url, headers=application, json=event()).status_code == 202, within=90)
+
+    def objects() -> list[str]:
+        deployed.call("log-sequencer")
+        shown()
+        return [one["Key"] for one in s3.list_objects_v2(Bucket="of-a-tenant").get("Contents", [])]
+
+    until(lambda: len(objects()) > 1, within=90)
+    lines = [
+        line
+        for key in objects()
+        if not key.endswith("/test.jsonl")
+        for line in s3.get_object(Bucket="of-a-tenant", Key=key)["Body"].read().splitlines()
+    ]
+    assert event() in [
+        {name: value for name, value in json.loads(line).items() if name != "eventId"} for line in lines
+    ]
 
 
 def test_a_revoked_key_ends_by_itself(deployed: Deployment) -> None:

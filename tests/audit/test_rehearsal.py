@@ -27,7 +27,7 @@ from audit.handlers.ingest import (
 from audit.handlers.ingest.processor_rehearsal import play_processor
 from audit.handlers.ingest.rehearsal import play_api
 from audit.handlers.ingest.waiting_rehearsal import play_waiting
-from audit.handlers.query import answering, api, exports
+from audit.handlers.query import answering, api, exports, feed
 from audit.handlers.query.rehearsal import play
 from audit.handlers.query.search import Search
 from cellwave.sandbox.emulator import embedded_metrics
@@ -132,6 +132,7 @@ DEFECTS: list[Defect] = [
     ("query-api", answering, "event_of", fails),
     ("query-api", exports, "_refuse_more", refuse(429)),
     ("query-api", exports, "is_id", lambda _: False),
+    ("query-api", feed, "_cursor", fails),
     ("ingest-processor", lines, "problems", lambda _: ["wrong"]),
     ("ingest-processor", keeping, "registration", lambda *_: lambda _: False),
     ("ingest-processor", keeping, "_archive", fails),

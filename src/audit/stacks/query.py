@@ -10,6 +10,8 @@ from pulumi_aws import dynamodb
 from audit.stacks import access, queues
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
 from audit.stacks.keys import kms_key, mac_key
+from audit.stacks.streams import deploy_streams, may_say
+from audit.stacks.streams import settings as stream_settings
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
@@ -41,7 +43,8 @@ def deploy(ctx: CellContext) -> None:
     }
     api = HttpApi(ctx, HttpApiArgs(_api_function(ctx, code, exports)))
     queues.feed("exports", queue, _worker(ctx, code, exports), batch=1)
-    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx)}))
+    streams = deploy_streams(ctx, code)
+    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **streams}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)
 
@@ -68,6 +71,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 **access.environment(ctx),
                 **exports,
                 **access.log_settings(ctx),
+                **stream_settings(ctx),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
@@ -81,6 +85,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 _rows(ctx, "exports", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"),
                 {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name("exports"))},
                 *access.read_logged(ctx),
+                *may_say(ctx),
                 access.log_key(ctx, "kms:GetPublicKey"),
                 *access.tell_tenants(ctx),
                 access.key(ctx, VIEWER, "kms:GenerateMac", "kms:VerifyMac"),

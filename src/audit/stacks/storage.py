@@ -32,8 +32,10 @@ def deploy(ctx: CellContext) -> None:
         opts=pulumi.ResourceOptions(ignore_changes=["content"]),
     )
     index_key = kms_key(ctx, "index")
-    _events_table(ctx, "index", index_key)
+    _table(ctx, "index", index_key)
     _log(ctx, index_key)
+    # Where tenants' events are sent to; what opens their secrets is a key of its own.
+    _table(ctx, "streams", kms_key(ctx, "streams"))
     ServiceAlarms(
         ctx,
         ServiceAlarmsArgs({name: _system_errors(ctx, name) for name in ("Query", "BatchExecuteStatement")}),
@@ -43,12 +45,12 @@ def deploy(ctx: CellContext) -> None:
 def _log(ctx: CellContext, key: kms.Key) -> None:
     """Where the tenants' logs are: their tiles, the places and salts of their events, and what signs for them."""
     PrivateBucket(ctx, "log", PrivateBucketArgs(expire="_staged/", expire_days=LANDING_DAYS))
-    _events_table(ctx, "log", key)
+    _table(ctx, "log", key)
     # A log is known by its key: with another it would be another log.
     kms_key(ctx, "log", encrypts=False)
 
 
-def _events_table(ctx: CellContext, name: str, key: kms.Key) -> None:
+def _table(ctx: CellContext, name: str, key: kms.Key) -> None:
     dynamodb.Table(
         name,
         name=ctx.name(name),

@@ -24,12 +24,13 @@ from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
 
 Kind = Literal["application", "tenant"]
-Scope = Literal["write", "read", "export", "view"]
+Scope = Literal["write", "read", "export", "view", "stream"]
 
-# What a key of a kind can do, and what one does that names no scopes, as those of before did not.
+# What a key of a kind can do, and what one does that names no scopes, as those of before did not:
+# where events are sent to is never among it.
 SCOPES: Mapping[Kind, tuple[Scope, ...]] = {
     "application": ("write", "read", "view"),
-    "tenant": ("read", "export"),
+    "tenant": ("read", "export", "stream"),
 }
 UNNAMED: Mapping[Kind, tuple[Scope, ...]] = {"application": ("write", "read"), "tenant": ("read", "export")}
 

@@ -10,7 +10,7 @@ from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.http import Reply, Request, serve
 from audit.handlers.common.operations import Operation, record, reference, routes
 from audit.handlers.common.rehearsal import rehearsed
-from audit.handlers.query import exports, feed, proofs, visitors
+from audit.handlers.query import exports, feed, proofs, streams, visitors
 from audit.handlers.query.answering import answer
 from audit.handlers.query.limits import admit
 from audit.handlers.query.rehearsal import play
@@ -66,5 +66,6 @@ _ROUTES = routes(
         *feed.OPERATIONS,
         *proofs.OPERATIONS,
         *pages.OPERATIONS,
+        *streams.OPERATIONS,
     ],
 )

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from audit.handlers.common.aws import setting
 from audit.handlers.common.directory import Caller, authenticate
 from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.events import canonical_time
@@ -122,13 +123,17 @@ def _position(caller: Caller, cursor: str) -> int:
     except (binascii.Error, ValueError):
         check, text = b"", ""
     if not re.fullmatch("[0-9]{1,15}", text, re.ASCII) or check != _check(caller, int(text)):
-        raise ApiError(400, "invalid_cursor", "cursor: is none that this tenant's feed has answered")
+        raise ApiError(
+            400, "invalid_cursor", "cursor: is none that this tenant's feed has answered in this cell"
+        )
     return int(text)
 
 
 def _check(caller: Caller, position: int) -> bytes:
-    """What shows that a cursor was not cut, made up, or another tenant's."""
-    told = f"{partition(caller.application, caller.tenant or '')}\n{position}"
+    """What shows that a cursor was not cut or made up, and is of this tenant's log in this cell."""
+    told = "\n".join(
+        (setting("LOG_BUCKET"), partition(caller.application, caller.tenant or ""), str(position))
+    )
     return hashlib.sha256(told.encode()).digest()[:_CHECK_BYTES]
 
 

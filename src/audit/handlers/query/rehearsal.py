@@ -42,6 +42,8 @@ def play(handler: Handler, stage: Stage) -> None:
         insist([event["eventId"] for event in answer["events"]] == ["id-3"], f"{query} finds {answer}")
     _play_exports(handler, stage)
     _play_viewer(handler, stage)
+    feed = stage.ask(handler, "GET /v1/feed", stage.tenant)
+    insist((feed["events"], feed["behind"]) == ([], 0), f"a feed without a log is answered {feed}")
     found: list[str] = []
     answer = stage.ask(handler, ROUTE, stage.tenant, limit=2)
     while answer["cursor"] and len(found) < EVENTS:

@@ -1,0 +1,1 @@
+"""A tenant's events are sent to where it wants them: streams."""
