@@ -23,6 +23,7 @@ from audit.homes import give_homes, homes_in, known_regions, residents
 from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
 from audit.staff import tell_tenants
+from audit.streams import streams_in
 from audit.verify import logs_in, read_log
 from audit.witness.cli import app as witness_app
 from audit.witness.cli import keys_of
@@ -33,7 +34,7 @@ from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
 
 DAY_S, HOUR_S = 86400, 3600
-QUEUES = ("ingest", "log", "exports")  # of a cell, each with one of dead letters
+QUEUES = ("ingest", "log", "exports", "streams")  # of a cell, each with one of dead letters
 
 app = typer.Typer(
     help="Keys of the audit service, and what a cell has to be helped with.",
@@ -260,6 +261,25 @@ def redrive(
         tell_json({"cell": cell, "queue": of, "sent": sent})
     else:
         tell(f"{cell}: {sent:,} messages are sent back to {of}")
+
+
+@app.command("streams")
+def list_streams(cell: CellName, as_json: Json = False) -> None:
+    """List a cell's streams, those in trouble first: how each is, how far behind its log, and its last error.
+
+    Example: [bold]cellwave audit streams eu-west-1[/]
+    """
+    with _cell(cell) as at:
+        found = streams_in(at, time.time())
+    if as_json:
+        tell_json(found)
+        return
+    shown = table("stream", "tenant", "kind", "state", "behind", "error")
+    for one in found:
+        behind = f"{one['behind']['entries']:,} entries, {one['behind']['seconds']:,} s"
+        row(shown, one["stream"], one["tenant"], one["kind"], one["state"], behind, one["error"])
+    keep_whole(shown, 0)
+    console().print(shown)
 
 
 @app.command()

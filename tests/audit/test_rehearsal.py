@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from audit.handlers.common import directory, events, http, index
+from audit.handlers.common import directory, events, http, index, posting
 from audit.handlers.common.http import ApiError
 from audit.handlers.common.rehearsal import rehearsed
 from audit.handlers.ingest import (
@@ -115,7 +115,7 @@ DEFECTS: list[Defect] = [
     ("query-api", api, "authenticate", refuse(403)),
     ("query-api", directory.Directory, "caller", lambda *_: None),
     ("ingest-api", session, "acceptance", fails),
-    ("ingest-api", posts, "problems", lambda _: ["wrong"]),
+    ("ingest-api", posting, "problems", lambda _: ["wrong"]),
     ("ingest-api", http, "parse_json", fails),
     ("ingest-api", rejected, "_cursor", lambda *_: "another's"),
     ("ingest-api", rejected, "_replay_asked", fails),

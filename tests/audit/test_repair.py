@@ -153,7 +153,7 @@ def test_what_was_archived_before_there_were_logs_is_logged(logs: Logs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "queue"), [((), "ingest"), (("--queue", "log"), "log"), (("--queue", "exports"), "exports")]
+    ("asked", "queue"), [((), "ingest"), *(((("--queue", name), name)) for name in cli.QUEUES[1:])]
 )
 def test_the_dead_letters_of_each_queue_can_be_sent_back(
     cell: AuditCell, audit: Audit, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...], queue: str
@@ -161,14 +161,14 @@ def test_the_dead_letters_of_each_queue_can_be_sent_back(
     """Of ingest without a word; those of the others stay."""
     monkeypatch.setattr(cli, "in_cell", lambda _, place: InCell(place, "", boto3.Session()))
     sqs, urls = boto3.client("sqs"), dict[str, str]()
-    for name in ("ingest", "log", "exports"):
+    for name in cli.QUEUES:
         for full in (name, f"{name}-dead"):
             urls[full] = sqs.create_queue(QueueName=f"eu-west-1-{full}")["QueueUrl"]
         sqs.send_message(QueueUrl=urls[f"{name}-dead"], MessageBody=name)
     code, out, _ = audit("redrive", "eu-west-1", *asked, "--json")
     assert (code, json.loads(out)) == (0, {"cell": "eu-west-1", "queue": queue, "sent": 1})
     left = {name: taken(sqs, url) for name, url in urls.items()}
-    expected = {f"{name}-dead": [name] for name in ("ingest", "log", "exports") if name != queue}
+    expected = {f"{name}-dead": [name] for name in cli.QUEUES if name != queue}
     assert {name: bodies for name, bodies in left.items() if bodies} == expected | {queue: [queue]}
 
 
@@ -179,7 +179,7 @@ def test_the_dead_letters_of_each_queue_can_be_sent_back(
         (("redrive", "nowhere"), "one of ap-south-1, "),
         (("relog", "nowhere"), "one of ap-south-1, "),
         (("relog", "eu-west-1", "--of", "a,b"), "1 to 64 of"),
-        (("redrive", "eu-west-1", "--queue", "ingest-dead"), "one of ingest, log, exports"),
+        (("redrive", "eu-west-1", "--queue", "ingest-dead"), "one of ingest, log, exports, streams"),
         (("reindex", "eu-west-1", "--of", "a,b"), "1 to 64 of"),
         (("reindex", "eu-west-1", "--of", "acme/.."), "1 to 128 of"),
     ],

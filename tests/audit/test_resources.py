@@ -256,6 +256,21 @@ def test_the_api_reads_what_was_rejected_and_nothing_else(resources: Resources) 
     assert bucket.endswith(f":::{CELL.name}-{CELL.account}-archive")
 
 
+def test_who_takes_a_stream_s_secret_in_can_not_read_it(resources: Resources) -> None:
+    """By itself the API only encrypts, and the sender only decrypts, and takes on no role of the cell's own account."""
+    policies = resources.of("aws:iam/rolePolicy:RolePolicy")
+    for function, action in (("query-api", "kms:Encrypt"), ("query-streams", "kms:Decrypt")):
+        statements = json.loads(policies[function]["policy"])["Statement"]
+        direct = [
+            s["Action"]
+            for s in statements
+            if place(s) == "streams key" and "StringEquals" not in s["Condition"]
+        ]
+        assert direct == [[action]]
+    (assumed,) = [s for s in statements if s["Action"] == ["sts:AssumeRole"]]
+    assert assumed["Condition"] == {"StringNotEquals": {"aws:ResourceAccount": CELL.account}}
+
+
 def test_what_waits_is_replayed_within_two_minutes_and_outlives_its_time(resources: Resources) -> None:
     """A minute until the next call, and the longest that one takes; then days in which somebody may mend that."""
     rule = resources.of("aws:cloudwatch/eventRule:EventRule")["ingest-waiting"]

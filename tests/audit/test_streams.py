@@ -13,14 +13,19 @@ from typing import Any
 import boto3
 import pytest
 
+from audit import cli
+from audit.cells import InCell
 from audit.handlers.query import limits
 from audit.handlers.query import streams as api
 from audit.handlers.stream import guard, rows, sender, wire
 from audit.handlers.stream.health import DAY, Health
 from audit.handlers.stream.rows import Stream
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
 from tests.audit.logs import Logs
 from tests.audit.receivers import Got, certificate, receiving
 from tests.audit.streaming import URL, Context, Streams, create_streams
+from tests.audit.support import Audit
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +400,32 @@ def test_an_external_id_is_a_tenant_s_own_and_stays(made: Streams) -> None:
     other = made.ask("GET /v1/streams", key=made.logs.cell.key("acme", "t2", scopes=["stream"])).body["s3"]
     assert other["externalId"] != mine["externalId"]
     assert mine["principal"].endswith(":role/test-streams")
+
+
+def test_who_runs_a_cell_sees_how_its_streams_are(
+    made: Streams, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in trouble first, with their error, and without URLs."""
+    place = InCell(
+        parse_fleet(find_project(Path(__file__).parent).config_files()).cell("eu-west-1"), "", boto3.Session()
+    )
+    monkeypatch.setattr(InCell, "name", lambda _, kind: f"test-{kind}")
+    monkeypatch.setattr(InCell, "bucket", lambda _, kind: made.logs.cell.bucket(kind))
+    monkeypatch.setattr(cli, "in_cell", lambda *_: place)
+    made.receiver.answer = lambda got: (200 if got.path == "/hook" else 500, {}, b"")
+    well, ill = made.create(), made.create(kind="https", url=f"{URL}2")
+    made.turn()
+    made.log(3)
+    code, out, _ = audit("streams", "eu-west-1", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [(one["stream"], one["state"], one["behind"]["entries"]) for one in found] == [
+        (ill, "unverified", 3),
+        (well, "active", 3),
+    ]
+    assert (found[0]["tenant"], found[0]["error"]) == ("acme/t1", "answered 500")
+    assert URL not in out
+    assert audit("streams", "eu-west-1")[1].index(ill) < audit("streams", "eu-west-1")[1].index(well)
 
 
 def test_a_tenant_has_ten_streams_at_most(made: Streams) -> None:

@@ -128,11 +128,11 @@ def of_tenant(application: str, tenant: str) -> list[Stream]:
     )
 
 
-def every() -> Iterator[Stream]:
-    """All streams of the cell."""
+def every(kept: Any = None) -> Iterator[Stream]:
+    """All streams of the cell; for who is no function of it, of that table."""
     asked: dict[str, Any] = {}
     while True:
-        answer = _table().scan(**asked)
+        answer = (kept or _table()).scan(**asked)
         yield from (Stream.of(row) for row in answer["Items"] if row["sk"] != EXTERNAL)
         if "LastEvaluatedKey" not in answer:
             return
