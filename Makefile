@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .cellwave/venv/bin
 
-.PHONY: demo test bench lint clean setup yaml postgres lock
+.PHONY: demo test bench lint clean setup yaml postgres browser lock
 
 demo: setup
 	$(VENV)/cellwave demo
 
-test: lint yaml postgres
+test: lint yaml postgres browser
 	$(VENV)/python -m pytest
 
 bench: setup
@@ -29,6 +29,11 @@ yaml: setup
 # What the tests of a shared database start, where the machine has none: Debian's packages, unpacked, in seconds, once.
 postgres: setup
 	@$(VENV)/python -m tests.postgres.install
+
+# What the tests of pages drive, where the machine has none: Debian's packages, unpacked, in seconds, once. Where there
+# are none either, those tests are passed over and say so.
+browser: setup
+	@$(VENV)/python -m tests.browser.install || true
 
 # A removed folder would leave its processes running; a half-made environment has none.
 clean:

@@ -47,6 +47,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "EXPORTS_TABLE": "test-exports",
         "EXPORTS_BUCKET": made.bucket("exports"),
         "LIMIT_REQUESTS": "1000",
+        "RETENTION": "COMPLIANCE 365",
         "VIEWER_KEY": "alias/test-viewer",
         "LOG_BUCKET": made.bucket("log"),
         "LOG_TABLE": "test-log",

@@ -10,13 +10,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwave.errors import CellwaveError, Unavailable
+from cellwave.errors import Unavailable
 from cellwave.project import find_project
+from tests.debian import Apt, Unpacked
 
 OLDEST = 13  # what DBOS asks for
 OWN = find_project(Path(__file__).parent).root / ".cellwave" / "postgres"
@@ -74,86 +74,34 @@ def candidates() -> Iterator[Postgres]:
         yield Postgres(Path(told.stdout.strip()))
     for root in (Path("/"), OWN):
         folders = root.glob("usr/lib/postgresql/*/bin")
-        libraries = None if root == Path("/") else own_libraries()
+        libraries = None if root == Path("/") else _debians().libraries
         for folder in sorted(folders, key=lambda path: path.parent.name, reverse=True):
             yield Postgres(folder, libraries)
 
 
-def own_libraries() -> Path:
-    """The folder of the shared libraries that were unpacked, named by the machine's kind."""
-    return next(iter((OWN / "usr" / "lib").glob("*-linux-gnu*")), OWN / "usr" / "lib")
-
-
 def fetch() -> None:
-    """Unpack Debian's packages in OWN: the server, and those of its libraries that this machine lacks.
-
-    Package lists that are missing or too old are fetched anew, beside the machine's own.
-    """
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise Unavailable("no PostgreSQL is on this machine, and no apt-get to fetch one with", hint=HINT)
-    OWN.parent.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="postgres-", dir=OWN.parent) as folder:
-        try:
-            unpack(Path(folder), [])
-        except Unavailable:
-            for name in ("lists", "cache/archives"):
-                Path(folder, name, "partial").mkdir(parents=True)
-            lists = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache"]
-            say("apt-get update")
-            run(["apt-get", *lists, "-o", "APT::Sandbox::User=root", "-q", "update"])
-            unpack(Path(folder), lists)
+    """Unpack Debian's packages in OWN: the server, and those of its libraries that this machine lacks."""
+    _debians().fetch()
 
 
-def unpack(folder: Path, lists: Sequence[str]) -> None:
-    """Download what is wanted to a folder, and put it in the place of OWN."""
-    packages = wanted(lists)
-    say(f"fetching {', '.join(packages)}")
-    run(["apt-get", *lists, "-o", "APT::Sandbox::User=root", "-q", "download", *packages], folder)
-    for archive in sorted(folder.glob("*.deb")):
-        run(["dpkg-deb", "-x", str(archive), str(folder / "tree")])
-    shutil.rmtree(OWN, ignore_errors=True)
-    (folder / "tree").replace(OWN)
+def _debians() -> Unpacked:
+    # LLVM is for compiling queries only: the server runs without it.
+    return Unpacked("PostgreSQL", OWN, HINT, _server, r"lib(?!llvm|.*-perl$|.*-dev$)")
 
 
-def wanted(lists: Sequence[str]) -> list[str]:
-    """The packages to unpack, as apt would choose them for this machine; Unavailable when apt knows of none."""
-    shown = run(["apt-cache", *lists, "show", "postgresql"])
+def _server(apt: Apt) -> list[str]:
+    """The package of the server; Unavailable when apt knows of none."""
+    shown = apt("apt-cache", "show", "postgresql")
     server = re.search(r"^Depends: (?:.*, )?(postgresql-\d+)", shown, re.MULTILINE)
     if server is None:
         raise Unavailable("apt knows of no PostgreSQL", hint=HINT)
-    plan = run(["apt-get", *lists, "-s", "install", "--no-install-recommends", "--reinstall", server[1]])
-    chosen = re.findall(r"^Inst (\S+) ", plan, re.MULTILINE)
-    # LLVM is for compiling queries only: the server runs without it.
-    return [server[1], *(name for name in chosen if re.match(r"lib(?!llvm|.*-perl$|.*-dev$)", name))]
+    return [server[1]]
 
 
-def run(argv: list[str], folder: Path | None = None) -> str:
-    """Run a command of apt's; its output, or Unavailable with what it said."""
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"`{' '.join(argv)}` failed: {done.stderr.strip()}", hint=HINT)
-    return done.stdout
-
-
-def say(text: str) -> None:
-    """A line for the person who waits."""
-    print(f"PostgreSQL: {text}", file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """See that there is one; returns the exit code."""
-    try:
-        try:
-            find()
-        except Unavailable:
-            fetch()
-            found = find()
-            say(f"version {found.version} is in {found.bin}")
-    except CellwaveError as error:
-        print(f"error: {error.message}\n{error.hint}", file=sys.stderr)
-        return error.exit_code
-    return 0
+def _said() -> str:
+    found = find()
+    return f"version {found.version} is in {found.bin}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_debians().ensure(_said))

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_aws import dynamodb
 
 from audit.stacks import access, queues
-from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
+from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
 from audit.stacks.keys import kms_key, mac_key
 from audit.stacks.streams import deploy_streams, may_say
 from audit.stacks.streams import settings as stream_settings
@@ -61,6 +61,7 @@ def limit_of(ctx: CellContext) -> int:
 
 
 def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.Input[str]]) -> Function:
+    kept = Retention.of(ctx)
     return Function(
         ctx,
         "query-api",
@@ -76,6 +77,8 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
                 "LIMIT_REQUESTS": str(limit_of(ctx)),
+                # What the viewer says of it.
+                "RETENTION": f"{kept.mode} {kept.days}",
                 "VIEWER_KEY": f"alias/{ctx.name(VIEWER)}",
             },
             allow=[

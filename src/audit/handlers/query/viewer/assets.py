@@ -9,20 +9,23 @@ from audit.handlers.common.http import ApiError, Reply, Request, Text
 from audit.handlers.query.viewer.htmx import SOURCE
 from audit.handlers.query.viewer.style import STYLE
 
-PLACE = "/viewer-assets"
+PLACE = "/v1/viewer-assets"
 KEEP = 365 * 86400  # seconds
 
 # What htmx leaves to be done: answers that are no pages change nothing, and a keyboard's or screen reader's place in
 # the page, when it went away with what was replaced, is what came instead.
 _SCRIPT = """\
 "use strict";
+let lost = false;
 document.addEventListener("htmx:beforeSwap", (event) => {
+  lost = event.detail.target.contains(document.activeElement);
   const type = event.detail.xhr.getResponseHeader("content-type") || "";
   if (!type.startsWith("text/html")) event.detail.shouldSwap = false;
 });
 document.addEventListener("htmx:afterSettle", () => {
-  if (document.activeElement && document.activeElement !== document.body) return;
-  const place = document.querySelector("#main .alert, #results, #main");
+  if (!lost || document.activeElement !== document.body) return;
+  const find = (where) => document.querySelector(where);
+  const place = find("#main .alert") || find("#results, #exports") || find("#main");
   if (place) place.focus({ preventScroll: place.id !== "results" });
 });
 """

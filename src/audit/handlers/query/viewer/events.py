@@ -118,7 +118,7 @@ def _row(view: View, event: Mapping[str, Any]) -> Html:
     cells = {
         "who": _short(actor.get("id") or ""),
         "what": together([_short(resources[0]), more]) if resources else Html(""),
-        "from": _short(context.get("sourceIpAddress") or ""),
+        "source": _short(context.get("sourceIpAddress") or ""),
     }
     return tag(
         "tr",

@@ -15,7 +15,7 @@ LABELS = {
     "actorId": ("Actor", "the whole id"),
     "resourceId": ("Resource", "the whole id"),
     "tag": ("Tag", "env, or env:prod"),
-    "sourceIp": ("Source address", "or a network, 203.0.113.0/24"),
+    "sourceIp": ("Source address", "or network"),
     "from": ("From", "UTC"),
     "to": ("Before", "UTC"),
     "serviceEvent": ("Written by", ""),
@@ -59,7 +59,12 @@ def filters(asked: Mapping[str, str]) -> Iterable[Html]:
             kind = kind if not value or _LOCAL.fullmatch(value) else "text"
         yield tag(
             "div",
-            tag("label", label, tag("span", f" {hint}", class_="hint"), for_=f"f-{name}"),
+            tag(
+                "label",
+                label,
+                tag("span", f" {hint}", class_="hint zone" if hint == "UTC" else "hint"),
+                for_=f"f-{name}",
+            ),
             tag(
                 "input",
                 id=f"f-{name}",
@@ -86,5 +91,6 @@ def choice(name: str, label: str, values: Mapping[str, str], chosen: str) -> Htm
     )
 
 
-def _step(value: str) -> str:
-    return "any" if "." in value else "1"
+def _step(value: str) -> str | None:
+    """As fine as the time that is asked: minutes, unless it has seconds."""
+    return "any" if "." in value else "1" if value.count(":") > 1 else None

@@ -32,7 +32,7 @@ _HTMX = {
         {"code": "...", "swap": True, "target": "#main", "select": "#main", "swapOverride": "outerHTML"},
     ],
 }
-_SECTIONS = {"events": "Events"}
+_SECTIONS = {"events": "Events", "exports": "Exports", "settings": "Settings"}
 _HEADINGS = {
     400: "That can't be asked",
     403: "This link opens nothing",

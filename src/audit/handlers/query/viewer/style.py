@@ -32,7 +32,7 @@ code, pre { font-size: .87em; overflow-wrap: anywhere; }
 .skip { position: absolute; left: .75rem; top: -4rem; padding: .5rem .9rem; background: var(--sheet); z-index: 1; }
 .skip:focus { top: .5rem; }
 .quiet, .hint, .zone { color: var(--quiet); }
-.top { display: flex; flex-wrap: wrap; align-items: center; gap: 0 2rem; padding: 0 max(1rem, calc(50vw - 42rem));
+.top { display: flex; flex-wrap: wrap; align-items: center; gap: 0 2rem; padding: 0 max(1rem, calc(50vw - 41rem));
   background: var(--sheet); border-bottom: 1px solid var(--line); }
 .who { margin: .75rem 0; overflow-wrap: anywhere; }
 .brand { font-weight: 650; padding-right: .75rem; margin-right: .75rem; border-right: 1px solid var(--line); }
@@ -45,7 +45,7 @@ nav ul a[aria-current] { color: var(--ink); border-color: var(--strong); font-we
 main, footer { max-width: 84rem; margin: 0 auto; padding: 1.5rem 1rem; }
 footer { padding-top: 0; color: var(--quiet); font-size: .87rem; }
 .filters { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .8rem 1rem;
-  padding: 1rem;
+  align-items: end; padding: 1rem;
   background: var(--sheet); border: 1px solid var(--line); border-radius: 8px; }
 .field { min-width: 0; }
 .field.text { grid-column: span 2; }
@@ -53,6 +53,7 @@ label { display: block; margin-bottom: .2rem; font-size: .87rem; font-weight: 60
 .hint { font-weight: 400; }
 input, select, button, .button { width: 100%; min-height: 2.35rem; padding: .35rem .6rem; font: inherit; color: inherit;
   background: var(--field); border: 1px solid var(--edge); border-radius: 5px; }
+.from input, .to input { padding-inline: .45rem; font-size: .87em; }
 button, .button { display: inline-block; width: auto; padding: .35rem 1.1rem; font-weight: 600; text-decoration: none;
   cursor: pointer; color: var(--on-strong); background: var(--strong); border-color: var(--strong); }
 .plain { color: var(--ink); background: transparent; border-color: var(--edge); font-weight: 400; }
@@ -82,6 +83,11 @@ dd .mark { margin: 0; }
 .update { color: var(--update); background: var(--update-page); }
 .delete { color: var(--delete); background: var(--delete-page); }
 .odd { padding: 0 .25em; font-size: .85em; color: var(--odd); background: var(--odd-page); border-radius: 3px; }
+.number, thead .number { text-align: end; font-variant-numeric: tabular-nums; }
+.unit { display: none; }
+.state .button { padding: .1rem .8rem; min-height: 0; }
+.pending { color: var(--quiet); }
+.error { color: var(--bad); }
 .htmx-request#results, .htmx-request.filters button { opacity: .55; }
 .back { margin: 0 0 1rem; }
 dl, dd, ol.tree { margin: 0; }
@@ -111,14 +117,19 @@ summary { cursor: pointer; color: var(--quiet); font-size: .9rem; width: fit-con
 @media (max-width: 45rem) {
   .filters { grid-template-columns: 1fr 1fr; padding: .85rem; }
   .field.text { grid-column: 1 / -1; }
-  .field .hint { display: block; font-size: .92em; }
+  .field .hint:not(.zone) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .filters .acts { grid-column: 1 / -1; }
+  .filters .acts > * { flex: 1; text-align: center; }
   table, tbody { display: block; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  tbody tr { display: grid; grid-template-columns: 1fr 1fr; gap: .1rem .75rem; padding: .7rem .85rem; }
-  tbody th, tbody td { padding: 0; }
-  tbody th { order: -1; grid-column: 1 / -1; }
+  tbody tr { display: grid; grid-template-columns: auto 1fr; gap: .1rem .9rem; padding: .7rem .85rem; }
+  tbody th, tbody td { padding: 0; grid-column: 1 / -1; }
+  tbody th { order: -1; }
+  .events .when, .source { order: 1; grid-column: auto; }
   tbody td:empty { display: none; }
-  .what, .from { color: var(--quiet); font-size: .92em; }
+  .unit { display: inline; }
+  tbody .number { text-align: start; }
+  .what, .source, .events .when { color: var(--quiet); font-size: .92em; }
   dl.tree > div { grid-template-columns: 1fr; }
   ol.tree { padding-inline-start: 1.4rem; }
   .tree .tree { padding-inline-start: .6rem; border-inline-start: 1px solid var(--line); }

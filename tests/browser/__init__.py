@@ -1,0 +1,1 @@
+"""The browser that tests of pages drive."""
