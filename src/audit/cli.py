@@ -13,15 +13,17 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit import keys as known
-from audit import repair
+from audit import repair, terms
 from audit.cells import InCell, in_cell
 from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
+from audit.handlers.common.retention import CLASSES
 from audit.handlers.log.store import Missing
 from audit.handlers.log.verifier import Wrong
 from audit.homes import give_homes, homes_in, known_regions, residents
 from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
+from audit.retain import in_force, keeper
 from audit.staff import tell_tenants
 from audit.streams import streams_in
 from audit.verify import logs_in, read_log
@@ -171,6 +173,78 @@ def revoke(hashes: Hashes) -> None:
     with _control(), _telling_of(hashes) as found:
         for one in found:
             known.revoke(one)
+
+
+@app.command()
+def retention(
+    whose: Annotated[
+        str, typer.Argument(metavar="APPLICATION[/TENANT]", help="A tenant; an application for its floor.")
+    ],
+    kept: Annotated[
+        str, typer.Argument(metavar="[CLASS]", help=f"{', '.join(CLASSES)}. Without one, it is shown.")
+    ] = "",
+    hold: Annotated[str, typer.Option(metavar="REASON", help="Let nothing of the tenant end.")] = "",
+    release: Annotated[str, typer.Option(metavar="REASON", help="Take the hold away.")] = "",
+) -> None:
+    """How long a tenant's events are kept that are stored from now on; for what is stored already, see `retain`.
+
+    A hold is in force within two minutes: nothing of the tenant ends until it is released. The tenant reads the reason.
+    An application's class is the vendor's floor, which no class of its tenants is below.
+
+    Example: [bold]cellwave audit retention acme/north 7y[/]
+    """
+    application, tenant = holder(whose)
+    _refuse_unclear(tenant, kept, hold, release)
+    with _control():
+        regions()
+        if kept or hold or release:
+            with _telling():
+                _set_terms(application, tenant, kept, hold, release)
+        for line in terms.shown(application, tenant):
+            tell(line)
+
+
+def _refuse_unclear(tenant: str | None, kept: str, hold: str, release: str) -> None:
+    if kept and kept not in CLASSES:
+        raise BadInput("CLASS", f"found {kept!r}", f"one of {', '.join(CLASSES)}")
+    if sum(map(bool, (kept, hold, release))) > 1:
+        raise BadInput("APPLICATION[/TENANT]", "found several things to do", "a class, --hold or --release")
+    if tenant is None and (hold or release):
+        raise BadInput("APPLICATION[/TENANT]", "found an application", "a tenant: holds are each a tenant's")
+
+
+def _set_terms(application: str, tenant: str | None, kept: str, hold: str, release: str) -> None:
+    if tenant is None:
+        terms.set_floor(application, kept)
+    elif kept:
+        terms.set_class(application, tenant, kept)
+    elif hold:
+        terms.hold(application, tenant, hold)
+    else:
+        terms.release(application, tenant, release)
+
+
+@app.command()
+def retain(cell: CellName, of: Of = "", as_json: Json = False) -> None:
+    """Bring what a cell has stored to its tenants' terms: ends lengthened, never shortened; holds put or lifted.
+
+    Within a day of a hold, and whenever a class was lengthened. Begin again after a kill: what is done is passed over.
+
+    Example: [bold]cellwave audit retain eu-west-1 --of acme/north[/]
+    """
+    prefix = _prefix(of)
+    with _cell(cell) as at:
+        known = in_force(at)
+        _tell_tenants(at, prefix, "audit.retention.applied")
+        objects = changed = 0
+        with console(stderr=True).status(f"{cell}: looking through the archive") as shown:
+            for done in keeper(at).retain(known.terms, time.time(), prefix):
+                objects, changed = objects + 1, changed + done
+                shown.update(f"{cell}: {changed:,} of {objects:,} objects changed")
+    if as_json:
+        tell_json({"cell": cell, "objects": objects, "changed": changed})
+    else:
+        tell(f"{cell}: {changed:,} of {objects:,} objects changed")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, Snapshot, message_of, parsed
 from audit.homes import Home, KnownRegion, homes_in, keep, known_regions, new_homes
 from audit.notes import EVENTS_TABLE, TENANTS_TABLE, told
+from audit.terms import APPLICATIONS_TABLE, terms_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -145,12 +146,18 @@ def with_homes(applications: dict[str, dict[str, Any]], homes: Iterable[Home]) -
 
 
 def known_in(region: str) -> dict[str, dict[str, Any]]:
-    """The applications that have a key in that region, with those keys (hashes) and their tenants.
+    """The applications that have a key in that region, with those keys (hashes), their tenants and these'
+    terms.
 
     A key that names no regions is one of every region.
     """
     keys = [key for key in scanned(KEYS_TABLE) if region in key.get("regions", [region])]
-    return _applications(keys, scanned(TENANTS_TABLE))
+    tenants = scanned(TENANTS_TABLE)
+    found = _applications(keys, tenants)
+    for application, terms in terms_of(tenants, scanned(APPLICATIONS_TABLE)).items():
+        if application in found:
+            found[application]["terms"] = terms
+    return found
 
 
 def _applications(keys: Items, tenants: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

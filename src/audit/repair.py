@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from audit.handlers.common.exact import read
 from audit.handlers.common.index import item
+from audit.handlers.common.retention import attributes, end_in, is_held, readable
 from cellwave.errors import CellwaveError
 
 if TYPE_CHECKING:
@@ -29,11 +31,11 @@ def reindex(s3: S3Client, archive: str, index: Table, prefix: str = "") -> Itera
     its place is what it should be afterwards, and a run that was killed is begun anew.
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for keys in _pages(s3, archive, prefix):
+        for keys in pages(s3, archive, prefix):
             yield from pool.map(lambda key: _index_object(s3, archive, index, key), keys)
 
 
-def _pages(s3: S3Client, archive: str, prefix: str) -> Iterator[list[str]]:
+def pages(s3: S3Client, archive: str, prefix: str) -> Iterator[list[str]]:
     """The keys of the archive's objects of events below `prefix`, a page at a time."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix):
         # Folders of the archive's own (what was rejected) begin as no application does.
@@ -53,13 +55,22 @@ def tenants(s3: S3Client, archive: str, prefix: str = "") -> Iterator[tuple[str,
 
 
 def _index_object(s3: S3Client, archive: str, index: Table, key: str) -> int:
-    application = key.partition("/")[0]
-    lines = s3.get_object(Bucket=archive, Key=key)["Body"].read().splitlines()
+    answer = s3.get_object(Bucket=archive, Key=key)
+    end, held = end_in(answer), is_held(answer)
+    if not (held or readable(end, time.time())):
+        return 0
+    return len(index_lines(index, key, answer["Body"].read().splitlines(), attributes(end, held)))
+
+
+def index_lines(index: Table, key: str, lines: Iterable[bytes], said: Mapping[str, int]) -> list[str]:
+    """Put an archived object's events into the index, with what is said of their end; their ids."""
+    ids = []
     with index.batch_writer(overwrite_by_pkeys=["pk", "sk"]) as batch:
         for line in lines:
             event: dict[str, Any] = read(line.decode())
-            batch.put_item(Item=item(application, event.pop("eventId"), event))
-    return len(lines)
+            ids.append(str(event.pop("eventId")))
+            batch.put_item(Item={**item(key.partition("/")[0], ids[-1], event), **said})
+    return ids
 
 
 def redrive(sqs: SQSClient, dead: str, queue: str) -> int:
@@ -100,7 +111,7 @@ def announce(s3: S3Client, sqs: SQSClient, archive: str, queue: str, prefix: str
 
     Yields the number of objects of each message when it is sent. Whoever is told twice does nothing twice.
     """
-    for keys in _pages(s3, archive, prefix):
+    for keys in pages(s3, archive, prefix):
         for begin in range(0, len(keys), OBJECTS):
             some = keys[begin : begin + OBJECTS]
             records = [{"s3": {"object": {"key": quote_plus(key, safe="/")}}} for key in some]

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from audit.cells import InCell
+from audit.handlers.common.retention import SHORTEST
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
 from audit.handlers.log.keys import public_bytes
 from audit.handlers.log.store import COSIGNED, Missing, Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
-from audit.handlers.log.verifier import ED25519, Checkpoint, Key, Stored, check_log, cosignatures, open_note
+from audit.handlers.log.verifier import (
+    ED25519,
+    Checkpoint,
+    Entry,
+    Key,
+    Stored,
+    Wrong,
+    check_log,
+    cosignatures,
+    open_note,
+)
 from cellwave.errors import CellwaveError
 
 TRIES = 5  # the log may grow while it is read
 LOGGED_WITHIN = timedelta(minutes=15)  # what is archived for longer and has no entry is a finding
+
+clock = time.time
 
 
 @dataclass(frozen=True)
 class Log:
     """A log as it was found: its signed note, its key, its entries, and the events that it should be one of.
 
-    `pending` counts the events that came too lately to have an entry; `cosigned` is the note that witnesses signed.
+    `pending` counts the events that came too lately to have an entry; `cosigned` is the note that witnesses signed;
+    `ended` are the events that were kept for as long as they were to be, and are gone.
     """
 
     note: str
@@ -34,6 +50,7 @@ class Log:
     events: dict[str, Stored]
     pending: int
     cosigned: str | None = None
+    ended: frozenset[str] = frozenset()
 
     def findings(self, kept: list[str], witnesses: Sequence[Key] = (), quorum: int = 0) -> list[str]:
         """What is wrong with it; `kept` are notes of before. Raises Wrong for one that the log's key has not signed.
@@ -42,7 +59,7 @@ class Log:
         """
         old = [open_note(note, self.key) for note in kept]
         found = [*cosignatures(self.cosigned, self.key, witnesses, quorum, old)]
-        return found + check_log(self.checkpoint, self.entries, self.events, old)
+        return found + check_log(self.checkpoint, self.entries, self.events, old, self.ended)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -58,6 +75,8 @@ class Log:
         for event, stored in self.events.items():
             salt = base64.b64encode(stored.salt or b"").decode()
             yield json.dumps({"event": event, "line": stored.line.decode(), "salt": salt})
+        for event in sorted(self.ended):
+            yield json.dumps({"event": event, "erased": True})
 
 
 def read_log(at: InCell, application: str, tenant: str) -> Log:
@@ -75,8 +94,9 @@ def read_log(at: InCell, application: str, tenant: str) -> Log:
         for event, (line, when) in archived.items()
         if (places[event].index < len(entries) if event in places else when < late)
     }
+    ended = _ended(store, entries, archived)
     cosigned = (store.read(COSIGNED) or b"").decode() or None
-    return Log(note, key, entries, events, len(archived) - len(events), cosigned)
+    return Log(note, key, entries, events, len(archived) - len(events), cosigned, ended)
 
 
 def logs_in(at: InCell, prefix: str = "") -> Iterator[tuple[Store, Key]]:
@@ -101,6 +121,29 @@ def _named(at: InCell, tenants: Sequence[tuple[str, str]]) -> Iterator[tuple[Sto
     for application, tenant in tenants:
         origin = origin_of(at.endpoint, application, tenant)
         yield Store(application, tenant, s3, bucket, table), Key(origin, ED25519, public)
+
+
+def _ended(store: Store, data: Collection[bytes], archived: Collection[str]) -> frozenset[str]:
+    """The events that are not in the archive any more, and whose time is over.
+
+    When that was to be, the log's table says, which no key signs; but an entry's own time is signed for, and no class
+    is shorter than SHORTEST. So what is younger, and is gone, is a finding whatever the table says.
+    """
+    now = clock()
+    logged = {entry.event: entry.at for entry in _entries(data) if entry.event not in archived}
+    return frozenset(
+        place.event
+        for place in store.places(logged).values()
+        if place.end is not None
+        and place.end <= now
+        and datetime.fromisoformat(logged[place.event]).timestamp() + SHORTEST <= now
+    )
+
+
+def _entries(data: Collection[bytes]) -> Iterator[Entry]:
+    for one in data:
+        with suppress(Wrong):  # a finding of its own
+            yield Entry.parse(one)
 
 
 def _checkpoint_and_entries(at: InCell, store: Store) -> tuple[str, list[bytes]]:

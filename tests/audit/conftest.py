@@ -53,6 +53,7 @@ def cell(sandbox: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditCel
         "LOG_TABLE": "test-log",
         "TRIES": "5",
         "WAITING_DAYS": "14",
+        "ARCHIVE_LOCK": "COMPLIANCE",
         "PRODUCT_REGION": "eu",
         "CONTROL_REGION": REGION,
         "CONTROL_BUCKET": f"control-{made.account}-directory",

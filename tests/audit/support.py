@@ -191,6 +191,7 @@ def create_control(account: str) -> None:
         ("tenants", ["applicationId", "tenantId"]),
         ("events", ["applicationId", "id"]),
         ("homes", ["region", "holder"]),
+        ("applications", ["applicationId"]),
     ):
         boto3.client("dynamodb").create_table(
             TableName=f"control-{name}",

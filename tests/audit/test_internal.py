@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,10 +24,13 @@ from audit.handlers.common.internal import Actor, Internal, tell, wrong_with
 from audit.handlers.directory import pull, telling
 from audit.handlers.ingest import waiting
 from audit.handlers.query import exports
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
 from tests.audit.logs import Logs
 from tests.audit.support import Audit, AuditCell, event
 from tests.audit.test_waiting import tick
 
+FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
 AT = datetime(2025, 3, 1, 10, tzinfo=UTC)
 DONE = Internal(
     "acme", "t1", "audit.export.created", Actor("tenant-key", "4f1d2c3b"), AT, "one", {"export": "one"}
@@ -82,7 +86,7 @@ def test_what_is_told_again_is_stored_once_as_it_was_told_first(cell: AuditCell,
     assert [found["eventDetails"] for found in archived(cell)] == [{"number": 0}]
 
 
-@pytest.mark.parametrize("killed", ["put_new", "index", "_forget", "publish"])
+@pytest.mark.parametrize("killed", ["archive_first", "index", "_forget", "publish"])
 def test_whoever_takes_it_in_may_be_killed_at_any_step(
     cell: AuditCell, killed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,7 +142,7 @@ DEFECTS: list[Defect] = [
     ("ingest-processor", keeping, "_wait", lambda *_: None),
     ("ingest-processor", lines, "unpacked", lambda content: content),
     ("ingest-processor", replay, "records", lambda *_: iter(())),
-    ("ingest-waiting", waiting, "keep", fails),
+    ("ingest-waiting", waiting, "archive", fails),
     ("ingest-waiting", waiting, "index", lambda *_: None),
     ("ingest-waiting", waiting, "_forget", lambda *_: None),
     ("ingest-waiting", waiting, "newest_directory", lambda: directory.Directory({})),

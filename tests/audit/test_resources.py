@@ -17,6 +17,7 @@ import pytest
 
 from audit.handlers.common import aws
 from audit.handlers.common.directory import FRESH
+from audit.handlers.common.retention import CLASSES
 from audit.handlers.ingest.waiting import WORK_SECONDS
 from cellwave.fleet.model import AlarmSignal, Isolation
 from cellwave.fleet.parse import parse_fleet
@@ -27,7 +28,8 @@ from cellwave.project import find_project
 FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
 CELL = FLEET.cell("us-west-2")
 DAY = 86400
-OF_THE_ARCHIVE = {"s3:GetObject", "s3:PutObject"}
+LOCKS = {"s3:PutObjectRetention", "s3:PutObjectLegalHold", "s3:PutObjectTagging", "s3:GetObjectRetention"}
+OF_THE_ARCHIVE = {"s3:GetObject", "s3:PutObject", *LOCKS}
 # What the handlers call, function by function: bucket or service, and the actions on it.
 CALLED = {
     "ingest-api": {
@@ -49,7 +51,7 @@ CALLED = {
         "queue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
     },
     "log-sequencer": {
-        "archive": {"s3:GetObject"},
+        "archive": {"s3:GetObject", "s3:GetObjectRetention"},
         "archive key": {"kms:Decrypt"},
         "logs": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
         "names of logs": {"s3:ListBucket"},
@@ -303,10 +305,16 @@ def test_a_queue_of_before_is_the_same_resource(resources: Resources) -> None:
     assert made["ingest"] == f"{CELL.name}-ingest"
 
 
-def test_neither_the_archive_nor_a_log_expires_by_itself(resources: Resources) -> None:
-    """And the directory's versions stay: what was accepted names the one that it was accepted by."""
+def test_nothing_of_the_archive_expires_but_by_its_class_and_no_log(resources: Resources) -> None:
+    """What is held, or has no class, stays; so do the directory's versions: what was accepted names its own."""
     rules = resources.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
-    assert set(rules) == {"landing", "log", "exports"}
+    assert set(rules) == {"landing", "log", "exports", "archive"}
+    *classes, markers = rules["archive"]["rules"]
+    assert {rule["filter"]["and"]["tags"]["kept"]: rule["expiration"]["days"] for rule in classes} == {
+        name: days + 2 for name, days in CLASSES.items()
+    }
+    assert {rule["filter"]["and"]["tags"]["held"] for rule in classes} == {"no"}
+    assert markers["expiration"] == {"expiredObjectDeleteMarker": True}
     assert [rule["filter"] for rule in rules["log"]["rules"]] == [{"prefix": "_staged/"}]
     versioned = resources.of("aws:s3/bucketVersioning:BucketVersioning")
     assert set(versioned) == {"archive", "landing", "config"}

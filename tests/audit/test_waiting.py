@@ -14,7 +14,7 @@ import pytest
 
 from audit.handlers.common.aws import s3, table
 from audit.handlers.ingest import objects, waiting
-from audit.handlers.ingest.objects import keep
+from audit.handlers.ingest.archive import archive
 from tests.audit.support import AuditCell, Handler, event
 
 POST = "POST /v1/events"
@@ -86,7 +86,7 @@ def test_an_upload_waits_as_a_post_does(cell: AuditCell, key: str) -> None:
     assert (len(indexed()), len(archived(cell)), waits(cell)) == (3, 3, [])
 
 
-@pytest.mark.parametrize("step", ["keep", "index", "_forget"])
+@pytest.mark.parametrize("step", ["archive", "index", "_forget"])
 def test_a_kill_between_two_steps_loses_and_doubles_nothing(
     cell: AuditCell, key: str, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,12 +151,12 @@ def test_one_that_fails_keeps_no_other_from_it(
     for tenant in ("t7", "t8", "t9"):
         cell.key("acme", tenant)
 
-    def failing(bucket: Any, name: str, lines: Any) -> str:
-        assert "/t8/" not in name
-        return keep(bucket, name, lines)
+    def failing(application: str, tenant: str, name: str, lines: Any) -> dict[str, int]:
+        assert tenant != "t8"
+        return archive(application, tenant, name, lines)
 
     with monkeypatch.context() as patch:
-        patch.setattr(waiting, "keep", failing)
+        patch.setattr(waiting, "archive", failing)
         with pytest.raises(RuntimeError, match="1 objects"):
             tick()
     assert [name.split("/")[2] for name in waits(cell)] == ["t8"]

@@ -27,12 +27,7 @@ def directory_object(ctx: CellContext, *actions: str) -> Statement:
 
 def told(ctx: CellContext) -> list[Statement]:
     """How far the cell's logs are told of what was done in the control plane."""
-    bucket = f"arn:{ctx.cell.partition}:s3:::{ctx.bucket('config')}"
-    return [
-        {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{bucket}/told.json"},
-        # Or what is not there would look like what may not be read.
-        {"Action": ["s3:ListBucket"], "Resource": bucket},
-    ]
+    return [objects(ctx, "config", "s3:GetObject", "s3:PutObject", named="told.json"), names(ctx, "config")]
 
 
 def objects(ctx: CellContext, kind: str, *actions: str, named: str = "*") -> Statement:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_aws import s3
@@ -40,13 +42,15 @@ class Retention:
 
 @dataclass(frozen=True)
 class PrivateBucketArgs:
-    """`key_arn` encrypts with that KMS key (None: with S3's own). `retention` locks every object; `expire_days`
+    """`key_arn` encrypts with that KMS key (None: with S3's own). `retention` locks every object; `rules` are
+    rules of its lifecycle; `expire_days`
     deletes every object, and every version, whose name begins with `expire`, after as many days. What is `made_anew`
     by whoever asks again goes with its stack; any other bucket on AWS stays as long as it holds an object."""
 
     key_arn: pulumi.Input[str] | None = None
     versioned: bool = False
     retention: Retention | None = None
+    rules: Sequence[Mapping[str, Any]] = ()
     expire_days: int | None = None
     expire: str = ""
     made_anew: bool = False
@@ -80,8 +84,9 @@ class PrivateBucket(pulumi.ComponentResource):
         versioning = self._keep_versions() if args.versioned or args.retention else None
         if args.retention:
             self._lock(args.retention, versioning)
-        if args.expire_days:
-            self._expire(args.expire, args.expire_days, versioning)
+        rules = [*args.rules, *([_expiry(args.expire, args.expire_days)] if args.expire_days else [])]
+        if rules:
+            self._live_by(rules, versioning)
         self.register_outputs({"name": self.bucket.bucket})
 
     def _encrypt(self, key_arn: pulumi.Input[str] | None) -> None:
@@ -117,19 +122,21 @@ class PrivateBucket(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=versioning),
         )
 
-    def _expire(self, prefix: str, days: int, versioning: pulumi.Resource | None) -> None:
+    def _live_by(self, rules: Sequence[Any], versioning: pulumi.Resource | None) -> None:
         s3.BucketLifecycleConfiguration(
             self._kind,
             bucket=self.bucket.bucket,
-            rules=[
-                {
-                    "id": "expire",
-                    "status": "Enabled",
-                    "filter": {"prefix": prefix},
-                    "expiration": {"days": days},
-                    "noncurrent_version_expiration": {"noncurrent_days": days},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": days},
-                }
-            ],
+            rules=rules,
             opts=pulumi.ResourceOptions(parent=self, depends_on=versioning),
         )
+
+
+def _expiry(prefix: str, days: int) -> dict[str, Any]:
+    return {
+        "id": "expire",
+        "status": "Enabled",
+        "filter": {"prefix": prefix},
+        "expiration": {"days": days},
+        "noncurrent_version_expiration": {"noncurrent_days": days},
+        "abort_incomplete_multipart_upload": {"days_after_initiation": days},
+    }

@@ -21,6 +21,7 @@ def deploy(ctx: CellContext) -> None:
     read which."""
     _table(ctx, "keys", "hash")
     _table(ctx, "tenants", "applicationId", "tenantId")
+    _table(ctx, "applications", "applicationId")
     # What was done to what is a tenant's, until each cell's log has it.
     _table(ctx, "events", "applicationId", "id", ttl={"attribute_name": "expires", "enabled": True})
     _table(ctx, "homes", "region", "holder")

@@ -7,6 +7,7 @@ import os
 import pulumi
 
 from audit.stacks import access, queues
+from audit.stacks.buckets import Retention
 from audit.stacks.days import WAITING_DAYS
 from audit.stacks.log import deploy_log
 from audit.stacks.schedule import every_minute
@@ -114,7 +115,11 @@ def _waiting(ctx: CellContext, code: CodeArchive) -> Function:
 
 
 def _buckets(ctx: CellContext) -> dict[str, str]:
-    return {"LANDING_BUCKET": ctx.bucket("landing"), "ARCHIVE_BUCKET": ctx.bucket("archive")}
+    return {
+        "LANDING_BUCKET": ctx.bucket("landing"),
+        "ARCHIVE_BUCKET": ctx.bucket("archive"),
+        "ARCHIVE_LOCK": Retention.of(ctx).mode,
+    }
 
 
 def _may_keep(ctx: CellContext) -> list[access.Statement]:
@@ -122,6 +127,11 @@ def _may_keep(ctx: CellContext) -> list[access.Statement]:
     return [
         access.objects(ctx, "archive", "s3:GetObject"),
         access.add_objects(ctx, "archive"),
+        # By which a new object is locked; of one that is there, S3 lets a lock be lengthened alone.
+        access.objects(
+            ctx, "archive", "s3:PutObjectRetention", "s3:PutObjectLegalHold", "s3:PutObjectTagging"
+        ),
+        access.objects(ctx, "archive", "s3:GetObjectRetention"),
         access.use_key(ctx, "archive", "kms:Decrypt", "kms:GenerateDataKey", through="s3"),
         access.index(ctx, "dynamodb:PartiQLInsert"),
         access.use_key(ctx, "index", "kms:Decrypt", "kms:GenerateDataKey", through="dynamodb"),

@@ -43,7 +43,7 @@ def _sequencer(ctx: CellContext, code: CodeArchive, queue: pulumi.Input[str]) ->
                 "LOG_QUEUE": queue,
             },
             allow=[
-                access.objects(ctx, "archive", "s3:GetObject"),
+                access.objects(ctx, "archive", "s3:GetObject", "s3:GetObjectRetention"),
                 access.use_key(ctx, "archive", "kms:Decrypt", through="s3"),
                 access.use_key(ctx, "index", "kms:Decrypt", "kms:GenerateDataKey", through="dynamodb"),
                 *access.log(ctx, "s3:GetObject", "s3:PutObject", "s3:DeleteObject"),

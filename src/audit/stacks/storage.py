@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 from pulumi_aws import dynamodb, kms, s3
 
-from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
+from audit.stacks.archive import archive_bucket
+from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs
 from audit.stacks.days import LANDING_DAYS
 from audit.stacks.keys import kms_key
 from cellwave.cell import CellContext
@@ -15,7 +18,7 @@ from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 def deploy(ctx: CellContext) -> None:
     """Buckets, index table, keys and alarms of a cell."""
     archive_key = kms_key(ctx, "archive")
-    PrivateBucket(ctx, "archive", PrivateBucketArgs(key_arn=archive_key.arn, retention=Retention.of(ctx)))
+    archive_bucket(ctx, archive_key.arn)
     # Versioned: an object overwritten before it was processed is still there.
     PrivateBucket(
         ctx, "landing", PrivateBucketArgs(key_arn=archive_key.arn, versioned=True, expire_days=LANDING_DAYS)
@@ -32,7 +35,7 @@ def deploy(ctx: CellContext) -> None:
         opts=pulumi.ResourceOptions(ignore_changes=["content"]),
     )
     index_key = kms_key(ctx, "index")
-    _table(ctx, "index", index_key)
+    _table(ctx, "index", index_key, ttl={"attribute_name": "forget", "enabled": True})
     _log(ctx, index_key)
     # Where tenants' events are sent to; what opens their secrets is a key of its own.
     _table(ctx, "streams", kms_key(ctx, "streams"))
@@ -50,7 +53,7 @@ def _log(ctx: CellContext, key: kms.Key) -> None:
     kms_key(ctx, "log", encrypts=False)
 
 
-def _table(ctx: CellContext, name: str, key: kms.Key) -> None:
+def _table(ctx: CellContext, name: str, key: kms.Key, **more: Any) -> None:
     dynamodb.Table(
         name,
         name=ctx.name(name),
@@ -61,6 +64,7 @@ def _table(ctx: CellContext, name: str, key: kms.Key) -> None:
         server_side_encryption={"enabled": True, "kms_key_arn": key.arn},
         point_in_time_recovery={"enabled": True},
         deletion_protection_enabled=not ctx.sandbox,
+        **more,
     )
 
 

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.http import ApiError, Request, parse_json
+from audit.handlers.common.retention import Terms, are_terms
 
 Kind = Literal["application", "tenant"]
 Scope = Literal["write", "read", "export", "view", "stream"]
@@ -70,7 +71,8 @@ class Caller:
 
 @dataclass(frozen=True)
 class Directory:
-    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?, "scopes"?, "expires"?}]}.
+    """The applications, each {"tenants": [id], "keys": [{"hash", "kind", "tenantId"?, "scopes"?, "expires"?}],
+    "terms"?: {tenant: {"class"?, "held"?}}}.
 
     `version` is S3's version of the object that it was read from; None where the bucket keeps none. `cells` are those
     of the product region, each {"failover"?: the cell that takes over}, and `endpoint` is what their hosts end with.
@@ -99,6 +101,10 @@ class Directory:
         """Who takes new events while a cell is out: its failover partner, of the same region and so residency."""
         partner: str | None = self.cells.get(cell, {}).get("failover")
         return partner if partner in self.cells else None
+
+    def terms(self, application: str, tenant: str) -> Terms:
+        """What a tenant's events are kept by."""
+        return Terms.of(self.applications.get(application, {}).get("terms", {}).get(tenant, {}))
 
     def caller(self, credential: str) -> Caller | None:
         """Who presents `<application>[,<tenant>],<secret>`; None when nobody known."""
@@ -145,6 +151,8 @@ def is_directory(applications: object) -> bool:
         and isinstance(found.get("home", ""), str)
         and isinstance(found.get("places", {}), dict)
         and all(map(_are_places, found.get("places", {}).values()))
+        and isinstance(terms := found.get("terms", {}), dict)
+        and all(map(are_terms, terms.values()))
         for found in applications.values()
     )
 

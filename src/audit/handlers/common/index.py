@@ -60,6 +60,11 @@ def event_of(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"eventId": found["eventId"], **read(found["event"])}
 
 
+def end_of_item(found: Mapping[str, Any]) -> int | None:
+    """When an item's event ends (seconds since 1970); None when it does not."""
+    return int(found["until"]) if "until" in found else None
+
+
 def insert(items: Iterable[Mapping[str, Any]]) -> None:
     """Put items into the index. What is there already stays: an id says what the event is.
 

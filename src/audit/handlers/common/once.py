@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -16,9 +16,9 @@ _BUSY = "ConditionalRequestConflict"  # S3 is asked to put or delete that object
 
 
 def put_new(
-    client: S3Client, bucket: str, key: str, body: bytes, metadata: Mapping[str, str] | None = None
+    client: S3Client, bucket: str, key: str, body: bytes, how: Mapping[str, Any] | None = None
 ) -> bool:
-    """Whether the object was written; False when there is one of that name.
+    """Whether the object was written, `how` boto3's put is told beside this; False when there is one of that name.
 
     ClientError or BotoCoreError when S3 can't tell.
     """
@@ -30,9 +30,9 @@ def put_new(
                 Body=body,
                 ContentType="application/jsonl",
                 IfNoneMatch="*",
-                Metadata=dict(metadata or {}),
                 # Object Lock wants a checksum with every put.
                 ChecksumAlgorithm="SHA256",
+                **(how or {}),
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]

@@ -17,23 +17,26 @@ Result = TypeVar("Result")
 AT_ONCE = 8
 
 
-def keep(bucket: Bucket, key: str, lines: Sequence[object], metadata: Mapping[str, str] | None = None) -> str:
-    """Keep lines as JSON lines under `key`, and return the key they are kept under.
+def keep(
+    bucket: Bucket, key: str, lines: Sequence[object], how: Mapping[str, Any] | None = None
+) -> tuple[str, bool]:
+    """Keep lines as JSON lines under `key`; the key they are kept under, and whether they were not there before.
 
     What is already there stays. The same content again changes nothing; other content (a client used a name twice)
     is kept beside it, under a name that its digest makes the same at every delivery.
     """
     body = "".join(f"{write(line)}\n" for line in lines).encode()
-    if put_new(bucket, key, body, metadata) or _content(bucket, key) == body:
-        return key
+    if put_new(bucket, key, body, how):
+        return key, True
+    if _content(bucket, key) == body:
+        return key, False
     beside = f"{key.removesuffix('.jsonl')}.{hashlib.sha256(body).hexdigest()[:16]}.jsonl"
-    put_new(bucket, beside, body, metadata)
-    return beside
+    return beside, put_new(bucket, beside, body, how)
 
 
-def put_new(bucket: Bucket, key: str, body: bytes, metadata: Mapping[str, str] | None = None) -> bool:
+def put_new(bucket: Bucket, key: str, body: bytes, how: Mapping[str, Any] | None = None) -> bool:
     """As `once.put_new`, by the bucket's setting."""
-    return once.put_new(s3(), setting(bucket), key, body, metadata)
+    return once.put_new(s3(), setting(bucket), key, body, how)
 
 
 def folders(bucket: Bucket, prefix: str) -> list[str]:

@@ -51,7 +51,7 @@ def _store(key: str, lines: Sequence[bytes], known: Directory) -> None:
     """Put a post, unless that very post is there; raises ApiError 409 when another one is."""
     body = b"".join(line + b"\n" for line in lines)
     digest = hashlib.sha256(body).hexdigest()
-    if put_new("LANDING_BUCKET", key, body, {**acceptance(POST, known), DIGEST: digest}):
+    if put_new("LANDING_BUCKET", key, body, {"Metadata": {**acceptance(POST, known), DIGEST: digest}}):
         return
     found = s3().head_object(Bucket=setting("LANDING_BUCKET"), Key=key)["Metadata"]
     if not is_post(found) or found.get(DIGEST) != digest:

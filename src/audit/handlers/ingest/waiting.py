@@ -28,9 +28,10 @@ from audit.handlers.common.exact import read, write
 from audit.handlers.common.internal import FOLDER, PLACE, parse
 from audit.handlers.common.metrics import publish
 from audit.handlers.common.rehearsal import rehearsed
+from audit.handlers.ingest.archive import archive, archive_first
 from audit.handlers.ingest.keeping import REJECTED, SOURCE, WAITING, index
 from audit.handlers.ingest.lines import Event
-from audit.handlers.ingest.objects import at_once, folder_pages, folders, keep, put_new
+from audit.handlers.ingest.objects import at_once, folder_pages, folders, keep
 from audit.handlers.ingest.waiting_rehearsal import play_waiting
 
 PAGE = 200  # objects of a tenant, then it is the next one's turn
@@ -180,8 +181,8 @@ def _replay(waiter: Waiter) -> str:
     """Archive, index, and only then forget: a second time, by whomever, changes nothing."""
     events, _ = _read(waiter)
     lines = [{"eventId": identity, **event} for identity, event in events]
-    keep("ARCHIVE_BUCKET", waiter.key.removeprefix(f"{WAITING}/"), lines)
-    index(waiter.application, events)
+    said = archive(waiter.application, waiter.tenant, waiter.key.removeprefix(f"{WAITING}/"), lines)
+    index(waiter.application, [(events, said)])
     _forget(waiter)
     publish({"Archived": len(events)}, waiter.application)
     return "replayed"
@@ -193,11 +194,11 @@ def _take_internal(waiter: Waiter) -> str:
     place = f"{application}/{tenant}/{PLACE}/{name}"
     body = s3().get_object(Bucket=setting("LANDING_BUCKET"), Key=waiter.key)["Body"].read()
     # Who may write there is no cell's customer, and still writes no event but this tenant's, marked as what it is.
+    parse(body, application, tenant)
+    said = archive_first(application, tenant, place, body)
+    body = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=place)["Body"].read()
     event = parse(body, application, tenant)
-    if not put_new("ARCHIVE_BUCKET", place, body):
-        body = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=place)["Body"].read()
-        event = parse(body, application, tenant)
-    index(application, [(event.pop("eventId"), event)])
+    index(application, [([(event.pop("eventId"), event)], said)])
     _forget(waiter)
     publish({"Archived": 1}, application)
     return "internal"

@@ -34,16 +34,17 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """An event as it is archived, without the line's end."""
+    """An event as it is archived, without the line's end; `end` is when it ends (seconds since 1970), if it does."""
 
     event: str
     content: bytes
     object: str = ""  # of the archive
+    end: int | None = None
 
     @classmethod
-    def of(cls, content: bytes, key: str = "") -> Line:
+    def of(cls, content: bytes, key: str = "", end: int | None = None) -> Line:
         """The event that a line of the archive's object `key` is."""
-        return cls(str(read(content.decode())["eventId"]), content, key)
+        return cls(str(read(content.decode())["eventId"]), content, key, end)
 
 
 def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], datetime]) -> int:
@@ -93,7 +94,7 @@ def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
         State(edge.size, edge.root().hex(), at),
         files,
         [
-            Place(line.event, state.size + n, salt, line.object)
+            Place(line.event, state.size + n, salt, line.object, line.end)
             for n, (line, salt) in enumerate(zip(lines, salts, strict=True))
         ],
         sorted({*_partials(state.size)} - {*_partials(edge.size)}),

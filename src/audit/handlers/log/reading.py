@@ -6,6 +6,7 @@ once, however late it was indexed and whatever its own time is.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from audit.handlers.common.aws import setting
+from audit.handlers.common.directory import directory
+from audit.handlers.common.retention import readable
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
 from audit.handlers.log.store import Missing, Place, Store
 from audit.handlers.log.tree import WIDTH, tile_path
@@ -21,6 +24,8 @@ from audit.handlers.log.verifier import Entry
 
 TRIES = 3  # the log may grow while it is read, and bundles that are not full are replaced by wider ones
 AT_ONCE = 8  # objects of the archive
+
+clock = time.time
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,13 @@ def _bundle(store: Store, number: int, size: int) -> list[Entry]:
 
 
 def _lines(store: Store, places: Mapping[str, Place]) -> dict[str, bytes]:
-    """The lines of events by id. One without a place was erased, and so was one that its object no longer has."""
+    """The lines of events by id. One without a place was erased, and so was one that its object no longer has; one that
+    has ended is told no more."""
     objects: dict[str, set[str]] = {}
+    held, now = directory().terms(store.application, store.tenant).held, clock()
     for place in places.values():
+        if not readable(place.end, now, held):
+            continue
         if not place.object:
             raise Missing(f"where {place.event} is archived is not known: `cellwave audit relog` tells it")
         objects.setdefault(place.object, set()).add(place.event)

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from audit.handlers.common.aws import s3, setting, sqs
 from audit.handlers.common.metrics import publish
+from audit.handlers.common.retention import end_in
 from audit.handlers.log.append import Busy, Line, append
 from audit.handlers.log.keys import signer_of
 from audit.handlers.log.store import Store
@@ -105,8 +106,9 @@ def _lines(objects: Mapping[str, str], failed: set[str]) -> Iterator[list[Line]]
     lines: list[Line] = []
     for key, message in objects.items():
         try:
-            content = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=key)["Body"].read()
-            lines += [Line.of(line, key) for line in content.splitlines()]
+            answer = s3().get_object(Bucket=setting("ARCHIVE_BUCKET"), Key=key)
+            end = end_in(answer)
+            lines += [Line.of(line, key, end) for line in answer["Body"].read().splitlines()]
         except (BotoCoreError, ClientError, ValueError, LookupError):  # of this object alone
             log.exception("%s is not logged", key)
             failed.add(message)

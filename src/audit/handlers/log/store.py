@@ -30,13 +30,14 @@ class Missing(LookupError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an event is in its log, the salt of its commitment, and the archive's object that has it ("": not known,
-    as in releases of before)."""
+    """Where an event is in its log, the salt of its commitment, the archive's object that has it ("": not known, as in
+    releases of before), and when it ends (seconds since 1970), if it does."""
 
     event: str
     index: int
     salt: bytes
     object: str = ""
+    end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Stage:
                 "places": [[place.event, place.index, place.salt.hex()] for place in self.places],
                 # Apart: a release of before reads the three.
                 "objects": [place.object for place in self.places],
+                "ends": [place.end for place in self.places],
                 "superseded": list(self.superseded),
             }
         ).encode()
@@ -80,12 +82,13 @@ class Stage:
         """As it was dumped."""
         found = json.loads(content)
         objects = found.get("objects") or [""] * len(found["places"])
+        ends = found.get("ends") or [None] * len(found["places"])
         return cls(
             State(*found["state"]),
             {path: bytes.fromhex(content) for path, content in found["files"].items()},
             [
-                Place(event, index, bytes.fromhex(salt), key)
-                for (event, index, salt), key in zip(found["places"], objects, strict=True)
+                Place(event, index, bytes.fromhex(salt), key, end)
+                for (event, index, salt), key, end in zip(found["places"], objects, ends, strict=True)
             ],
             found["superseded"],
         )
@@ -138,8 +141,9 @@ class Store:
             while asked:
                 answer: Any = client.batch_get_item(RequestItems=asked)
                 for item in answer["Responses"].get(self.table.name, ()):
+                    end = int(item["until"]) if "until" in item else None
                     found[item["sk"]] = Place(
-                        item["sk"], int(item["n"]), bytes(item["salt"]), item.get("object", "")
+                        item["sk"], int(item["n"]), bytes(item["salt"]), item.get("object", ""), end
                     )
                 asked = answer.get("UnprocessedKeys")
         return found
@@ -149,7 +153,8 @@ class Store:
         with self.table.batch_writer() as batch:
             for place in places:
                 where = {"n": place.index, "salt": place.salt, "object": place.object}
-                batch.put_item(Item={**self._key(place.event), **where})
+                end = {} if place.end is None else {"until": place.end}
+                batch.put_item(Item={**self._key(place.event), **where, **end})
 
     def stage(self, stage: Stage) -> None:
         """Keep what the log is to get. Those that it never got expire."""

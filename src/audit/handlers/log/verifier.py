@@ -444,7 +444,9 @@ def main(argv: Sequence[str]) -> int:
     if not wrong:
         print(f"{checkpoint.origin}: {checkpoint.size} entries, all as signed; root {checkpoint.root.hex()}")
         if erased:
-            print(f"  {len(erased)} of their events are erased, as the log's owner says")
+            print(
+                f"  {len(erased)} of their events are gone, their time over or erased, as the log's owner says"
+            )
     return 1 if wrong else 0
 
 

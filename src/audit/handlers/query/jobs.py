@@ -29,6 +29,7 @@ def new_row(search: Search, form: str, asked: Mapping[str, str], now: float) -> 
         "format": form,
         "asked": json.dumps(asked),
         "search": json.dumps([search.filters, search.since, search.until]),
+        "held": search.held,
         "created": int(now),
         "expires": int(now) + KEPT,
         # How often a worker has handed it on: the message that is to go on with it says as much.
@@ -53,8 +54,11 @@ def is_id(text: str) -> bool:
 def search_of(row: Row) -> Search:
     """What an export asks for."""
     filters, since, until = json.loads(row["search"])
+    held = None if row.get("held") is None else int(row["held"])
     # A page holds as many items as DynamoDB reads at once.
-    return Search(row["pk"], b"", tuple((name, value) for name, value in filters), since, until, limit=999)
+    return Search(
+        row["pk"], b"", tuple((name, value) for name, value in filters), since, until, limit=999, held=held
+    )
 
 
 def file_of(row: Row) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from audit.handlers.common.aws import setting
-from audit.handlers.common.directory import Caller, authenticate
+from audit.handlers.common.directory import Caller, authenticate, directory
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.operations import Operation, Parameter, Schema, record
+from audit.handlers.common.retention import readable
 from audit.handlers.log.append import CHECKPOINT, checkpoint_in, unbundled
 from audit.handlers.log.keys import key_of
 from audit.handlers.log.store import COSIGNED, Missing, Store, origin_of
@@ -18,6 +20,7 @@ from audit.handlers.log.tree import WIDTH, consistency, inclusion, tile_path
 from audit.handlers.query.limits import admit
 
 TRIES = 3  # the log may grow while it is read, and tiles that are not full are replaced by wider ones
+clock = time.time
 _NO_LOG = "nothing of this tenant is in its log yet"
 
 
@@ -45,9 +48,11 @@ def get_proof(request: Request) -> Reply:
     def prove(store: Store, note: str) -> dict[str, object]:
         size = checkpoint_in(note).size
         place = store.places([event]).get(event)
-        if place is None or place.index >= size:
+        held = directory().terms(caller.application, caller.tenant or "").held
+        # The salt is of no use without the event, and a guess at the event would be one with it.
+        if place is None or place.index >= size or not readable(place.end, clock(), held):
             raise ApiError(
-                404, "not_logged", f"eventId: {event} is in no checkpoint of this tenant, or not yet"
+                404, "not_logged", f"eventId: {event} is in no checkpoint of this tenant, not yet, or no more"
             )
         first, at = divmod(place.index, WIDTH)
         bundle = store.tile(tile_path("entries", first, min(WIDTH, size - first * WIDTH)), first)

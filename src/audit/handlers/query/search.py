@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -13,10 +14,11 @@ from typing import Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from audit.handlers.common.directory import Caller
+from audit.handlers.common.directory import Caller, directory
 from audit.handlers.common.exact import read
 from audit.handlers.common.http import ApiError
-from audit.handlers.common.index import partition
+from audit.handlers.common.index import end_of_item, partition
+from audit.handlers.common.retention import readable
 from audit.handlers.query import matching, parameters
 from audit.handlers.query.parameters import FILTERS, LONGEST, PAGE, SHAPE, SPAN, TENANT
 
@@ -26,13 +28,16 @@ PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE, *SHAPE)
 _FIRST, _LAST = "0", "~"  # sort before and after every time
 _MAC_BYTES = 16
 
+clock = time.time
+
 
 @dataclass(frozen=True)
 class Search:
     """A tenant's question.
 
     `since` (inclusive) and `until` (exclusive) are times as sort keys have them; `start` is the sort key to go on
-    after. `secret` binds cursors to the key that they were made for. `ocsf` says how the answer is written.
+    after. `secret` binds cursors to the key that they were made for. `ocsf` says how the answer is written, `held`
+    since when a legal hold is on.
     """
 
     partition: str
@@ -43,6 +48,7 @@ class Search:
     limit: int = 50
     start: str | None = None
     ocsf: bool = False
+    held: int | None = None
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]], caller: Caller) -> Search:
@@ -60,6 +66,7 @@ class Search:
             until=parameters.time_of("to", asked["to"]) if "to" in asked else _LAST,
             limit=parameters.limit_of(asked.get("limit", "50"), 100),
             ocsf=parameters.is_ocsf(asked),
+            held=directory().terms(caller.application, caller.tenant or "").held,
         )
         if search.since > search.until:
             raise ApiError(
@@ -73,10 +80,12 @@ class Search:
         return reduce(lambda one, other: one & other, conditions) if conditions else None
 
     def matching(self, items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those of the index's items whose events are what the other filters ask for."""
+        """Those of the index's items that may be read now, and whose events are what the other filters ask for."""
+        now = clock()
+        items = [item for item in items if readable(end_of_item(item), now, self.held)]
         wanted = [matching.FILTERS[name](value) for name, value in self.filters if name not in INDEXED]
         if not wanted:
-            return list(items)
+            return items
         return [item for item in items if _all_match(wanted, read(item["event"]))]
 
     def cursor(self, position: str) -> str:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from boto3.dynamodb.conditions import Key
 
 from audit.handlers.common.aws import setting, table
+from audit.handlers.common.directory import directory
 from audit.handlers.common.events import canonical_time
 from audit.handlers.common.exact import Number, write
 from audit.handlers.common.http import ApiError
-from audit.handlers.common.index import event_of, partition
+from audit.handlers.common.index import end_of_item, event_of, partition
+from audit.handlers.common.retention import readable
 from audit.handlers.query.viewer.events import badge
 from audit.handlers.query.viewer.fields import LABELS
 from audit.handlers.query.viewer.html import Html, shown, tag, together
 from audit.handlers.query.viewer.shell import Page, View, moment
 
+clock = time.time
 _PLACE = re.compile(r"([0-9T:.Z-]{27})~([0-9A-Za-z-]{1,64})")
 
 
@@ -54,7 +58,12 @@ def _found(view: View, place: str) -> dict[str, Any]:
         answered = table(setting("INDEX_TABLE")).query(
             KeyConditionExpression=where & Key("sk").eq(f"{asked[1]}#{asked[2]}"), Limit=1
         )
-        items = [item for item in answered["Items"] if item["eventId"] == asked[2]]
+        held, now = directory().terms(view.link.application, view.link.tenant).held, clock()
+        items = [
+            item
+            for item in answered["Items"]
+            if item["eventId"] == asked[2] and readable(end_of_item(item), now, held)
+        ]
     if not items:
         raise ApiError(404, "not_found", "there is no such event, or it is kept no longer")
     return event_of(items[0])

@@ -1,0 +1,101 @@
+"""What nobody may do to a cell's archive: its policy, as the emulator's own reader of policies understands it.
+
+The sandbox does not enforce policies (README): that AWS does what its words say is AWS's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy  # type: ignore[import-untyped]
+
+from audit.stacks.archive import GOVERNS, TAKES, policy
+from cellwave.cell import CellContext
+from cellwave.fleet.model import Fleet
+from cellwave.fleet.parse import parse_fleet
+from cellwave.project import find_project
+
+FLEET = parse_fleet(find_project(Path(__file__).parent).config_files())
+CELL = FLEET.cell("us-west-2")
+BUCKET = f"arn:aws:s3:::{CELL.name}-{CELL.account}-archive"
+OBJECT = f"{BUCKET}/acme/t1/2025/03/01/a.jsonl"
+DEPLOYER, LAST = "cellwave-deploy", "last-resort"
+OTHERS = (f"{CELL.name}-ingest-processor-us-west-2", f"{CELL.name}-query-api-us-west-2", "somebody")
+
+
+def context(fleet: Fleet = FLEET, **labels: str) -> CellContext:
+    """The storage of a cell with these labels."""
+    cell = CELL.model_copy(update={"labels": labels})
+    return CellContext(fleet, cell, fleet.service(CELL.name, "storage"), Path(), "worktree")
+
+
+def denied(role: str, action: str, about: dict[str, Any], of: CellContext) -> bool:
+    """Whether the policy refuses that to a session of that role of the cell's account."""
+    arn = f"arn:aws:iam::{CELL.account}:role/{role}"
+    asked = EvalContext(
+        # As aws:PrincipalArn is of a session: the role. The reader takes it for that key.
+        principal_arn=arn,
+        principal_type="AssumedRole",
+        principal_account=CELL.account,
+        action=action,
+        resource_arn=BUCKET if action in GOVERNS else OBJECT,
+        region=CELL.aws_region,
+        service_context=about,
+    )
+    return bool(evaluate_resource_policy(policy(of), asked).decision == "Deny")
+
+
+NEW, OVER = {"s3:if-none-match": "*"}, dict[str, str]()
+LIFTED, PUT = {"s3:object-lock-legal-hold": "OFF"}, {"s3:object-lock-legal-hold": "ON"}
+ROWS: list[tuple[str, dict[str, str], bool, bool]] = [
+    # action, what S3 knows of the request; whether the deployer may, and any other
+    *((action, {}, False, False) for action in TAKES),
+    ("s3:PutObject", OVER, False, False),
+    ("s3:PutObject", NEW, True, True),
+    ("s3:PutObjectLegalHold", LIFTED, True, False),
+    ("s3:PutObjectLegalHold", PUT, True, True),
+    *((action, {}, True, False) for action in GOVERNS),
+    ("s3:PutObjectRetention", {}, True, True),
+    ("s3:GetObject", {}, True, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("action", "about", "deployer", "others"), ROWS, ids=[f"{row[0]} {row[1] or ''}" for row in ROWS]
+)
+@pytest.mark.parametrize("glass", [{}, {"break_glass": LAST}], ids=["no last resort", "last resort"])
+def test_who_may_what(
+    action: str, about: dict[str, str], deployer: bool, others: bool, glass: dict[str, str]
+) -> None:
+    """Nobody takes from the archive, the deployer governs it, and the role of last resort may all where it is named."""
+    of = context(FLEET, **glass)
+    assert denied(DEPLOYER, action, about, of) == (not deployer)
+    for role in OTHERS:
+        assert denied(role, action, about, of) == (not others)
+    assert denied(LAST, action, about, of) == (not (others or glass))
+
+
+def test_a_role_of_the_same_name_elsewhere_is_not_the_last_resort() -> None:
+    """It is one of the cell's own account."""
+    (takes, *_) = policy(context(break_glass=LAST))["Statement"]
+    assert takes["Condition"]["ArnNotLike"] == {
+        "aws:PrincipalArn": [f"arn:aws:iam::{CELL.account}:role/{LAST}"]
+    }
+
+
+@pytest.mark.parametrize("name", ["", "*", "a/b", "arn:aws:iam::1:role/x", "ä", "x" * 65])
+def test_a_label_that_is_no_role_is_refused(name: str) -> None:
+    """A pattern there would let many in."""
+    with pytest.raises(
+        pulumi.RunError, match=r"us-west-2: label break_glass is .* expected the name of a role"
+    ):
+        policy(context(break_glass=name))
+
+
+def test_where_a_shell_deploys_by_itself_nothing_is_taken_either() -> None:
+    """Who governs the bucket can't be named there, and is not."""
+    of = context(FLEET.model_copy(update={"role": None}))
+    assert [statement["Sid"] for statement in policy(of)["Statement"]] == ["Takes", "Overwrites"]
