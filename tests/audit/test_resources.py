@@ -111,6 +111,7 @@ CALLED = {
         "viewer key": {"kms:GenerateMac", "kms:VerifyMac"},
     },
     "query-streams": {
+        "config": {"s3:GetObject"},
         "streams rows": {"dynamodb:Scan", "dynamodb:UpdateItem"},
         "streams key": {"kms:Decrypt", "kms:GenerateDataKey"},
         "logs": {"s3:GetObject"},

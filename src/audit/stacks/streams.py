@@ -61,7 +61,7 @@ def _sender(ctx: CellContext, code: CodeArchive, queue: Mapping[str, pulumi.Inpu
             code=code,
             handler="audit.handlers.stream.sender.handler",
             environment={
-                "SERVICE": ctx.service.name,
+                **access.environment(ctx),
                 **settings(ctx),
                 **access.log_settings(ctx),
                 **queue,
@@ -75,6 +75,8 @@ def _sender(ctx: CellContext, code: CodeArchive, queue: Mapping[str, pulumi.Inpu
                 _table_key(ctx),
                 access.key(ctx, NAME, "kms:Decrypt"),
                 *access.read_logged(ctx),
+                # Whether a hold is on: then what had not ended is sent on.
+                access.directory_object(ctx),
                 *access.tell_tenants(ctx),
                 queues.take_messages(ctx, NAME, "sqs:SendMessage"),
                 # Whose role it is lets it in, by an external id; in the cell's own account it takes on none.
