@@ -15,6 +15,8 @@ import pytest
 
 from audit import cli
 from audit.cells import InCell
+from audit.handlers.log import append, keys, sequencer
+from audit.handlers.log.append import Line
 from audit.handlers.query import limits
 from audit.handlers.query import streams as api
 from audit.handlers.stream import guard, rows, sender, wire
@@ -157,6 +159,22 @@ def test_a_destination_that_comes_back_gets_all_of_it(made: Streams) -> None:
     shown = made.get(identity)
     assert (shown["state"], shown["lag"]) == ("active", {"entries": 0, "seconds": 0})
     assert "error" not in shown
+
+
+def test_what_a_release_before_logged_waits_until_it_is_told_again(made: Streams) -> None:
+    """It did not say where events are archived: that is its stream's failure and no other's, and mended by relog."""
+    identity = made.create()
+    made.turn()
+    key = made.logs.archive(3)
+    lines = [Line.of(line) for line in made.logs.content("archive", key).splitlines()]
+    append.append(made.logs.store(), lines, keys.signer_of("acme", "t1"), sequencer._now)
+    made.turn()
+    shown = made.get(identity)
+    assert (shown["state"], shown["lag"]["entries"]) == ("failing", 3)
+    assert shown["error"]["message"] == "nothing is sent: entry 0 does not say where its event is archived"
+    made.logs.tell(key)
+    made.turn()
+    assert made.arrived() == made.logged()
 
 
 def test_who_hangs_is_left(made: Streams, monkeypatch: pytest.MonkeyPatch) -> None:

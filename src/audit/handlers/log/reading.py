@@ -28,6 +28,10 @@ AT_ONCE = 8  # objects of the archive
 clock = time.time
 
 
+class Unplaced(LookupError):
+    """A release of before gave an event its entry and did not say where it is archived: `cellwave audit relog` does."""
+
+
 @dataclass(frozen=True)
 class Logged:
     """An entry at its position, and its event's line (without its end); None when that is lawfully gone."""
@@ -47,7 +51,7 @@ def size_of(store: Store) -> int:
 def read(store: Store, size: int, begin: int, end: int) -> list[Logged]:
     """The entries from `begin` to before `end` of a log of `size`, or as many as there are.
 
-    Raises Missing, and botocore's errors.
+    Raises Missing, Unplaced, and botocore's errors.
     """
     first, end = begin // WIDTH, min(end, size)
     entries = [one for number in range(first, -(-end // WIDTH)) for one in _bundle(store, number, size)]
@@ -99,7 +103,7 @@ def _lines(store: Store, places: Mapping[str, Place]) -> dict[str, bytes]:
         if not readable(place.end, now, held):
             continue
         if not place.object:
-            raise Missing(f"where {place.event} is archived is not known: `cellwave audit relog` tells it")
+            raise Unplaced(f"entry {place.index} does not say where its event is archived")
         objects.setdefault(place.object, set()).add(place.event)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = pool.map(lambda key: _lines_in(store, key, objects[key]), objects)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -53,6 +54,7 @@ PARAMETERS = (
     *SHAPE,
 )
 
+log = logging.getLogger(__name__)
 clock = time.time
 
 
@@ -82,7 +84,12 @@ def _read(store: Store, size: int, begin: int, end: int) -> list[reading.Logged]
     late = time.monotonic() + MAX_SECONDS
     while begin + len(found) < end and (not found or time.monotonic() < late):
         first = begin + len(found)
-        found += reading.read(store, size, first, min(first + STEP, end))
+        try:
+            found += reading.read(store, size, first, min(first + STEP, end))
+        except reading.Unplaced as error:
+            log.warning("%s/%s: %s: `cellwave audit relog` says it", store.application, store.tenant, error)
+            said = "what was logged there is not made ready to be told in this order: begin later, or ask again later"
+            raise ApiError(409, "not_ready", said) from None
     return found
 
 
@@ -162,6 +169,6 @@ OPERATIONS = (
         ),
         key=("tenant", "read"),
         parameters=PARAMETERS,
-        errors={400: ["invalid_parameter", "invalid_cursor"], 429: ["too_many_requests"]},
+        errors={400: ["invalid_parameter", "invalid_cursor"], 409: ["not_ready"], 429: ["too_many_requests"]},
     ),
 )

@@ -7,6 +7,7 @@ was sent, and never before: whatever is killed when, every entry arrives at leas
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ RESERVE = (
 )
 MESSAGES = 10  # a call, as SQS has it
 
+log = logging.getLogger(__name__)
 clock = time.time
 luck = random.random
 network = Network()
@@ -73,7 +75,12 @@ def work(place: Mapping[str, str], end: float) -> None:
         if stream.health.state(clock()) == "dead":
             stream = _reported(stream)
             break
-        batch = turn.next_batch(stream, most)
+        try:
+            batch = turn.next_batch(stream, most)
+        except reading.Unplaced as error:  # of this stream alone, and no destination's fault
+            log.warning("%s: %s: `cellwave audit relog` says it", stream.id, error)
+            stream = _failed(stream, Failure(f"nothing is sent: {error}"))
+            break
         if batch is None:
             break
         failure = turn.send(stream, batch)
@@ -126,10 +133,13 @@ class Turn:
 
 def _after(stream: Stream, batch: Batch, failure: Failure | None) -> Stream:
     """The stream after its destination's answer."""
-    now = clock()
     if failure:
-        return replace(stream, health=stream.health.failed(failure, now, luck()))
-    return replace(stream, position=batch.following, health=stream.health.well(now))
+        return _failed(stream, failure)
+    return replace(stream, position=batch.following, health=stream.health.well(clock()))
+
+
+def _failed(stream: Stream, failure: Failure) -> Stream:
+    return replace(stream, health=stream.health.failed(failure, clock(), luck()))
 
 
 def _reported(stream: Stream) -> Stream:
