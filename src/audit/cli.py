@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audit import keys as known
 from audit import repair, terms
 from audit.cells import InCell, in_cell
+from audit.glass import break_glass
 from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.handlers.common.retention import CLASSES
@@ -222,6 +224,25 @@ def _set_terms(application: str, tenant: str | None, kept: str, hold: str, relea
         terms.hold(application, tenant, hold)
     else:
         terms.release(application, tenant, release)
+
+
+@app.command("break-glass")
+def last_resort(
+    cell: CellName,
+    reason: Annotated[str, typer.Option(help="Why. Every tenant that it is about reads it.")],
+    of: Of = "",
+) -> None:
+    """Take on a cell's role of last resort, which its archive's policy leaves out, for a quarter of an hour.
+
+    The log of each tenant that has anything in the cell's archive tells of it first. Prints a shell's variables.
+
+    Example: [bold]eval "$(cellwave audit break-glass eu-west-1 --of acme/north --reason 'court order 12')"[/]
+    """
+    prefix = _prefix(of)
+    with _cell(cell) as at:
+        tenants = repair.tenants(at.client("s3"), at.bucket("archive"), prefix)
+        for name, value in break_glass(at, tenants, reason).items():
+            tell(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
