@@ -304,6 +304,15 @@ def test_a_worker_may_be_killed_at_any_instant(
     assert made.row(identity).position == len(made.logged())
 
 
+def test_what_a_later_release_knew_of_a_stream_is_looked_over(made: Streams) -> None:
+    """After a way back it goes on."""
+    identity = made.create()
+    made.turn()
+    row = made.row(identity)
+    later = {**json.loads(row.row["health"]), "luck": 7}
+    assert Stream.of({**row.row, "health": json.dumps(later), "more": 1}) == row
+
+
 def test_two_workers_are_never_at_one_stream(made: Streams) -> None:
     """A message that comes twice finds the other there."""
     identity = made.create()

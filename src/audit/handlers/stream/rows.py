@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
@@ -61,7 +61,7 @@ class Stream:
             bytes(row["sealed"]),
             int(row["created"]),
             int(row["position"]),
-            Health(**json.loads(row["health"])),
+            _loaded(row["health"]),
             int(row["version"]),
             int(row["lease"]),
         )
@@ -248,6 +248,12 @@ def _updated(
 
 def _dumped(health: Health) -> str:
     return json.dumps(asdict(health))
+
+
+def _loaded(text: str) -> Health:
+    """What a later release knew beside it is looked over: after a way back streams go on."""
+    known = {one.name for one in fields(Health)}
+    return Health(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def _table() -> Any:
