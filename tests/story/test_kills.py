@@ -278,7 +278,7 @@ def strike(ground: Ground, who: str, moment: str, start: subprocess.Popen[str]) 
     parts = {**ground.parts(), "command line": {start.pid}}
     doomed = parts[who] | (parts["command line"] if who == "everything" else set())
     assert doomed, f"no {who} at that moment"
-    for pid in doomed:
+    for pid in sorted(doomed):  # who has seen a child of its own die would tell of it
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if who == "provider":
