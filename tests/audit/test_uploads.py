@@ -77,7 +77,9 @@ def test_of_a_file_that_was_cut_all_but_the_last_line_is_taken(acme: AuditCell) 
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(TWO), gzip.compress(LINE + b"\n") + gzip.compress(TWO[len(LINE) + 1 :])]
+    "content",
+    [gzip.compress(TWO), gzip.compress(LINE + b"\n") + gzip.compress(TWO[len(LINE) + 1 :])],
+    ids=["whole", "in parts"],
 )
 def test_gzip_is_unpacked(acme: AuditCell, content: bytes) -> None:
     """It is known by its first bytes, whatever it is called, and may be of several parts."""
