@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from audit import keys as known
-from audit import repair, terms
+from audit import moves, repair, terms
 from audit.cells import InCell, in_cell
 from audit.glass import break_glass
 from audit.handlers.common.directory import SCOPES, Kind
@@ -129,6 +130,48 @@ def list_cells(as_json: Json = False) -> None:
         row(shown, *room, "full" if one["full"] else "", *names)
     keep_whole(shown, 0)
     console().print(shown)
+
+
+@app.command()
+def move(
+    tenant: Annotated[str, typer.Argument(metavar="APPLICATION/TENANT", help="Who is moved.")],
+    cell: CellName,
+    as_json: Json = False,
+) -> None:
+    """Move a tenant to another cell of its product region. Begin again after a kill: it goes on where it was.
+
+    New events go to the new cell once its history is there; reads ask both. Half an hour later a last run copies what
+    came to the old one meanwhile.
+
+    Example: [bold]cellwave audit move acme/north us-east-1[/]
+    """
+    application, name = _tenant(tenant)
+    step, objects, events = "done", 0, 0
+    with _control():
+        moving = moves.begin(application, name, cell)
+        settled = moving.settled
+        if moving.step != "done":
+            with (
+                _cell(moving.source) as source,
+                _cell(moving.target) as target,
+                console(stderr=True).status(tenant) as shown,
+            ):
+                copy = partial(moves.copy_missing, source, target, f"{application}/{name}/")
+                for step, todo, done, found in moves.run(moving, copy, tell_cells):
+                    objects, events = objects + (done > 0), events + found
+                    shown.update(f"{tenant}: {step}: {done:,} of {todo:,} objects")
+    state = "done" if settled else "settling"
+    if as_json:
+        told = {"tenant": tenant, "from": moving.source, "to": cell, "state": state}
+        tell_json({**told, "objects": objects, "events": events})
+    else:
+        tell(
+            f"{tenant} is at home in {cell}; copied {events:,} events of {objects:,} objects from {moving.source}"
+        )
+        if not settled:
+            minutes = moves.SETTLED // 60
+            tell(f"run this again in {minutes} minutes, for what reaches {moving.source} until then")
+            tell(f"streams that {tenant} has in {moving.source} get nothing new: make them anew")
 
 
 @app.command("keys")
@@ -291,7 +334,9 @@ def reindex(
     prefix = _prefix(of)
     with _cell(cell) as at:
         _tell_tenants(at, prefix, "audit.index.made")
-        found = repair.reindex(at.client("s3"), at.bucket("archive"), at.table("index"), prefix)
+        s3, archive, index = at.client("s3"), at.bucket("archive"), at.table("index")
+        repair.remark(s3, at.bucket("config"), index, cell, repair.tenants(s3, archive, prefix))
+        found = repair.reindex(s3, archive, index, prefix)
         objects = events = 0
         with console(stderr=True).status(f"{cell}: reading the archive") as shown:
             for count in found:
@@ -445,9 +490,7 @@ def verify(
 
     Example: [bold]cellwave audit verify eu-west-1 acme/north --kept checkpoint.txt[/]
     """
-    application, name = holder(tenant)
-    if name is None:
-        raise BadInput("APPLICATION/TENANT", f"found {tenant!r}", "the application, a slash, and its tenant")
+    application, name = _tenant(tenant)
     witnesses = keys_of(witness or [], "--witness")
     enough = len(witnesses) if quorum is None else quorum
     if enough > len({one.name for one in witnesses}):
@@ -497,6 +540,13 @@ def holder(text: str) -> tuple[str, str | None]:
     if slash and not is_tenant(tenant):
         raise BadInput(where, f"found the tenant {tenant!r}", A_TENANT)
     return application, tenant if slash else None
+
+
+def _tenant(text: str) -> tuple[str, str]:
+    application, tenant = holder(text)
+    if tenant is None:
+        raise BadInput("APPLICATION/TENANT", f"found {text!r}", "the application, a slash, and its tenant")
+    return application, tenant
 
 
 def _refuse_scopes_not_of(kind: Kind, scopes: Sequence[str]) -> None:

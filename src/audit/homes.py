@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -62,12 +62,14 @@ class Home:
     tenant: str | None
     cell: str
     earlier: tuple[str, ...] = ()
+    move: Mapping[str, Any] | None = None  # that is under way: `audit.moves`
 
     @classmethod
     def of(cls, item: Any) -> Self:
         """The home of an item of the table."""
         application, _, tenant = str(item["holder"]).partition("/")
-        return cls(item["region"], application, tenant or None, item["cell"], tuple(item.get("earlier", ())))
+        earlier = tuple(item.get("earlier", ()))
+        return cls(item["region"], application, tenant or None, item["cell"], earlier, item.get("move"))
 
     @property
     def holder(self) -> Holder:

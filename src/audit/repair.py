@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
+from audit.handlers.common.directory import OBJECT, Directory
 from audit.handlers.common.exact import read
+from audit.handlers.common.guests import mark_of
 from audit.handlers.common.index import item
 from audit.handlers.common.retention import attributes, end_in, is_held, readable
 from cellwave.errors import CellwaveError
@@ -40,6 +42,21 @@ def pages(s3: S3Client, archive: str, prefix: str) -> Iterator[list[str]]:
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix):
         # Folders of the archive's own (what was rejected) begin as no application does.
         yield [entry["Key"] for entry in page.get("Contents", ()) if not entry["Key"].startswith("_")]
+
+
+def remark(s3: S3Client, config: str, index: Table, cell: str, found: Iterable[tuple[str, str]]) -> None:
+    """Mark in an index who of these tenants is a guest in the cell, as its processor does: by its own directory."""
+    content: Any = read(s3.get_object(Bucket=config, Key=OBJECT)["Body"].read().decode())
+    known = Directory(content["applications"])
+    for application, tenant in found:
+        if cell not in (known.places(application, tenant) or (cell,)):
+            index.put_item(Item=mark_of(application, tenant))
+
+
+def listed(s3: S3Client, archive: str, prefix: str) -> dict[str, int]:
+    """The archive's objects below `prefix`, with their sizes in bytes."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=archive, Prefix=prefix)
+    return {entry["Key"]: entry["Size"] for page in pages for entry in page.get("Contents", ())}
 
 
 def tenants(s3: S3Client, archive: str, prefix: str = "") -> Iterator[tuple[str, str]]:

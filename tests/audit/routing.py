@@ -51,6 +51,7 @@ class ProductRegion:
     asked: list[tuple[str, str]] = field(default_factory=list)
     sent: list[Mapping[str, str]] = field(default_factory=list)
     spoil: Spoil = lambda *_: None
+    _processed: set[tuple[str, str]] = field(default_factory=set)
     _lock: Any = field(default_factory=RLock)
 
     @contextmanager
@@ -146,10 +147,13 @@ class ProductRegion:
         )
 
     def process(self) -> None:
-        """Archive and index all that has landed anywhere."""
+        """Archive and index what has landed anywhere since the last time."""
         for name in self.places:
             with self.at(name) as cell:
-                cell.process()
+                new = [key for key in cell.landed() if (name, key) not in self._processed]
+                if new:
+                    cell.process(*new)
+                self._processed |= {(name, key) for key in new}
 
     def landed(self) -> dict[str, int]:
         """How many objects have landed in each cell that has any."""
@@ -176,7 +180,9 @@ def make_region(first: AuditCell, environment: Mapping[str, str]) -> ProductRegi
         cell = AuditCell(f"{first.account}-{name}")
         for kind in ("config", "landing", "archive"):
             aws.s3().create_bucket(
-                Bucket=cell.bucket(kind), CreateBucketConfiguration={"LocationConstraint": REGION}
+                Bucket=cell.bucket(kind),
+                CreateBucketConfiguration={"LocationConstraint": REGION},
+                ObjectLockEnabledForBucket=kind == "archive",
             )
             aws.s3().put_bucket_versioning(
                 Bucket=cell.bucket(kind), VersioningConfiguration={"Status": "Enabled"}

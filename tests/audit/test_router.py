@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from audit.handlers.common import aws
+from audit.handlers.common.guests import count_guests
 from audit.handlers.router import calls, reads
 from audit.handlers.router.calls import Answer
+from audit.repair import reindex, remark, tenants
 from tests.audit.routing import ProductRegion
 from tests.audit.support import event
 
@@ -241,6 +244,27 @@ def test_a_partner_with_guests_of_others_is_asked_once(region: ProductRegion) ->
     region.process()
     reads._known.guests.clear()  # ten seconds later
     assert region.everything(tenants["t3"]) == late
+
+
+def test_an_index_that_was_made_anew_knows_its_guests(region: ProductRegion) -> None:
+    """By the cell's own directory and archive; who is at home is none."""
+    key, tenant = region.key("acme"), region.key("acme", "t1")
+    region.key("acme", "t2")
+    region.put("t2", "us-2")
+    region.out = {"us-1"}
+    ids = region.post(key, "t1", "t2").body["eventIds"]
+    region.process()
+    index = aws.table("us-2-index")
+    for item in index.scan()["Items"]:
+        index.delete_item(Key={"pk": item["pk"], "sk": item["sk"]})
+    archive, config = (region.places["us-2"].cell.bucket(kind) for kind in ("archive", "config"))
+    remark(aws.s3(), config, index, "us-2", tenants(aws.s3(), archive))
+    assert sum(reindex(aws.s3(), archive, index)) == 2
+    region.out = set()
+    calls.forget()
+    assert region.everything(tenant) == ids[:1]
+    with region.at("us-2"):
+        assert count_guests() == 1
 
 
 def test_an_answer_that_lacks_a_cell_says_so(region: ProductRegion) -> None:

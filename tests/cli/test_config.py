@@ -18,7 +18,7 @@ def test_every_stack_gets_its_cells_account_region_and_role(project: Path, run: 
     ran = run("config", "write")
     assert ran.code == 0
     assert f"written   {STACK}" in ran.out.splitlines()
-    assert len(ran.out.splitlines()) == 6 * 4 + 1
+    assert len(ran.out.splitlines()) == 6 * 5 + 1
     config = YAML(typ="safe").load((project / STACK).read_text())["config"]
     assert config["aws:region"] == config["aws-native:region"] == "us-west-2"
     assert config["aws:allowedAccountIds"] == ["200000000003"]

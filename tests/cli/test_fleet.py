@@ -109,7 +109,7 @@ def test_the_table_is_by_region_and_says_how_many_are_other_than_proven(drifted:
     assert order == sorted(order)
     assert "changed by hand since v1 was proven" in shown
     assert "v2-1" in shown
-    assert "26 stacks, 2 of them not as proven" in shown
+    assert "32 stacks, 2 of them not as proven" in shown
 
 
 def test_the_list_of_cells_shows_the_same_drift(drifted: Path, run: Run) -> None:
@@ -118,7 +118,13 @@ def test_the_list_of_cells_shows_the_same_drift(drifted: Path, run: Run) -> None
     cells = {cell["cell"]: cell for cell in json.loads(run("cells", "--json").out)}
     here = cells["us-west-2"]
     assert here["services"]["ingest"] == "v1"
-    assert here["observed"] == {"storage": None, "directory": None, "ingest": "worktree", "query": "v1"}
+    assert here["observed"] == {
+        "storage": None,
+        "directory": None,
+        "ingest": "worktree",
+        "router": None,
+        "query": "v1",
+    }
     assert here["observed_at"]["query"] == SECONDS
     assert here["drift"] == {"ingest": "changed by hand since v1 was proven"}
     assert (cells["old-cell"]["in_fleet"], cells["old-cell"]["account"]) == (False, None)

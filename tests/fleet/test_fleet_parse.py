@@ -290,6 +290,13 @@ CELL = '{name: eu-west-1, account: "200000000002", aws_region: eu-west-1, labels
             id="two services of one host",
         ),
         pytest.param(
+            changed("fleet", "stateful: true,", "host: h, fronts: [g],"),
+            "cells/fleet.yaml:7",
+            "storage fronts g, which is no service's host",
+            "h",
+            id="a front of nothing",
+        ),
+        pytest.param(
             changed("fleet", "kind: ratio", "kind: rato"),
             "cells/fleet.yaml:14",
             "kind is 'rato'",

@@ -64,8 +64,8 @@ def test_this_repository_can_be_built(tmp_path: Path) -> None:
         "cells/us.yaml",
         "src/cellwave/fleet/parse.py",
     } <= release.files.keys()
-    assert release.code.keys() == {"directory", "ingest", "query"}
-    assert len({*release.code.values()}) == 3
+    assert release.code.keys() == {"directory", "ingest", "router", "query"}
+    assert len({*release.code.values()}) == 4
     assert not verify_release(store.path(release.digest))
 
 

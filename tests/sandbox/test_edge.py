@@ -12,7 +12,9 @@ import httpx
 import pytest
 from botocore.config import Config
 
+from cellwave.fleet.parse import parse_fleet
 from cellwave.project import Project
+from cellwave.sandbox.edge.app import product_hosts
 
 from .aws import http_api, session, until
 
@@ -123,6 +125,18 @@ def test_answers_are_counted_as_aws_counts_them(aws: boto3.Session) -> None:
     assert sum(values(aws, api_id, "4xx", "Sum")) == 1
     assert sum(values(aws, api_id, "Latency", "SampleCount")) == 4
     assert all(latency > 0 for latency in values(aws, api_id, "Latency", "Minimum"))
+
+
+def test_a_region_of_several_cells_answers_by_what_fronts_them(sandbox: Project) -> None:
+    """Of one cell by that cell's own service; and each cell has hosts of its own."""
+    hosts = {
+        host: ([cell.name for cell in cells], service.name)
+        for host, (cells, service) in product_hosts(parse_fleet(sandbox.config_files())).items()
+    }
+    assert hosts["events.us.audit.example"] == (["us-west-2", "us-east-1"], "router")
+    assert hosts["query.us.audit.example"] == (["us-west-2", "us-east-1"], "router")
+    assert hosts["query.eu-west-1.audit.example"] == (["eu-west-1"], "query")
+    assert hosts["events.us-east-1.us.audit.example"] == (["us-east-1"], "ingest")
 
 
 def test_an_unknown_host_is_told_the_known_ones(sandbox: Project) -> None:

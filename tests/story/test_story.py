@@ -132,7 +132,7 @@ def test_the_fixed_release_goes_through_though_engines_are_killed(story: Story, 
     assert runs["ap-south-1"] == runs["eu-west-1"] == {"v1", "v3"}
     forward = state_of(story, "v3-1").forward
     kept = {step.service for step in forward.plan.steps if forward.keeps(step)}
-    assert kept == {"storage", "directory", "ingest"}, "only the query handler was changed"
+    assert kept == {"storage", "directory", "ingest", "router"}, "only the query handler was changed"
     assert story.records.leases() == {}
 
 

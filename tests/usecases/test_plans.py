@@ -106,7 +106,7 @@ def test_a_change_of_one_handler_runs_its_service_alone(fleet: Fleet) -> None:
 def test_a_change_of_a_program_runs_all_that_see_it(fleet: Fleet) -> None:
     """Programs of one folder see each other's files."""
     fleet.edit("src/audit/stacks/query.py")
-    assert len(deployed(fleet.plan())) == 24
+    assert len(deployed(fleet.plan())) == 30
 
 
 def test_a_change_of_a_cell_runs_that_cell(fleet: Fleet) -> None:
@@ -114,14 +114,14 @@ def test_a_change_of_a_cell_runs_that_cell(fleet: Fleet) -> None:
     us = fleet.around.project.root / "cells" / "us.yaml"
     us.write_text(us.read_text().replace("weight: 20", "weight: 21"))
     assert deployed(fleet.plan()) == {
-        f"us-west-2.{service}" for service in ("storage", "directory", "ingest", "query")
+        f"us-west-2.{service}" for service in ("storage", "directory", "ingest", "router", "query")
     }
 
 
 def test_all_keeps_nothing(fleet: Fleet) -> None:
     """Each step has its digest all the same."""
     plan = fleet.plan("v1", everything=True)
-    assert (len(deployed(plan)), {bool(step.inputs) for step in plan.steps}) == (24, {True})
+    assert (len(deployed(plan)), {bool(step.inputs) for step in plan.steps}) == (30, {True})
 
 
 def test_one_cell_by_hand_keeps_too(fleet: Fleet) -> None:
@@ -144,7 +144,7 @@ def test_what_is_held_is_not_kept(fleet: Fleet) -> None:
     """What runs it is to get rid of it."""
     fleet.around.store.hold(fleet.v1.digest, "it loses events", "v1-1")
     fleet.edit("waves.yaml")
-    assert len(deployed(fleet.plan())) == 24
+    assert len(deployed(fleet.plan())) == 30
 
 
 @pytest.mark.parametrize("inputs", ["", "i0:5"])
@@ -174,7 +174,7 @@ def test_what_drifted_is_not_kept(fleet: Fleet, there: BackendStack | None) -> N
     assert deployed(fleet.plan("v1")) == {STACK}
 
 
-NEEDING = {f"us-east-1.{service}" for service in ("directory", "ingest", "query")}
+NEEDING = {f"us-east-1.{service}" for service in ("directory", "ingest", "router", "query")}
 
 
 def test_what_needs_a_stack_that_runs_is_not_kept(fleet: Fleet) -> None:
@@ -194,7 +194,7 @@ def test_what_was_put_there_before_what_it_needs_is_not_kept(fleet: Fleet) -> No
 def test_nothing_is_kept_when_nobody_knows_what_runs(fleet: Fleet) -> None:
     """The state backend is away."""
     fleet.backend.away = True
-    assert len(deployed(fleet.plan("v1"))) == 24
+    assert len(deployed(fleet.plan("v1"))) == 30
 
 
 def test_a_release_of_before_is_deployed_as_it_was(fleet: Fleet) -> None:

@@ -89,7 +89,13 @@ def test_up_is_a_rollout_to_one_cell(around: Surroundings) -> None:
     assert (name, begin_up(around, "control")) == ("up-us-west-2-1", "up-control-1")
     assert around.records.leases() == {"us-west-2": name, "control": "up-control-1"}
     assert state.forward.plan.by_hand
-    assert [step.service for step in state.forward.plan.steps] == ["storage", "directory", "ingest", "query"]
+    assert [step.service for step in state.forward.plan.steps] == [
+        "storage",
+        "directory",
+        "ingest",
+        "router",
+        "query",
+    ]
     with pytest.raises(Leased, match="us-west-2 by up-us-west-2-1"):
         begin_up(around, "us-west-2")
     assert len(summaries(around)) == 3
@@ -102,7 +108,7 @@ def test_up_knows_what_its_way_back_goes_to(around: Surroundings) -> None:
     proven = [
         step.previous for step in around.records.state(begin_up(around, "eu-west-1")).forward.plan.steps
     ]
-    assert proven == [NEW, None, NEW, NEW], "of the directory nothing is recorded"
+    assert proven == [NEW, None, NEW, None, NEW], "of the directory and the router nothing is recorded"
     storage = around.records.state(begin_up(around, "us-west-2")).forward.plan.steps[0]
     assert (storage.previous, "nothing was ever proven" in storage.unproven) == (None, True)
 

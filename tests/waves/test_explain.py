@@ -35,7 +35,7 @@ def plan(fleet: Fleet) -> Plan:
 @pytest.fixture
 def back(plan: Plan) -> Plan:
     """The way back of everything in ap-south-1, and of the storage of eu-west-1."""
-    return make_rollback(plan, [step.deployment for step in plan.steps[:5]])
+    return make_rollback(plan, [step.deployment for step in plan.steps[:6]])
 
 
 def test_a_row_a_cell(plan: Plan) -> None:
@@ -45,7 +45,7 @@ def test_a_row_a_cell(plan: Plan) -> None:
     assert rows[0]._asdict() == {
         "wave": "1 canary",
         "cell": "ap-south-1",
-        "services": "storage, then directory, ingest and query",
+        "services": "storage, then directory, ingest, router and query",
         "concurrency": "one cell at a time",
         "bake": "bake 10 s and 30 samples, 60 s at most",
         "why": "named by the wave; 5% of the traffic",
@@ -61,7 +61,7 @@ def test_of_a_large_wave_cells_that_are_alike_are_one_row(fleet: Fleet) -> None:
     strategy = parse_strategy(f"waves: [{{name: all, regions: [{region.name}]}}]", fleet)
     left = {"c7.query": "something was tried there"}
     plan = make_plan(fleet, strategy, Release(version="v2", files={}, code={}), {}, unproven=left)
-    usual = "storage, then directory, ingest and query"
+    usual = "storage, then directory, ingest, router and query"
     rows = summed(to_rows(plan))
     assert [(row.cell, row.services) for row in rows] == [
         ("c0, c1, c10 and 27 more", usual),
@@ -75,7 +75,7 @@ def test_of_a_large_wave_cells_that_are_alike_are_one_row(fleet: Fleet) -> None:
 def test_rows_of_the_way_back_name_what_is_left(back: Plan) -> None:
     """A cell without an old release has a row without services, and the reason."""
     assert [(row.cell, row.services, row.bake) for row in to_rows(back)] == [
-        ("ap-south-1", "query, ingest and directory, then storage", "no bake"),
+        ("ap-south-1", "query, router, ingest and directory, then storage", "no bake"),
         ("eu-west-1", "", "no bake"),
     ]
     assert "no release ran there before" in to_rows(back)[1].why
@@ -91,7 +91,7 @@ def test_why_answers_in_sentences(plan: Plan) -> None:
     assert "Meanwhile a preview tells what becomes of storage." in text
     assert "Meanwhile" not in why(plan, "eu-west-1"), "nothing runs there yet"
     assert "In its wave it waits for us-west-2." in text
-    assert "Order of its services: storage, then directory, ingest and query." in text
+    assert "Order of its services: storage, then directory, ingest, router and query." in text
 
 
 def test_why_knows_what_the_way_back_leaves(back: Plan) -> None:
@@ -158,9 +158,9 @@ def thrifty(plan: Plan) -> Plan:
 
 def test_what_is_kept_is_counted_and_marked(thrifty: Plan, plan: Plan) -> None:
     """In words and in both pictures; a plan that keeps nothing says only what it deploys."""
-    assert (tally(thrifty), tally(plan)) == ("18 to deploy, 6 kept", "24 to deploy")
-    assert to_rows(thrifty)[0].services == "storage (kept), then directory, ingest and query"
+    assert (tally(thrifty), tally(plan)) == ("24 to deploy, 6 kept", "30 to deploy")
+    assert to_rows(thrifty)[0].services == "storage (kept), then directory, ingest, router and query"
     assert "storage is kept: inputs unchanged since v1." in why(thrifty, "us-east-1")
     assert to_dot(thrifty).count('[label="storage (kept)", style="rounded,dashed"]') == 6
     assert to_mermaid(thrifty).count('("storage (kept)")') == 6
-    assert "18 to deploy, 6 kept" in to_dot(thrifty)
+    assert "24 to deploy, 6 kept" in to_dot(thrifty)

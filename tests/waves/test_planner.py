@@ -51,6 +51,7 @@ def test_the_second_of_a_pair_waits_for_all_last_services_of_the_first(plan: Pla
         "us-west-2.directory",
         "us-west-2.ingest",
         "us-west-2.query",
+        "us-west-2.router",
     )
     assert after["us-west-2.storage"] == ()
     assert after["us-east-1.query"] == ("us-east-1.storage",)
@@ -118,9 +119,11 @@ def test_services_in_a_circle_are_refused(fleet: Fleet, strategy: Strategy) -> N
     """A fleet made without the parser gets no plan that could never run."""
     ring = tuple(
         service.model_copy(update={"needs": (need,)})
-        for service, need in zip(fleet.services, ("query", "storage", "directory", "ingest"), strict=True)
+        for service, need in zip(
+            fleet.services, ("query", "storage", "directory", "ingest", "router"), strict=True
+        )
     )
-    with pytest.raises(BadInput, match=r"a cycle: .*query after ingest"):
+    with pytest.raises(BadInput, match=r"a cycle: .*query after router"):
         make_plan(fleet.model_copy(update={"services": ring}), strategy, RELEASE, {})
 
 
@@ -131,8 +134,9 @@ def test_the_way_back_reverses_cells_and_services(plan: Plan) -> None:
     [wave] = back.waves
     assert (wave.name, wave.bake, wave.concurrency) == ("back", Bake(), 4)
     assert wave.cells == tuple(reversed(plan.cells))
-    assert [step.deployment for step in back.steps][-4:] == [
+    assert [step.deployment for step in back.steps][-5:] == [
         "ap-south-1.query",
+        "ap-south-1.router",
         "ap-south-1.ingest",
         "ap-south-1.directory",
         "ap-south-1.storage",

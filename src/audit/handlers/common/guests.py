@@ -23,7 +23,12 @@ def mark_guests(application: str, tenants: Iterable[str]) -> None:
     # Where nobody says who is at home where, everybody is.
     strangers = [one for one in tenants if here not in (known.places(application, one) or (here,))]
     if strangers:
-        insert({"pk": GUESTS, "sk": partition(application, tenant)} for tenant in strangers)
+        insert(mark_of(application, tenant) for tenant in strangers)
+
+
+def mark_of(application: str, tenant: str) -> dict[str, str]:
+    """The index's item that marks a tenant."""
+    return {"pk": GUESTS, "sk": partition(application, tenant)}
 
 
 def count_guests() -> int:
