@@ -16,6 +16,7 @@ from audit.handlers.common import aws
 from audit.handlers.query import api, export_worker
 from cellwave.errors import Unavailable
 from tests.audit.logs import Logs
+from tests.audit.streaming import create_streams
 from tests.audit.support import AuditCell, event
 from tests.audit.test_viewer import HOSTILE
 from tests.audit.viewing import ask_link
@@ -78,8 +79,11 @@ class Viewer:
 
 
 @pytest.fixture
-def viewer(cell: AuditCell, logs: Logs, chromium: Browser) -> Iterator[Viewer]:
+def viewer(
+    cell: AuditCell, logs: Logs, chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Viewer]:
     """The viewer of a tenant with sixty events, one of which is hostile."""
+    create_streams(monkeypatch, cell.account)
     cell.key("acme", "north")
     cell.land("acme/a.jsonl", *map(of_a_day, range(60)))
     cell.process()

@@ -10,11 +10,13 @@ import pytest
 
 from audit.handlers.common import aws
 from audit.handlers.common.internal import FOLDER
-from audit.handlers.query import api, export_worker
+from audit.handlers.query import api, export_worker, streams
 from audit.handlers.query.exports import FORMATS
 from audit.handlers.query.viewer.exporting import _FORMATS
 from audit.handlers.query.viewer.settings import SECTIONS
+from audit.handlers.stream import rows
 from tests.audit.logs import Logs
+from tests.audit.streaming import create_streams
 from tests.audit.support import Answer, AuditCell, event
 from tests.audit.viewing import Seen, click, get, make_link
 
@@ -142,7 +144,8 @@ def test_every_format_has_a_name() -> None:
 def test_settings_are_what_holds(
     cell: AuditCell, logs: Logs, vendor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How long events are locked, what is in the tenant's log, and what this link is for."""
+    """How long events are kept, what is in the tenant's log, and what this link is for."""
+    create_streams(monkeypatch, cell.account)
     url = make_link(cell, vendor, origins=["https://portal.example"]).replace("/events", "/settings")
     assert "It is begun with the first event." in Seen.of(get(cell, url)).text
     logs.tell(logs.archive(3))
@@ -153,7 +156,41 @@ def test_settings_are_what_holds(
     assert "3 events are in it" in page.text
     assert "https://portal.example" in page.text
     monkeypatch.setenv("RETENTION", "GOVERNANCE 1")
-    assert "for 1 day: until then nobody but a privileged operator" in Seen.of(get(cell, url)).text
+    assert "for 1 day: until then only a privileged operator can delete it" in Seen.of(get(cell, url)).text
+    cell.applications["acme"]["terms"] = {"t1": {"class": "7y", "held": 1_740_823_200}}
+    cell.key("rival")
+    assert "kept for 2,557 days" in Seen.of(get(cell, url)).text
+    assert "Nothing ends since 2025-03-01T10:00:00Z." in Seen.of(get(cell, url)).text
+
+
+def test_settings_show_where_events_are_sent(
+    cell: AuditCell, logs: Logs, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stream by what it is known by, how it is, and what is wrong with it; no secret of it."""
+    told = {
+        "id": "st-1",
+        "state": "failing",
+        "destination": {"kind": "https", "url": "https://siem.example/in"},
+        "lag": {"entries": 1200, "seconds": 60},
+        "error": {"message": "it answers <b>503</b>", "since": "2025-03-01T10:00:00Z"},
+    }
+    create_streams(monkeypatch, cell.account)
+    url = make_link(cell, vendor).replace("/events", "/settings")
+    assert "There are none: events are sent nowhere." in Seen.of(get(cell, url)).text
+    monkeypatch.setattr(streams, "_shown", lambda *_: told)
+    monkeypatch.setattr(rows, "of_tenant", lambda *who: [told] if who == ("acme", "t1") else [])
+    page = Seen.of(get(cell, url))
+    assert "https https://siem.example/in" in page.text
+    assert "Failing, 1,200 events behind: it answers <b>503</b>" in page.text
+
+
+def test_a_tenant_that_was_moved_is_told_what_is_not_listed(cell: AuditCell, vendor: str) -> None:
+    """A cell has its own events alone."""
+    url = make_link(cell, vendor)
+    assert "was moved" not in Seen.of(get(cell, url)).text
+    cell.applications["acme"]["places"] = {"t1": ["a", "b"]}
+    cell.key("rival")
+    assert "This tenant was moved between cells" in Seen.of(get(cell, url)).text
 
 
 def test_a_form_is_sent_by_post_alone(cell: AuditCell, exports: str) -> None:

@@ -94,6 +94,7 @@ def test_a_handler_sees_the_headers_that_a_client_sent(endpoint: str) -> None:
         ("Cookie", "b=2"),
         ("C-Own", "x"),
         ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Forwarded-Proto", "gopher"),
         ("X-Amz-Content-Sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
         ("Content-Encoding", "aws-chunked"),
     ]
@@ -108,6 +109,8 @@ def test_a_handler_sees_the_headers_that_a_client_sent(endpoint: str) -> None:
         "cookie": "a=1; b=2",
         "c-own": "x",
         "x-forwarded-for": "192.0.2.1,127.0.0.1",
+        "x-forwarded-proto": "http",
+        "x-forwarded-prefix": httpx.URL(endpoint).path,
         "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         "content-encoding": "aws-chunked",
     }

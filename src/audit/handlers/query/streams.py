@@ -59,13 +59,18 @@ def create_stream(request: Request) -> Reply:
 def list_streams(request: Request) -> Reply:
     """GET /v1/streams: the tenant's own, and what its role for S3 has to let in."""
     caller = _caller(request)
-    store = _store(caller)
-    streams = [_shown(one, store) for one in rows.of_tenant(caller.application, caller.tenant or "")]
+    streams = all_of(caller)
     trust = {
         "externalId": rows.external_id(caller.application, caller.tenant or ""),
         "principal": setting("STREAM_ROLE"),
     }
     return Reply(200, {"streams": streams, "s3": trust})
+
+
+def all_of(caller: Caller) -> list[dict[str, Any]]:
+    """The caller's own streams as they are shown."""
+    store = _store(caller)
+    return [_shown(one, store) for one in rows.of_tenant(caller.application, caller.tenant or "")]
 
 
 def get_stream(request: Request) -> Reply:

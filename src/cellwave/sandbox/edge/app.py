@@ -79,7 +79,7 @@ class Edge:
             region=target.named(target.REGION, target.segment(path, 3), "AWS region"),
             id=target.named(target.API_ID, target.segment(path, 4), "API's id"),
         )
-        return await self._call(api, request, skip=4)
+        return await self._call(api, request, skip=4, prefix=f"/_api/{api.account}/{api.region}/{api.id}")
 
     async def product(self, request: Request) -> Response:
         """A product host, named by the Host header or the first segment of the path."""
@@ -243,7 +243,9 @@ def product_hosts(fleet: Fleet) -> dict[str, tuple[tuple[Cell, ...], Service]]:
 def _seen_by_the_api(request: Request, length: int, prefix: str) -> list[tuple[str, str]]:
     """The headers that API Gateway gives to a Lambda."""
     client = request.client.host if request.client else "127.0.0.1"
-    headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP]
+    own = {"x-forwarded-proto", "x-forwarded-prefix"}
+    headers = [(k, v) for k, v in request.headers.items() if k not in HOP_BY_HOP | own]
+    headers += [("x-forwarded-proto", request.url.scheme)]
     headers += [("x-forwarded-prefix", prefix)] if prefix else []
     return [*headers, ("content-length", str(length)), ("x-forwarded-for", client)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from audit.handlers.common.directory import directory
 from audit.handlers.common.events import canonical_time
 from audit.handlers.common.http import ApiError
 from audit.handlers.query import parameters
@@ -19,6 +20,7 @@ from audit.handlers.query.viewer.shell import Page, View, moment
 PARAMETERS = (*TENANT, *FILTERS, *SPAN, *PAGE)
 LIMITS = ("25", "50", "100")
 _COLUMNS = ("Time", "Event", "Actor", "Resources", "Source")
+_ELSEWHERE = "This tenant was moved between cells: events from before are not listed here, but by the API."
 _LONG = 80  # characters of a cell
 
 
@@ -50,6 +52,8 @@ def badge(event: Mapping[str, Any]) -> Html | None:
 def _page(view: View, status: int, said: str, *found: str | None) -> Page:
     # Beside what is replaced, so that a screen reader hears it change.
     told = tag("p", said, id="status", role="status")
+    if len(directory().places(view.link.application, view.link.tenant)) > 1:
+        found = (*found, tag("p", _ELSEWHERE, class_="hint"))
     results = tag("section", *found, id="results", aria_label="What was found", tabindex="-1")
     return Page("events", "Events", together([_form(view), told, results]), status)
 
