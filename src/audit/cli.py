@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audit import keys as known
 from audit import moves, repair, terms
 from audit.cells import InCell, in_cell
+from audit.control import controlled, telling
 from audit.glass import break_glass
 from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
@@ -27,13 +28,14 @@ from audit.homes import give_homes, homes_in, known_regions, residents
 from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
 from audit.retain import in_force, keeper
+from audit.schema_cli import app as schema_app
 from audit.staff import tell_tenants
 from audit.streams import streams_in
 from audit.verify import logs_in, read_log
 from audit.witness.cli import app as witness_app
 from audit.witness.cli import keys_of
 from audit.witness.collect import Collected, collect, witnesses_of
-from cellwave.cli.show import console, keep_whole, row, say, table, tell, tell_json, when
+from cellwave.cli.show import console, keep_whole, row, table, tell, tell_json, when
 from cellwave.errors import BadInput, CellwaveError
 from cellwave.fleet.parse import parse_fleet
 from cellwave.project import find_project
@@ -46,6 +48,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+app.add_typer(schema_app, name="schema")
 app.add_typer(witness_app, name="witness")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Of = Annotated[str, typer.Option(metavar="APPLICATION[/TENANT]", help="Only theirs (default: all).")]
@@ -88,14 +91,14 @@ def key(
     wanted = [holder(text) for text in holders]
     for _, tenant in wanted:
         _refuse_scopes_not_of("tenant" if tenant else "application", scope or ())
-    with _control():
+    with controlled():
         there = regions()  # before anything is changed that no cell could be told of
         for name in region or ():
             if name not in there:
                 raise BadInput("--region", f"found {name!r}", f"one of {', '.join(there)}")
         brought = [(name, tenant) for name, _ in wanted for tenant in known_tenants(name)]
         give_homes(wanted, brought, region or there, cell)
-        with _telling():
+        with telling():
             for application, tenant in wanted:
                 lasts = None if days is None else days * DAY_S
                 made = known.make_key(application, tenant, region or (), scope or (), lasts)
@@ -108,7 +111,7 @@ def list_cells(as_json: Json = False) -> None:
 
     Example: [bold]cellwave audit cells[/]
     """
-    with _control():
+    with controlled():
         found = [
             {
                 "region": region.name,
@@ -147,7 +150,7 @@ def move(
     """
     application, name = _tenant(tenant)
     step, objects, events = "done", 0, 0
-    with _control():
+    with controlled():
         moving = moves.begin(application, name, cell)
         settled = moving.settled
         if moving.step != "done":
@@ -180,7 +183,7 @@ def list_keys(as_json: Json = False) -> None:
 
     Example: [bold]cellwave audit keys[/]
     """
-    with _control():
+    with controlled():
         found = known.list_keys()
     if as_json:
         tell_json([one.item for one in found])
@@ -203,7 +206,7 @@ def rotate(
 
     Example: [bold]cellwave audit rotate 4f1d2c3b --hours 48[/]
     """
-    with _control(), _telling_of(hashes) as found:
+    with controlled(), _telling_of(hashes) as found:
         for one in found:
             _show(one.application, one.tenant, known.successor(one))
             known.end(one, int(time.time()) + hours * HOUR_S)
@@ -215,7 +218,7 @@ def revoke(hashes: Hashes) -> None:
 
     Example: [bold]cellwave audit revoke 4f1d2c3b[/]
     """
-    with _control(), _telling_of(hashes) as found:
+    with controlled(), _telling_of(hashes) as found:
         for one in found:
             known.revoke(one)
 
@@ -240,10 +243,10 @@ def retention(
     """
     application, tenant = holder(whose)
     _refuse_unclear(tenant, kept, hold, release)
-    with _control():
+    with controlled():
         regions()
         if kept or hold or release:
-            with _telling():
+            with telling():
                 _set_terms(application, tenant, kept, hold, release)
         for line in terms.shown(application, tenant):
             tell(line)
@@ -317,7 +320,7 @@ def publish() -> None:
 
     Example: [bold]cellwave audit publish[/]
     """
-    with _control(), _telling():
+    with controlled(), telling():
         pass
 
 
@@ -567,21 +570,8 @@ def _telling_of(hashes: Sequence[str]) -> Iterator[list[known.Key]]:
     """The keys of these hashes, all of which are there before the first is changed."""
     regions()
     found = known.find(hashes, known.list_keys())
-    with _telling():
+    with telling():
         yield found
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Tell the cells of what was done, also when a later part of it failed."""
-    try:
-        yield
-    finally:
-        try:
-            tell_cells()
-        except (BotoCoreError, ClientError):
-            say("not every cell is told of it yet: when this is mended, `cellwave audit publish`")
-            raise
 
 
 @contextmanager
@@ -595,20 +585,3 @@ def _cell(name: str) -> Iterator[InCell]:
         yield in_cell(fleet, named[name])
     except (BotoCoreError, ClientError) as error:
         raise CellwaveError(f"{name} can't be reached, or refuses it: {error}") from None
-
-
-@contextmanager
-def _control() -> Iterator[None]:
-    """Say in words what keeps the control plane from being used."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise CellwaveError("nobody reads the output; a key that was not shown is of no use") from None
-    except (BotoCoreError, ClientError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-        if code in ("ResourceNotFoundException", "ParameterNotFound"):
-            raise CellwaveError(
-                "this account and region have no control plane that keys could be made in",
-                hint="deploy control.control first, and call this with credentials and AWS_REGION of the control cell",
-            ) from None
-        raise CellwaveError(f"the control plane's tables can't be used: {error}") from None

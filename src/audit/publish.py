@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, Snapshot, message_of, parsed
 from audit.homes import Home, KnownRegion, homes_in, keep, known_regions, new_homes
 from audit.notes import EVENTS_TABLE, TENANTS_TABLE, told
+from audit.schemas import SCHEMAS_TABLE, in_force
 from audit.terms import APPLICATIONS_TABLE, terms_of
 
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ def with_homes(applications: dict[str, dict[str, Any]], homes: Iterable[Home]) -
 
 
 def known_in(region: str) -> dict[str, dict[str, Any]]:
-    """The applications that have a key in that region, with those keys (hashes), their tenants and these'
-    terms.
+    """The applications that have a key in that region, with those keys (hashes), their tenants, these' terms, and their
+    schemas.
 
     A key that names no regions is one of every region.
     """
@@ -157,6 +158,9 @@ def known_in(region: str) -> dict[str, dict[str, Any]]:
     for application, terms in terms_of(tenants, scanned(APPLICATIONS_TABLE)).items():
         if application in found:
             found[application]["terms"] = terms
+    for application, known in in_force(scanned(SCHEMAS_TABLE)).items():
+        if application in found:
+            found[application] |= known
     return found
 
 

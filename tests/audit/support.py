@@ -189,6 +189,7 @@ def create_control(account: str) -> None:
     for name, keys in (
         ("keys", ["hash"]),
         ("tenants", ["applicationId", "tenantId"]),
+        ("schemas", ["applicationId", "name"]),
         ("events", ["applicationId", "id"]),
         ("homes", ["region", "holder"]),
         ("applications", ["applicationId"]),

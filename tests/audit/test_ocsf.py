@@ -21,6 +21,7 @@ from audit.handlers.common.ocsf import CLASS, Logged, activity
 from audit.handlers.log.append import checkpoint_in
 from audit.handlers.log.verifier import Entry, Key, check_inclusion, leaf_hash, open_note
 from audit.handlers.query import api
+from audit.handlers.router.merging import place_of
 from tests.audit.logs import ORIGIN, Logs
 from tests.audit.support import AuditCell, event
 from tests.audit.test_exports import Exports, made
@@ -268,6 +269,12 @@ def test_the_feed_tells_the_same(logs: Logs) -> None:
     found = logs.cell.search(key, format="ocsf").body["events"]
     assert sorted(fed, key=json.dumps) == sorted(found, key=json.dumps)
     assert [one["attestation_list"][0]["uid"] for one in fed] == ["0", "1", "2"]
+
+
+@given(events)
+def test_a_region_of_several_cells_orders_them_as_stored_events(one: dict[str, Any]) -> None:
+    """By the same place."""
+    assert place_of(activity("acme", stored(one))) == place_of(stored(one))
 
 
 def test_another_format_is_refused(cell: AuditCell) -> None:

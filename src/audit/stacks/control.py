@@ -17,11 +17,12 @@ TENANTS = 10_000  # at home in a cell, unless its label `tenants` says otherwise
 
 
 def deploy(ctx: CellContext) -> None:
-    """The tables of keys (hashes only), of tenants and of their homes; the bucket and the key of snapshots, and who may
-    read which."""
+    """The tables of keys (hashes only), tenants, their homes and schemas; the bucket and the key of snapshots, and who
+    may read which."""
     _table(ctx, "keys", "hash")
     _table(ctx, "tenants", "applicationId", "tenantId")
     _table(ctx, "applications", "applicationId")
+    _table(ctx, "schemas", "applicationId", "name")
     # What was done to what is a tenant's, until each cell's log has it.
     _table(ctx, "events", "applicationId", "id", ttl={"attribute_name": "expires", "enabled": True})
     _table(ctx, "homes", "region", "holder")

@@ -54,7 +54,7 @@ SCHEMAS: Mapping[str, Schema] = {
     EVENT: {
         "type": "object",
         "description": "An event as it is sent, of at most 32,768 bytes as JSON. Other fields are kept as they are.",
-        "properties": {"eventId": False, "serviceEvent": False, **_FIELDS},
+        "properties": {"eventId": False, "serviceEvent": False, "eventSchemaVersion": False, **_FIELDS},
         "required": _REQUIRED,
     },
     STORED: {
@@ -66,6 +66,12 @@ SCHEMAS: Mapping[str, Schema] = {
                 "const": True,
                 "description": "There where the service itself has written it: what was done to what is the tenant's. "
                 "`actor.type` is tenant-key, vendor-staff or service.",
+            },
+            "eventSchemaVersion": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "There where the application has a schema of the action: the version that was in force "
+                "when the event was taken in, and that it fits.",
             },
             **_FIELDS,
         },

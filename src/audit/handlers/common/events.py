@@ -190,6 +190,7 @@ _EVENT = _record(
     {
         "eventId": _nothing("the service gives every event an id of its own"),
         "serviceEvent": _nothing("it marks what the service itself has written"),
+        "eventSchemaVersion": _nothing("it says by which schema the service took the event in"),
         "tenantId": _tenant,
         "eventTime": _time,
         "eventName": _text(256),

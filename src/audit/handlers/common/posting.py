@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit.handlers.common.events import MAX_EVENTS, problems
+from audit.handlers.common.directory import Directory
+from audit.handlers.common.events import MAX_EVENTS, Problem, problems
 from audit.handlers.common.http import ApiError, Request
+from audit.handlers.common.schemas import held_against
 
 KEY = "Idempotency-Key"
 A_KEY = re.compile(r"[!-~]{1,255}")
+Wrong = list[tuple[int, Problem]]  # of events, by their index
 _SHOWN = 20  # problems listed in one answer
 
 
@@ -28,7 +31,7 @@ class Post:
     def of(cls, request: Request) -> Post:
         """The post in a request; raises ApiError 400 unless all of it is one."""
         events, at = _parts(request.json())
-        _check_shape(events)
+        refuse([(index, problem) for index, event in enumerate(events) for problem in problems(event)])
         key = request.headers.get(KEY.lower())
         if key is not None and not A_KEY.fullmatch(key):
             found = f"{len(key)} characters, {key[:40]!r}"
@@ -76,8 +79,16 @@ def _are_numbers(given: object, count: int) -> bool:
     )
 
 
-def _check_shape(events: Sequence[Any]) -> None:
-    wrong = [(index, problem) for index, event in enumerate(events) for problem in problems(event)]
+def unfit(events: Sequence[Any], known: Directory, application: str) -> Wrong:
+    """What is wrong with events by the schemas that are in force for their actions."""
+    found = known.applications.get(application, {})
+    return [
+        (index, problem) for index, event in enumerate(events) for problem in held_against(found, event)[1]
+    ]
+
+
+def refuse(wrong: Wrong) -> None:
+    """Raises ApiError 400 for a post of which anything is wrong."""
     if not wrong:
         return
     index, first = wrong[0]

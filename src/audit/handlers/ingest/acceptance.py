@@ -47,6 +47,12 @@ def session_of(metadata: Mapping[str, str]) -> tuple[str, str] | None:
     return ("/".join(found.groups()[:3]), found[0]) if found else None
 
 
+def known_then(metadata: Mapping[str, str]) -> Directory:
+    """The directory that an object was accepted by; an empty one where that is not known. Raises as `directory_at`."""
+    version = metadata.get(_VERSION)
+    return directory_at(version) if version else Directory({})
+
+
 def registration(application: str, metadata: Mapping[str, str]) -> Callable[[str], bool]:
     """Whether a tenant is registered to the application: at acceptance, or now.
 

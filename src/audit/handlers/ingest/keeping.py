@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from audit.handlers.common.guests import mark_guests
 from audit.handlers.common.index import insert, item
-from audit.handlers.ingest.acceptance import registration
+from audit.handlers.ingest.acceptance import known_then, registration
 from audit.handlers.ingest.archive import archive
 from audit.handlers.ingest.landed import Landed
 from audit.handlers.ingest.lines import Content, Event, sort
@@ -23,7 +23,8 @@ def take(landed: Landed) -> Content:
 
     Raises when any of it could not be kept, ValueError for a post that is found wrong.
     """
-    content = sort(landed, registration(landed.application, landed.metadata))
+    known = known_then(landed.metadata).applications.get(landed.application)
+    content = sort(landed, registration(landed.application, landed.metadata), known)
     if landed.post and content.rejected:
         # Another release would not think so: it stays in the queue until one comes.
         raise ValueError(f"{landed.key}: accepted, and now it is found that {content.rejected[0]['reason']}")

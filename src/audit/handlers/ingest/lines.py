@@ -8,7 +8,7 @@ import io
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from audit.handlers.common.events import (
     problems,
 )
 from audit.handlers.common.http import parse_json
+from audit.handlers.common.schemas import MARK, held_against
 from audit.handlers.ingest.landed import Landed
 
 # A line may spell its event wider than we do (blanks, \u0041); what is wider by far is not worth the memory to parse.
@@ -94,8 +95,14 @@ class Content:
             start = end
 
 
-def sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
-    """An object's lines. Raises what `registered` raises, which is asked of tenants."""
+def sort(
+    landed: Landed, registered: Callable[[str], bool], known: Mapping[str, Any] | None = None
+) -> Content:
+    """An object's lines. Raises what `registered` raises, which is asked of tenants.
+
+    `known` is what was known of the application when the object was accepted: a post has been held against its schemas
+    then, and is not rejected by them any more; its events say by which.
+    """
     result = Content()
     if not is_application(landed.application):
         result.reject_all(landed, 1, "it lies under no application's prefix", landed.content)
@@ -117,6 +124,10 @@ def sort(landed: Landed, registered: Callable[[str], bool]) -> Content:
             result.reject_all(landed, number, reason, whole + lines.read())
             break
         event, reason = _parse(line)
+        if not reason:
+            version, wrong = held_against(known or {}, event)
+            reason = "" if landed.post else "; ".join(map(str, wrong))
+            event = event if version is None else {MARK: version, **event}
         if reason:
             shown = line[:LONGEST_LINE]
             result.reject(landed, number, reason, shown, seen[line], part=len(shown) < len(line))

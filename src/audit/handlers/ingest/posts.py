@@ -6,6 +6,8 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 
+from botocore.exceptions import ClientError
+
 from audit.handlers.common.aws import s3, setting
 from audit.handlers.common.directory import Caller, Directory, authenticate, directory
 from audit.handlers.common.event_schema import EVENT
@@ -14,7 +16,7 @@ from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.index import event_id
 from audit.handlers.common.operations import Operation, Parameter, record, reference
-from audit.handlers.common.posting import A_KEY, KEY, Post
+from audit.handlers.common.posting import A_KEY, KEY, Post, refuse, unfit
 from audit.handlers.ingest.acceptance import DIGEST, POST, acceptance, is_post
 from audit.handlers.ingest.landed import PREFIX, part_of, whole_of
 from audit.handlers.ingest.objects import put_new
@@ -34,7 +36,12 @@ def post_events(request: Request) -> Reply:
     key = _landing_key(caller, post)
     # The line that an event stands in is its number: what is elsewhere leaves blank ones.
     places = dict(zip(post.at or range(len(lines)), lines, strict=True))
-    _store(key, [places.get(number, b"") for number in range(max(places) + 1)], known)
+    whole = [places.get(number, b"") for number in range(max(places) + 1)]
+    wrong = unfit(post.events, known, caller.application)
+    # What was answered 202 is again, whatever schema is in force by now.
+    if wrong and not (post.key is not None and _was_accepted(key, whole)):
+        refuse(wrong)
+    _store(key, whole, known)
     ids = [event_id(whole_of(key), number + 1, line) for number, line in places.items()]
     waiting = sorted({event["tenantId"] for event in post.events} - known.tenants(caller.application))
     return Reply(202, {"accepted": len(lines), "eventIds": ids, "waiting": waiting})
@@ -49,17 +56,37 @@ def _landing_key(caller: Caller, post: Post) -> str:
 
 def _store(key: str, lines: Sequence[bytes], known: Directory) -> None:
     """Put a post, unless that very post is there; raises ApiError 409 when another one is."""
-    body = b"".join(line + b"\n" for line in lines)
+    body = _body(lines)
     digest = hashlib.sha256(body).hexdigest()
     if put_new("LANDING_BUCKET", key, body, {"Metadata": {**acceptance(POST, known), DIGEST: digest}}):
         return
-    found = s3().head_object(Bucket=setting("LANDING_BUCKET"), Key=key)["Metadata"]
-    if not is_post(found) or found.get(DIGEST) != digest:
+    if not _is_stored(key, lines):
         raise ApiError(
             409,
             "idempotency_conflict",
             f"{KEY}: came with other events before; send these with another key; none of them was accepted",
         )
+
+
+def _is_stored(key: str, lines: Sequence[bytes]) -> bool:
+    """Whether that very post is what is there."""
+    found = s3().head_object(Bucket=setting("LANDING_BUCKET"), Key=key)["Metadata"]
+    return is_post(found) and found.get(DIGEST) == hashlib.sha256(_body(lines)).hexdigest()
+
+
+def _was_accepted(key: str, lines: Sequence[bytes]) -> bool:
+    """Whether that very post is there, where there may be none."""
+    try:
+        return _is_stored(key, lines)
+    except ClientError as error:
+        # Who may not list is refused what there is not.
+        if error.response["Error"]["Code"] in ("404", "403"):
+            return False
+        raise
+
+
+def _body(lines: Sequence[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
 
 
 _EVENTS = {"type": "array", "items": reference(EVENT), "minItems": 1, "maxItems": MAX_EVENTS}

@@ -61,8 +61,11 @@ class Page:
 
 
 def place_of(event: Event) -> str:
-    """What a cell's index orders events by."""
-    return f"{canonical_time(event['eventTime'])}#{event['eventId']}"
+    """What a cell's index orders events by, of one in OCSF's shape too."""
+    if "eventId" in event:
+        return f"{canonical_time(event['eventTime'])}#{event['eventId']}"
+    metadata = event["metadata"]
+    return f"{canonical_time(metadata['original_time'])}#{metadata['uid']}"
 
 
 def merged(pages: Mapping[str, Page], before: Position, limit: int) -> tuple[list[Event], Position]:

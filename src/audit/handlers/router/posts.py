@@ -12,7 +12,7 @@ from typing import Any
 from audit.handlers.common.directory import Directory, authenticate, directory
 from audit.handlers.common.exact import write
 from audit.handlers.common.http import Reply, Request
-from audit.handlers.common.posting import KEY, Post
+from audit.handlers.common.posting import KEY, Post, Wrong, refuse, unfit
 from audit.handlers.router.calls import Answer, Call, Out, ask, unavailable, with_partner
 
 
@@ -34,6 +34,10 @@ def post_events(request: Request) -> Reply:
     # Two tries of ours are one post, too.
     call = replace(call, headers={**call.headers, KEY.lower(): post.key or str(uuid.uuid4())})
     calls = [call] if len(parts) == 1 else [replace(call, body=_body(post, part)) for part in parts]
+    wrong = unfit(post.events, known, caller.application)
+    if post.key is None:
+        refuse(wrong)
+    _send_first(known, {index for index, _ in wrong}, parts, calls, wrong)
     with ThreadPoolExecutor(len(parts)) as pool:
         answers = list(pool.map(partial(_send, known), parts, calls))
     taken = [answer for answer in answers if answer is not None]
@@ -69,6 +73,18 @@ def _body(post: Post, part: Part) -> bytes:
     numbers = post.at or range(len(post.events))
     content = {"events": [post.events[one] for one in part.at], "at": [numbers[one] for one in part.at]}
     return write(content).encode()
+
+
+def _send_first(
+    known: Directory, unfit_ones: set[int], parts: Sequence[Part], calls: Sequence[Call], wrong: Wrong
+) -> None:
+    """Of a post that was accepted before a newer schema came, the cells know that, and answer it the same. Any other is
+    refused by them, before anything of it is sent to those that would take it."""
+    for part, call in zip(parts, calls, strict=True):
+        if unfit_ones.intersection(part.at):
+            answer = _send(known, part, call)
+            if answer is not None and answer.status != 202:
+                refuse(wrong)
 
 
 def _send(known: Directory, part: Part, call: Call) -> Answer | None:
