@@ -68,6 +68,10 @@ class Streams:
         """What a minute brings: due streams are put into the queue, and worked on."""
         self.now += 60 * minutes
         sender.handler({})
+        self.work()
+
+    def work(self) -> None:
+        """Have what lies in the queue worked on."""
         url = aws.setting("STREAMS_QUEUE")
         while messages := aws.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:

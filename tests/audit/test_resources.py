@@ -99,6 +99,7 @@ CALLED = {
             "dynamodb:DeleteItem",
             "dynamodb:Query",
         },
+        "streams queue": {"sqs:SendMessage"},
         "streams key": {"kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey"},
         "logs": {"s3:GetObject"},
         "names of logs": {"s3:ListBucket"},

@@ -15,6 +15,7 @@ import pytest
 
 from audit import cli
 from audit.cells import InCell
+from audit.handlers.common import aws
 from audit.handlers.log import append, keys, sequencer
 from audit.handlers.log.append import Line
 from audit.handlers.query import limits
@@ -72,6 +73,18 @@ def test_a_stream_sends_what_is_logged_from_then_on(made: Streams) -> None:
     made.turn()
     assert made.arrived() == made.logged()[3:]
     assert made.twice() == set()
+
+
+def test_a_stream_is_tested_at_once(made: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting for its minute, when it is made or changed; and by its minute, where nobody can say so."""
+    identity = made.create()
+    made.work()
+    assert made.get(identity)["state"] == "active"
+    made.ask(f"PATCH /v1/streams/{identity}", {"state": "active"})
+    made.work()
+    assert len(made.receiver.got) == 2
+    monkeypatch.setenv("STREAMS_QUEUE", f"{aws.setting('STREAMS_QUEUE')}-gone")
+    assert made.get(made.create())["state"] == "testing"
 
 
 def test_a_batch_is_bounded_by_count_and_by_size(made: Streams, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_aws import dynamodb
 
-from audit.stacks import access, queues
+from audit.stacks import access, queues, streams
 from audit.stacks.buckets import PrivateBucket, PrivateBucketArgs, Retention
 from audit.stacks.keys import kms_key, mac_key
-from audit.stacks.streams import deploy_streams, may_say
-from audit.stacks.streams import settings as stream_settings
 from cellwave.cell import CellContext, CodeArchive, code_archive
 from cellwave.cell.alarms import Alarm, ServiceAlarms, ServiceAlarmsArgs
 from cellwave.cell.function import Function, FunctionArgs
@@ -41,10 +39,10 @@ def deploy(ctx: CellContext) -> None:
         "EXPORTS_BUCKET": bucket.bucket.bucket,
         "INDEX_TABLE": ctx.name("index"),
     }
-    api = HttpApi(ctx, HttpApiArgs(_api_function(ctx, code, exports)))
+    told = {**exports, **streams.deploy_streams(ctx, code)}
+    api = HttpApi(ctx, HttpApiArgs(_api_function(ctx, code, told)))
     queues.feed("exports", queue, _worker(ctx, code, exports), batch=1)
-    streams = deploy_streams(ctx, code)
-    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **streams}))
+    ServiceAlarms(ctx, ServiceAlarmsArgs({**api.alarms(), **_alarms(ctx), **streams.alarms(ctx)}))
     pulumi.export("api_id", api.id)
     pulumi.export("url", api.endpoint)
 
@@ -60,7 +58,7 @@ def limit_of(ctx: CellContext) -> int:
     return int(said)
 
 
-def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pulumi.Input[str]]) -> Function:
+def _api_function(ctx: CellContext, code: CodeArchive, told: Mapping[str, pulumi.Input[str]]) -> Function:
     kept = Retention.of(ctx)
     return Function(
         ctx,
@@ -70,9 +68,8 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
             handler="audit.handlers.query.api.handler",
             environment={
                 **access.environment(ctx),
-                **exports,
+                **told,
                 **access.log_settings(ctx),
-                **stream_settings(ctx),
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 "LIMITS_TABLE": _table(ctx, "limits").name,
@@ -88,7 +85,7 @@ def _api_function(ctx: CellContext, code: CodeArchive, exports: Mapping[str, pul
                 _rows(ctx, "exports", "dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:Query"),
                 {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name("exports"))},
                 *access.read_logged(ctx),
-                *may_say(ctx),
+                *streams.may_say(ctx),
                 access.log_key(ctx, "kms:GetPublicKey"),
                 *access.tell_tenants(ctx),
                 access.key(ctx, VIEWER, "kms:GenerateMac", "kms:VerifyMac"),

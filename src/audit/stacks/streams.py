@@ -34,15 +34,22 @@ def may_say(ctx: CellContext) -> list[access.Statement]:
         _rows(ctx, "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"),
         _table_key(ctx),
         access.key(ctx, NAME, "kms:Encrypt"),
+        {"Action": ["sqs:SendMessage"], "Resource": ctx.arn("sqs", ctx.name(NAME))},
     ]
 
 
-def deploy_streams(ctx: CellContext, code: CodeArchive) -> dict[str, Alarm]:
-    """The function, its queue and its schedule; their alarms."""
+def deploy_streams(ctx: CellContext, code: CodeArchive) -> dict[str, pulumi.Input[str]]:
+    """The function, its queue and its schedule; what the API has to know of them."""
     queue = queues.work_queue(ctx, NAME, SECONDS, days=QUEUE_DAYS)
-    sender = _sender(ctx, code, {"STREAMS_QUEUE": queue.url})
+    told: dict[str, pulumi.Input[str]] = {**settings(ctx), "STREAMS_QUEUE": queue.url}
+    sender = _sender(ctx, code, told)
     queues.feed(NAME, queue, sender, batch=1)
     every_minute(ctx, NAME, sender, "Has the streams that are due sent on their way.")
+    return told
+
+
+def alarms(ctx: CellContext) -> dict[str, Alarm]:
+    """What is not done of it."""
     return {
         "streams": Alarm(
             "Errors", "AWS/Lambda", {"FunctionName": ctx.name(FUNCTION)}, 0, "streams are not worked on"
@@ -52,7 +59,7 @@ def deploy_streams(ctx: CellContext, code: CodeArchive) -> dict[str, Alarm]:
     }
 
 
-def _sender(ctx: CellContext, code: CodeArchive, queue: Mapping[str, pulumi.Input[str]]) -> Function:
+def _sender(ctx: CellContext, code: CodeArchive, told: Mapping[str, pulumi.Input[str]]) -> Function:
     """The one function that reaches out of the cell: to where tenants say."""
     return Function(
         ctx,
@@ -62,9 +69,8 @@ def _sender(ctx: CellContext, code: CodeArchive, queue: Mapping[str, pulumi.Inpu
             handler="audit.handlers.stream.sender.handler",
             environment={
                 **access.environment(ctx),
-                **settings(ctx),
+                **told,
                 **access.log_settings(ctx),
-                **queue,
                 "ARCHIVE_BUCKET": ctx.bucket("archive"),
                 "LANDING_BUCKET": ctx.bucket("landing"),
                 # The global endpoint is another region's to fail.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -10,7 +12,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, cast, get_args
 
-from audit.handlers.common.aws import setting
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audit.handlers.common.aws import setting, sqs
 from audit.handlers.common.directory import Caller, authenticate
 from audit.handlers.common.events import Problem
 from audit.handlers.common.exact import write
@@ -30,6 +34,7 @@ from audit.handlers.stream.wire import WEBHOOK_PREFIX
 MOST = 10  # streams of a tenant
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+log = logging.getLogger(__name__)
 clock = time.time
 
 
@@ -53,6 +58,7 @@ def create_stream(request: Request) -> Reply:
     stream, shown = _with_destination(stream, kind, said)
     _tell(caller, "created", stream)
     rows.add(stream)
+    _wake(stream)
     return Reply(201, {**_shown(stream, store), **shown}, {"location": f"/v1/streams/{stream.id}"})
 
 
@@ -97,6 +103,7 @@ def change_stream(request: Request) -> Reply:
     _tell(caller, "changed", stream)
     if not rows.change(stream):
         raise ApiError(409, "changed_meanwhile", "another request changed the stream; look, and ask again")
+    _wake(stream)
     return Reply(200, {**_shown(stream, _store(caller)), **shown})
 
 
@@ -126,6 +133,14 @@ def _tell(caller: Caller, what: str, stream: Stream) -> None:
             details,
         )
     )
+
+
+def _wake(stream: Stream) -> None:
+    """Have the sender look at it now; when that can't be said, it does so within a minute."""
+    try:
+        sqs().send_message(QueueUrl=setting("STREAMS_QUEUE"), MessageBody=json.dumps(stream.place))
+    except (BotoCoreError, ClientError) as error:
+        log.warning("%s waits for its turn: %s", stream.id, error)
 
 
 def _caller(request: Request) -> Caller:
