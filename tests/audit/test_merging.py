@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.handlers.common.ocsf import activity
 from audit.handlers.router.merging import END, Page, Position, merged, place_of
+from tests.audit.test_properties import events as valid_events
 
 SECRET, QUESTION = b"secret", [("eventName", "login")]
 identities = st.tuples(st.integers(0, 9), st.integers(0, 9))
@@ -71,6 +73,13 @@ def test_a_cell_that_is_not_asked_is_where_it_was(kept: dict[str, set[tuple[int,
     pages = {cell: page_of(kept[cell], None, limit) for cell in others}
     _, after = merged(pages, before, limit)
     assert after.cursors[missing] is None
+
+
+@given(valid_events)
+def test_an_event_has_its_place_in_whatever_shape_it_is_told(event: dict[str, Any]) -> None:
+    """As it was sent, or as OCSF has it."""
+    stored = {"eventId": "0" * 32, **event}
+    assert place_of(activity("acme", stored, None)) == place_of(stored)
 
 
 def test_a_cursor_is_of_one_key_and_question() -> None:
