@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import time
 from datetime import UTC, datetime
@@ -138,6 +139,23 @@ def test_an_export_is_made_in_a_deployed_cell(deployed: Deployment) -> None:
     until(lambda: found()["state"] != "pending", within=90)
     (line,) = gzip.decompress(httpx.get(found()["url"]).raise_for_status().content).splitlines()
     assert {name: value for name, value in json.loads(line).items() if name != "eventId"} == sent
+
+
+def test_a_viewer_is_opened_in_a_deployed_cell(deployed: Deployment) -> None:
+    """By a link that a KMS key of the cell's vouches for, at the address that the API was asked under."""
+    vendor, _ = deployed.key("vendor", "--scope", "view"), deployed.key("vendor/t1")
+    deployed.pull()
+    links = f"{deployed.outputs('query')['url']}/v1/viewer-links"
+    until(lambda: HTTP.post(links, headers=vendor, json={"tenantId": "t1"}).status_code == 201, within=90)
+    url = HTTP.post(links, headers=vendor, json={"tenantId": "t1"}).json()["url"]
+    page = HTTP.get(url)
+    assert page.status_code == 200
+    assert "Events of tenant t1" in page.text or "No events." in page.text
+    for part in re.findall(r'(?:href|src)="([^"]*viewer-assets/[^"]*)"', page.text):
+        assert HTTP.get(httpx.URL(url).join(part)).status_code == 200
+    settings = HTTP.get(url.replace("/events", "/settings"))
+    assert "locked in the archive for 1 day" in settings.text
+    assert HTTP.get(url.replace("/events", "x/events")).status_code == 403
 
 
 def test_a_stream_sends_events_out_of_a_deployed_cell(deployed: Deployment) -> None:
