@@ -118,6 +118,7 @@ CALLED = {
         "logs": {"s3:GetObject"},
         "names of logs": {"s3:ListBucket"},
         "places": {"dynamodb:BatchGetItem"},
+        "log key": {"kms:GetPublicKey"},
         "index key": {"kms:Decrypt"},
         "archive": {"s3:GetObject"},
         "names in archive": {"s3:ListBucket"},

@@ -29,6 +29,7 @@ from tests.audit.logs import Logs
 from tests.audit.receivers import Got, certificate, receiving
 from tests.audit.streaming import URL, Context, Streams, create_streams
 from tests.audit.support import Audit
+from tests.audit.test_ocsf import problems
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,20 @@ def test_a_stream_is_tested_at_once(made: Streams, monkeypatch: pytest.MonkeyPat
     assert len(made.receiver.got) == 2
     monkeypatch.setenv("STREAMS_QUEUE", f"{aws.setting('STREAMS_QUEUE')}-gone")
     assert made.get(made.create())["state"] == "testing"
+
+
+def test_a_stream_sends_ocsf_where_its_destination_wants_that(made: Streams) -> None:
+    """Valid by the published schema, and attested by the log, in whose order they come; the test event too."""
+    identity = made.create(kind="https", url=URL, format="ocsf")
+    assert made.get(identity)["destination"]["format"] == "ocsf"
+    made.log(3)
+    made.turn()
+    test, *sent = [one for got in made.receiver.got for one in json.loads(got.body)]
+    assert test["api"]["operation"] == "audit.stream.test"
+    assert [one["metadata"]["uid"] for one in sent] == made.logged()[:3]
+    assert [one["attestation_list"][0]["uid"] for one in sent] == ["0", "1", "2"]
+    assert [problems(one) for one in (test, *sent)] == [[]] * 4
+    assert wire._second(json.dumps(sent[0]).encode()) == sent[0]["time"] / 1000
 
 
 def test_a_batch_is_bounded_by_count_and_by_size(made: Streams, monkeypatch: pytest.MonkeyPatch) -> None:

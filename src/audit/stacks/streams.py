@@ -81,6 +81,7 @@ def _sender(ctx: CellContext, code: CodeArchive, told: Mapping[str, pulumi.Input
                 _table_key(ctx),
                 access.key(ctx, NAME, "kms:Decrypt"),
                 *access.read_logged(ctx),
+                access.log_key(ctx, "kms:GetPublicKey"),
                 # Whether a hold is on: then what had not ended is sent on.
                 access.directory_object(ctx),
                 *access.tell_tenants(ctx),

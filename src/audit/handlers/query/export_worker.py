@@ -21,10 +21,10 @@ from botocore.exceptions import ClientError
 from audit.handlers.common import aws
 from audit.handlers.common.aws import setting, table
 from audit.handlers.common.index import event_of
+from audit.handlers.log.attested import activities
 from audit.handlers.query.formats import FORMATS, Draft, Format
 from audit.handlers.query.jobs import FAILED, PENDING, READY, Row, file_of, search_of
 from audit.handlers.query.reading import read_page
-from audit.handlers.query.shaping import activities
 
 PART_BYTES = 8 * 1024 * 1024  # S3 takes none under 5 MB but the last, and a row has room for some 9,000 parts
 SAVE_EVERY = 20  # pages

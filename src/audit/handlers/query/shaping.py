@@ -1,40 +1,14 @@
-"""A tenant's events in another schema's shape, each with what its log has of it."""
+"""A tenant's events in the shape that is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from audit.handlers.common.aws import setting
 from audit.handlers.common.directory import Caller
-from audit.handlers.common.ocsf import Logged, activity
-from audit.handlers.log.append import CHECKPOINT, checkpoint_in
-from audit.handlers.log.keys import key_of
-from audit.handlers.log.store import COSIGNED, Store, origin_of
+from audit.handlers.log.attested import activities
 
 
 def shaped(caller: Caller, events: Iterable[dict[str, Any]], ocsf: bool) -> Iterable[dict[str, Any]]:
     """A caller's own stored events as they are, or in OCSF's shape."""
     return activities(caller.application, caller.tenant or "", [*events]) if ocsf else events
-
-
-def activities(application: str, tenant: str, events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Stored events as OCSF's API Activity: those that have an entry in the log's checkpoint are attested by it."""
-    logged = _logged(application, tenant, events)
-    return [activity(application, event, logged.get(event["eventId"])) for event in events]
-
-
-def _logged(application: str, tenant: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Logged]:
-    """By event; of those in a checkpoint that witnesses have signed by that, of the newer ones by the newest."""
-    store = Store.here(application, tenant)
-    found = [store.read(one) for one in (COSIGNED, CHECKPOINT)] if events else []
-    notes = [(checkpoint_in(note.decode()).size, note.decode()) for note in found if note]
-    if not notes:
-        return {}
-    key = str(key_of(origin_of(setting("LOG_ORIGIN"), application, tenant)))
-    logged = {}
-    for place in store.places(str(event["eventId"]) for event in events).values():
-        note = next((note for size, note in notes if place.index < size), None)
-        if note:
-            logged[place.event] = Logged(place.index, place.salt, key, note)
-    return logged

@@ -27,7 +27,8 @@ SITES = (
 class Field:
     """What stands in a field: the words and the pattern of what is right, or a check that says no by ValueError.
 
-    One that is `secret` is written only: it is kept encrypted, and never answered.
+    One that is `secret` is written only: it is kept encrypted, and never answered. One that is `unsaid` where it was
+    not said is not shown.
     """
 
     expected: str
@@ -35,9 +36,11 @@ class Field:
     check: Callable[[str], object] = lambda _: None
     secret: bool = False
     default: str | None = None
+    unsaid: bool = False
 
 
 _URL = Field("an https:// URL of at most 2048 characters", ".{1,2048}", place_of)
+_FORMAT = Field("ocsf, for events as OCSF's API Activity (1.9.0)", "(ocsf)?", default="", unsaid=True)
 FIELDS: Mapping[Kind, Mapping[str, Field]] = {
     "s3": {
         "bucket": Field("the name of an S3 bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
@@ -51,16 +54,19 @@ FIELDS: Mapping[Kind, Mapping[str, Field]] = {
             "the ARN of a role that lets this service in by your external id",
             r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,576}",
         ),
+        "format": _FORMAT,
     },
     "splunk": {
         "url": _URL,
         "token": Field("the token of an HTTP event collector", "[!-~]{1,512}", secret=True),
+        "format": _FORMAT,
     },
     "datadog": {
         "site": Field(f"one of {', '.join(SITES)}", "|".join(map(re.escape, SITES))),
         "apiKey": Field("an API key: 32 of 0-9 a-f", "[0-9a-f]{32}", secret=True),
+        "format": _FORMAT,
     },
-    "https": {"url": _URL},
+    "https": {"url": _URL, "format": _FORMAT},
 }
 SECRET_OF: Mapping[Kind, str] = {"splunk": "token", "datadog": "apiKey"}  # https has one that is made for it
 
@@ -89,7 +95,12 @@ def problems(kind: Kind, found: Mapping[str, Any]) -> Iterator[Problem]:
 def parted(kind: Kind, found: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
     """What may be shown of a destination, its defaults too, and its secret. None: none was said."""
     fields = FIELDS[kind]
-    told = {name: found.get(name, field.default or "") for name, field in fields.items() if not field.secret}
+    shown = {
+        name: field
+        for name, field in fields.items()
+        if not field.secret and not (field.unsaid and name not in found)
+    }
+    told = {name: found.get(name, field.default or "") for name, field in shown.items()}
     return told, found.get(SECRET_OF.get(kind, ""))
 
 

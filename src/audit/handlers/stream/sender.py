@@ -18,10 +18,11 @@ from typing import Any
 
 from audit.handlers.common import aws
 from audit.handlers.common.aws import setting
-from audit.handlers.common.exact import write
+from audit.handlers.common.exact import read, write
 from audit.handlers.common.internal import Actor, Internal, tell
 from audit.handlers.common.metrics import publish
 from audit.handlers.log import reading
+from audit.handlers.log.attested import activities
 from audit.handlers.log.store import Store
 from audit.handlers.stream import rows
 from audit.handlers.stream.guard import Network
@@ -111,14 +112,15 @@ class Turn:
     def next_batch(self, stream: Stream, most: int) -> Batch | None:
         """What comes next, of at most so many entries; None when there is nothing."""
         if stream.health.state(clock()) == "testing":
-            return Batch(stream.id, stream.position, stream.position, [_test_event(stream)], test=True)
+            lines = _shaped(stream, [_test_event(stream)])
+            return Batch(stream.id, stream.position, stream.position, lines, test=True)
         size = reading.size_of(self.store)
         if stream.position >= size:
             return None
         logged = reading.read(self.store, size, stream.position, stream.position + most)
         kept = _within(logged, BYTES)
         lines = [one.line for one in kept if one.line is not None]
-        return Batch(stream.id, stream.position, stream.position + len(kept), lines)
+        return Batch(stream.id, stream.position, stream.position + len(kept), _shaped(stream, lines))
 
     def send(self, stream: Stream, batch: Batch) -> Failure | None:
         """Send a batch; of entries whose events are all gone nothing is."""
@@ -129,6 +131,14 @@ class Turn:
         self.failed += failure is not None
         self.sent += 0 if failure or batch.test else len(batch.lines)
         return failure
+
+
+def _shaped(stream: Stream, lines: Sequence[bytes]) -> list[bytes]:
+    """Lines of the archive as the stream's destination wants them."""
+    if stream.told.get("format") != "ocsf":
+        return [*lines]
+    events = [read(line.decode()) for line in lines]
+    return [write(one).encode() for one in activities(stream.application, stream.tenant, events)]
 
 
 def _after(stream: Stream, batch: Batch, failure: Failure | None) -> Stream:

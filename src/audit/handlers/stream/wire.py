@@ -113,8 +113,11 @@ def _for_splunk(line: bytes) -> bytes:
 
 
 def _second(line: bytes) -> float:
-    """When an event was, in seconds since 1970; a leap second is the one before."""
-    told = str(json.loads(line)["eventTime"]).upper().replace(":60", ":59")
+    """When an event was, in seconds since 1970; a leap second is the one before. OCSF's shape has milliseconds."""
+    found = json.loads(line)
+    if "eventTime" not in found:
+        return float(found["time"] / 1000)
+    told = str(found["eventTime"]).upper().replace(":60", ":59")
     return round(datetime.fromisoformat(told).timestamp(), 6)
 
 
