@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,25 @@ def test_whatever_is_answered_is_an_answer_or_none(pem: Path, first: bytes, rest
             assert isinstance(receiver.network(seconds=2).post(URL, {}, b"body").status, int)
 
 
+def test_a_chunk_of_less_than_nothing_is_no_answer(receiver: Receiver) -> None:
+    """To Python's http.client it is all that comes, which would fill its memory: here, who says so is cut off."""
+    cut = threading.Event()
+
+    def say(handler: Any) -> None:
+        handler.rfile.read(4)
+        handler.wfile.write(CHUNKED + b"-1\r\n")
+        try:
+            for _ in range(64):  # MB: more than all sockets between hold
+                handler.wfile.write(b"x" * 2**20)
+        except OSError:
+            cut.set()
+
+    receiver.wild = say
+    with pytest.raises(Unreachable, match="no answer: "):
+        receiver.network().post(URL, {}, b"body")
+    assert cut.wait(10)
+
+
 def test_nobody_listens_and_no_name_are_told_apart() -> None:
     """In words of the machine's, without anything of the request."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -200,7 +220,8 @@ def test_nobody_listens_and_no_name_are_told_apart() -> None:
     "url",
     ["http://a.example/", "https://", "https:///a", "https://u:p@a.example/", "https://u@a.example/", "a.example",
      "https://a.example:x/", "https://a.example:99999/", "https://a.example/#a", "https://a.example/ b",
-     "https://a.example/\r\nhost: b", "https://ä.example/", "ftp://a.example", "file:///etc/passwd", "https://[::1"],
+     "https://a.example/\r\nhost: b", "https://ä.example/", "ftp://a.example", "file:///etc/passwd", "https://[::1",
+     "https://a\x7f.example/"],
 )  # fmt: skip
 def test_what_is_no_https_url_is_refused_before_anybody_is_asked(url: str) -> None:
     """And so is what has a password in it."""

@@ -16,12 +16,13 @@ from typing import Any
 
 import boto3
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from audit.handlers.common import aws
 from audit.handlers.stream import wire
 from audit.handlers.stream.destinations import Kind
-from audit.handlers.stream.health import Failure
+from audit.handlers.stream.health import Failure, Health
 from audit.handlers.stream.wire import Batch, To, deliver
 from tests.audit.receivers import HOSTS, Got, Receiver, certificate, receiving
 from tests.audit.support import REGION, AuditCell
@@ -234,6 +235,35 @@ def test_datadog_says_yes_by_202_alone(receiver: Receiver, status: int, final: b
     failure = sent(receiver, "datadog", site="datadoghq.eu")
     assert failure is not None
     assert (failure.final, failure.too_large) == (final, too_large)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (503, {"retry-after": "Mon, 01 Jan 99999999999999 00:00:00 GMT"}, b""),
+        (200, {}, b"[" * 60_000),
+    ],
+    ids=["a year that no calendar has", "nested without an end"],
+)
+def test_no_answer_is_more_than_its_stream_s_failure(
+    receiver: Receiver, status: int, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Or a destination could have the function fail, and a release turned round."""
+    receiver.answer = lambda _: (status, headers, body)
+    failure = sent(receiver, "splunk", url=f"https://{HOSTS[1]}")
+    assert failure is not None
+    assert (failure.final, failure.wait) == (False, 0.0)
+
+
+@given(st.integers(0, 400))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_part_of_a_secret_is_kept_of_an_answer(receiver: Receiver, before: int) -> None:
+    """Wherever in its answer a destination says it."""
+    receiver.answer = lambda _: (400, {}, b"-" * before + TOKEN.encode())
+    failure = sent(receiver, "splunk", url=f"https://{HOSTS[1]}")
+    assert failure is not None
+    kept = Health().failed(failure, NOW, 0.0).error
+    assert TOKEN[:4] not in kept
 
 
 ROLE = "arn:aws:iam::{}:role/audit"

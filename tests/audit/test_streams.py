@@ -502,6 +502,10 @@ WRONG: list[tuple[Any, str]] = [
     ({"destination": {"kind": "https", "url": URL, "token": "x"}}, "destination.token: found"),
     ({"destination": {"kind": "splunk", "url": URL}}, "destination.token: found nothing, expected the token"),
     ({"destination": {"kind": "splunk", "url": URL, "token": "a b"}}, "destination.token: found (not shown)"),
+    (
+        {"destination": {"kind": "splunk", "url": URL, "Token": "s3cret"}},
+        "destination.Token: found (not shown)",
+    ),
     ({"destination": {"kind": "datadog", "site": "evil.example", "apiKey": "0" * 32}}, "datadoghq.eu"),
     (
         {"destination": {"kind": "datadog", "site": "datadoghq.eu", "apiKey": "X"}},

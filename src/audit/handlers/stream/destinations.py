@@ -76,7 +76,8 @@ def problems(kind: Kind, found: Mapping[str, Any]) -> Iterator[Problem]:
     fields = FIELDS[kind]
     for name in found:
         if name not in fields:
-            yield Problem(f"destination.{name}"[:100], _shown(found[name]), f"one of {', '.join(fields)}")
+            # What it is nobody knows: it may be a secret.
+            yield Problem(f"destination.{name}"[:100], "(not shown)", f"one of {', '.join(fields)}")
     for name, field in fields.items():
         value = found.get(name, field.default)
         if value is None:

@@ -6,6 +6,7 @@ has another a moment later changes nothing. No redirect is followed, and no prox
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -127,7 +128,7 @@ def place_of(url: str) -> tuple[str, int, str]:
         host, port = parts.hostname, parts.port or 443
     except ValueError:
         host = None
-    if not host or parts.scheme != "https" or not url.isascii() or any(c <= " " for c in url):
+    if not host or parts.scheme != "https" or not re.fullmatch("[!-~]+", url):
         raise ValueError("an https:// URL of printable ASCII, with a host")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError("a URL without user, password and fragment")
@@ -144,6 +145,13 @@ class _Lines:
         """As the file's."""
         self.last = self._file.readline(*limit)
         return self.last
+
+    def read(self, size: int) -> bytes:
+        """As the file's; HTTPException for less than nothing, which is all that comes: a chunk may say so."""
+        if size < 0:
+            raise HTTPException("a chunk of less than nothing")
+        content: bytes = self._file.read(size)
+        return content
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -124,7 +124,7 @@ def _second(line: bytes) -> float:
 def _code(answer: Answer) -> Any:
     try:
         found = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("code") if isinstance(found, dict) else None
 
@@ -195,14 +195,14 @@ def _wait(text: str, now: float) -> float:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
 
 
 def _text(answer: Answer) -> str:
-    """The beginning of a body, on one line."""
-    return "".join(c if c.isprintable() else " " for c in answer.body[:200].decode(errors="replace"))
+    """A body on one line. What is kept of it is cut when no secret is in it any more, or a part of one would stay."""
+    return "".join(c if c.isprintable() else " " for c in answer.body.decode(errors="replace"))
 
 
 _DELIVER: Mapping[Kind, Callable[[To, Batch], Failure | None]] = {
