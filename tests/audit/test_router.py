@@ -4,6 +4,7 @@ was."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from audit.handlers.common.guests import count_guests
 from audit.handlers.router import calls, reads
 from audit.handlers.router.calls import Answer
 from audit.repair import reindex, remark, tenants
+from audit.stacks.router import SECONDS
 from tests.audit.routing import ProductRegion
 from tests.audit.support import event
 
@@ -342,3 +344,60 @@ def test_what_is_told_to_anybody_needs_no_key(region: ProductRegion) -> None:
         assert title in told.body["info"]["title"]
     assert region.ask("GET /healthz").body["service"] == "test"
     assert [cell for cell, _ in region.asked] == ["us-2", "us-2"]
+
+
+@pytest.mark.parametrize("route", [POST, "GET /applications/session"])
+def test_a_caller_is_answered_before_the_api_gives_up(
+    region: ProductRegion, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    """Though home and partner take the request and never answer: an HTTP API waits for 30 seconds."""
+    key, seconds = region.key("acme"), [0.0]
+
+    def hang(*_: object) -> Answer:
+        seconds[0] += calls.patience()
+        raise calls.Out("nothing comes")
+
+    monkeypatch.setattr(calls, "clock", lambda: seconds[0])
+    monkeypatch.setattr(calls, "sender", hang)
+    told = region.call(route, key, body=event("t1") if route == POST else None)
+    assert (told.status, told.code) == (503, "home_unavailable")
+    assert 2 * (calls.CONNECT + calls.READ) < seconds[0] < SECONDS
+
+
+def test_of_a_bad_post_whose_home_is_out_no_other_cell_takes_anything(region: ProductRegion) -> None:
+    """Whether it was accepted before its action had such a schema, that home alone knows."""
+    key = region.key("acme")
+    for name in ("t1", "t3"):
+        region.key("acme", name)
+    region.put("t3", "us-big")
+    region.applications["acme"]["schemas"] = {"told": {"version": 1, "schema": {"required": ["tags"]}}}
+    region.tell()
+    region.out = {"us-big"}
+    bad_one = {**event("t3"), "eventName": "told"}
+    told = region.call(POST, key, body=[event("t1"), bad_one], headers={"Idempotency-Key": "one"})
+    assert (told.code, region.landed()) == ("home_unavailable", {})
+    region.out = set()
+    calls.forget()
+    told = region.call(POST, key, body=[event("t1"), bad_one], headers={"Idempotency-Key": "one"})
+    assert (told.code, region.landed()) == ("invalid_events", {})
+
+
+def test_a_part_of_a_post_is_no_longer_than_the_post(
+    region: ProductRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what one cell takes would be too much for two: a function is called with 6 MB at most."""
+    key, sizes = region.key("acme"), []
+    region.key("acme", "t2")
+    region.put("t2", "us-2")
+    body = json.dumps(
+        [event("t1", eventDetails={"a": "жж\N{GRINNING FACE}" * 100}), event("t2")], ensure_ascii=False
+    )
+    send = calls.sender
+
+    def measured(method: str, url: str, headers: Mapping[str, str], part: bytes) -> Answer:
+        sizes.append(len(part))
+        return send(method, url, headers, part)
+
+    monkeypatch.setattr(calls, "sender", measured)
+    assert region.call(POST, key, body=body).status == 202
+    assert sum(sizes) < len(body.encode()) + 2 * len('{"events": [], "at": [0]}')

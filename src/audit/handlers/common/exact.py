@@ -21,12 +21,13 @@ def read(text: str, **how: Any) -> Any:
     return json.loads(text, parse_int=_whole, parse_float=_broken, **how)
 
 
-def write(value: object) -> str:
-    """As json.dumps, for what `read` has read too; names are texts."""
+def write(value: object, *, only_ascii: bool = True) -> str:
+    """As json.dumps, for what `read` has read too; names are texts. Without `only_ascii` other letters are
+    themselves."""
     try:
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=only_ascii)
     except TypeError:  # a Number: rare, and all that json.dumps knows nothing of
-        return _written(value)
+        return _written(value, only_ascii)
 
 
 def _whole(digits: str) -> int | Number:
@@ -38,11 +39,15 @@ def _broken(digits: str) -> float | Number:
     return number if repr(number) == digits else Number(digits)
 
 
-def _written(value: object) -> str:
+def _written(value: object, only_ascii: bool) -> str:
     if isinstance(value, Number):
         return value.digits
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(name)}: {_written(item)}' for name, item in value.items())}}}"
+        items = (
+            f"{json.dumps(name, ensure_ascii=only_ascii)}: {_written(item, only_ascii)}"
+            for name, item in value.items()
+        )
+        return f"{{{', '.join(items)}}}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    return json.dumps(value)
+        return f"[{', '.join(_written(item, only_ascii) for item in value)}]"
+    return json.dumps(value, ensure_ascii=only_ascii)

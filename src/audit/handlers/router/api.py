@@ -10,7 +10,7 @@ from audit.handlers.common.aws import setting
 from audit.handlers.common.digest import healthz
 from audit.handlers.common.directory import authenticate, caller_of, directory
 from audit.handlers.common.http import ApiError, Reply, Request, serve
-from audit.handlers.router.calls import TRIES, Call, ask_first, with_partner
+from audit.handlers.router.calls import TRIES, Call, ask_first, begin, with_partner
 from audit.handlers.router.posts import post_events
 from audit.handlers.router.reads import get_events, guests_at
 
@@ -20,6 +20,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")  # may be asked again, and of another
 
 def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, object]:
     """Answer one request of the HTTP API."""
+    begin()
     return serve(event, _ROUTES, pass_on)
 
 

@@ -22,9 +22,8 @@ from audit.handlers.common.http import ApiError, Reply, Request
 Service = Literal["events", "query"]
 
 TRIES = 2  # of one cell, within a request
-TIMEOUT = urllib3.Timeout(
-    connect=1.5, read=8.0
-)  # seconds; two tries and one of the partner fit into the function's
+CONNECT, READ = 1.5, 8.0  # seconds that a try may take: two, and one of the partner, fit into a request's
+ALL = 26.0  # seconds in which a request's cells have answered, or there is no answer: the function has little more
 REST = 10.0  # seconds that a cell which failed is not asked
 RETRY_AFTER = "5"
 # What of a request reaches a cell: of what could be a credential the caller's key alone.
@@ -88,20 +87,32 @@ class Call:
 
 @dataclass
 class _Seen:
-    """Until when a service of a cell is not asked."""
+    """Until when a service of a cell is not asked, and until when the present request's cells may take."""
 
     out: dict[tuple[str, Service], float] = field(default_factory=dict)
+    until: float = 0.0
 
 
 _seen = _Seen()
 _pool = urllib3.PoolManager(maxsize=16)
 
 
+def begin() -> None:
+    """A request is here: its time runs. A function's process has one at a time."""
+    _seen.until = clock() + ALL
+
+
+def patience() -> float:
+    """How many seconds the next try may take, of what the request has left."""
+    return min(CONNECT + READ, _seen.until - clock())
+
+
 def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
     """One HTTP request, to that address and nowhere else. Raises Out when nobody answers."""
+    timeout = urllib3.Timeout(connect=CONNECT, read=READ, total=patience())
     try:
         answer = _pool.request(
-            method, url, headers=headers, body=body or None, timeout=TIMEOUT, retries=False, redirect=False
+            method, url, headers=headers, body=body or None, timeout=timeout, retries=False, redirect=False
         )
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise Out(str(error)) from None
@@ -128,8 +139,14 @@ def ask(known: Directory, cell: str, call: Call, tries: int = TRIES) -> Answer:
     url = address(known, cell, call.service) + quote(call.path, safe="/")
     if call.query:
         url += "?" + urlencode(call.query)
-    found = Out("nobody asked it")
+    return _tried(url, call, place, tries)
+
+
+def _tried(url: str, call: Call, place: tuple[str, Service], tries: int) -> Answer:
+    found = None
     for _ in range(tries):
+        if clock() + CONNECT > _seen.until:
+            break
         try:
             answer = sender(call.method, url, call.headers, call.body)
         except Out as error:
@@ -140,7 +157,9 @@ def ask(known: Directory, cell: str, call: Call, tries: int = TRIES) -> Answer:
             if answer.status < 500:
                 return answer
         found = Out(f"answers {answer.status}", answer)
-    log.warning("%s of %s: %s", call.service, cell, found)
+    if found is None:
+        raise Out(f"no time is left to ask {place[0]}")
+    log.warning("%s of %s: %s", call.service, place[0], found)
     # What fails at one request may answer others.
     if found.answer is None or found.answer.status in (502, 503, 504):
         _seen.out[place] = clock() + REST

@@ -72,7 +72,8 @@ def joined(told: Sequence[Any], parts: Sequence[Part]) -> dict[str, Any]:
 def _body(post: Post, part: Part) -> bytes:
     numbers = post.at or range(len(post.events))
     content = {"events": [post.events[one] for one in part.at], "at": [numbers[one] for one in part.at]}
-    return write(content).encode()
+    # As short as it may have come: in ASCII it could be thrice that, and more than a function takes.
+    return write(content, only_ascii=False).encode()
 
 
 def _send_first(
@@ -83,7 +84,9 @@ def _send_first(
     for part, call in zip(parts, calls, strict=True):
         if unfit_ones.intersection(part.at):
             answer = _send(known, part, call)
-            if answer is not None and answer.status != 202:
+            if answer is None:
+                raise unavailable([part.home])
+            if answer.status != 202:
                 refuse(wrong)
 
 
