@@ -16,8 +16,10 @@ from jsonschema import Draft202012Validator
 from audit.handlers.common import directory
 from audit.handlers.common.aws import s3
 from audit.handlers.common.exact import read
-from audit.handlers.common.schemas import MOST_BYTES, MOST_DEPTH, faults, held_against, problems
+from audit.handlers.common.http import parse_json
+from audit.handlers.common.schemas import MOST_BYTES, MOST_DEPTH, MOST_LEVELS, faults, held_against, problems
 from audit.handlers.directory import pull
+from audit.handlers.directory.snapshot import parsed
 from audit.handlers.query import api
 from audit.schemas import MOST_ACTIONS, Registered, in_force
 from tests.audit.logs import Logs
@@ -62,6 +64,11 @@ def subset(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 schemas = st.recursive(subset(st.just({})), subset, max_leaves=4)
 
 
+def deep(levels: int) -> Any:
+    """So many lists in one another."""
+    return [deep(levels - 1)] if levels else 0
+
+
 @given(schemas, values)
 def test_a_value_fits_as_json_schema_has_it(schema: Any, value: Any) -> None:
     """Of whatever of it may be registered, another's checker says the same; and that is a schema to it."""
@@ -88,6 +95,9 @@ def test_a_value_fits_as_json_schema_has_it(schema: Any, value: Any) -> None:
         ({"properties": {"a": {"items": {"type": "x"}}}}, "(schema).properties.a.items.type"),
         ({"additionalProperties": 1}, "(schema).additionalProperties"),
         ({"title": "x" * MOST_BYTES}, "(schema)"),
+        (parse_json(b'{"default": 1.50}'), "(schema)"),
+        (parse_json(b'{"examples": [1e400]}'), "(schema)"),
+        ({"default": deep(MOST_LEVELS)}, "(schema)"),
     ],
 )
 def test_what_can_t_be_registered_is_named(schema: Any, where: str) -> None:
@@ -102,6 +112,20 @@ def test_a_schema_is_only_so_deep() -> None:
         schema = {"items": schema}
     assert list(faults(schema)) == []
     assert len(list(faults({"items": schema}))) == 1
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"default": deep(MOST_LEVELS - 1)}, parse_json(b'{"const": 1e+22, "enum": [-0.0, 12345678901234567]}')],
+)
+def test_whatever_may_be_registered_can_be_told(schema: Any) -> None:
+    """Or every cell would refuse the snapshot that has it, and go on with keys that have ended."""
+    assert list(faults(schema)) == []
+    told = {
+        "acme": {"tenants": [], "keys": [], **in_force([Registered("acme", "a", 1, schema, 0).item])["acme"]}
+    }
+    body = json.dumps({"region": "us", "version": 1, "applications": told, "events": []}).encode()
+    assert parsed(body, {}).applications == told
 
 
 @pytest.mark.parametrize(

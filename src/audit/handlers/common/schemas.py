@@ -16,6 +16,9 @@ from audit.handlers.common.exact import Number, write
 
 MOST_BYTES = 8 * 1024  # of a schema, as JSON
 MOST_DEPTH = 16  # of schemas in one another
+MOST_LEVELS = (
+    40  # of all in one another, examples too: with what is around it, what a cell reads of a snapshot
+)
 MOST_VALUES = 100  # of an enum
 MOST_PROBLEMS = 20  # of an event that are told
 MARK = "eventSchemaVersion"  # the field of a stored event: which version of its action's schema it was held against
@@ -61,6 +64,7 @@ def faults(schema: object) -> Iterator[Problem]:
     size = len(write(schema))
     if size > MOST_BYTES:
         yield Problem("(schema)", f"{size} bytes", f"at most {MOST_BYTES} bytes as JSON")
+    yield from _untellable(schema)
 
 
 def held_against(known: Mapping[str, Any], event: Mapping[str, Any]) -> tuple[int | None, list[Problem]]:
@@ -111,6 +115,23 @@ def _faults(schema: object, where: str, left: int) -> Iterator[Problem]:
             yield from _inner(keyword, said, here, left)
         elif keyword not in _WORDS:
             yield Problem(here, "a word that is not known", f"one of {', '.join(_KNOWN)}")
+
+
+def _untellable(schema: object) -> Iterator[Problem]:
+    """What JSON of others could not say again, wherever it stands: among examples nothing else would look at it."""
+    level: list[Any] = [schema]
+    for _ in range(MOST_LEVELS + 1):
+        if found := next((one for one in level if isinstance(one, Number)), None):
+            yield Problem("(schema)", found.digits[:80], "numbers as 1 or 0.5")
+            return
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    if level:
+        yield Problem("(schema)", "more", f"objects and lists at most {MOST_LEVELS} deep in one another")
 
 
 def _inner(keyword: str, said: object, where: str, left: int) -> Iterator[Problem]:
