@@ -23,7 +23,7 @@ from audit.handlers.common.directory import SCOPES, Kind
 from audit.handlers.common.events import A_TENANT, AN_APPLICATION, is_application, is_tenant
 from audit.handlers.common.retention import CLASSES
 from audit.handlers.log.store import Missing
-from audit.handlers.log.verifier import Wrong
+from audit.handlers.log.verifier import COSIGNATURE, Wrong
 from audit.homes import give_homes, homes_in, known_regions, residents
 from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
@@ -494,9 +494,9 @@ def verify(
     Example: [bold]cellwave audit verify eu-west-1 acme/north --kept checkpoint.txt[/]
     """
     application, name = _tenant(tenant)
-    witnesses = keys_of(witness or [], "--witness")
+    witnesses = keys_of(witness or [], "--witness", COSIGNATURE)
     enough = len(witnesses) if quorum is None else quorum
-    if enough > len({one.name for one in witnesses}):
+    if enough > len({one.public for one in witnesses}):
         raise BadInput(
             "--quorum", f"found {enough}", f"at most {len(witnesses)}, the witnesses that are named"
         )

@@ -29,6 +29,7 @@ from audit.handlers.log.tree import Edge, consistency
 from audit.handlers.log.verifier import (
     Checkpoint,
     Key,
+    Wrong,
     leaf_hash,
     open_note,
     signature_line,
@@ -322,6 +323,22 @@ def test_a_box_s_witness_that_has_another_size_is_asked_from_there(logs: Logs, b
     assert collected(logs, 1, boxed.asked) == Collected(5, 1, {}, [])
 
 
+def test_a_request_that_is_no_text_keeps_no_other_from_its_answer(logs: Logs, boxed: Boxed) -> None:
+    """Who lays it there can't stop a witness."""
+    if isinstance(boxed.box, Folder):
+        (boxed.box.path / "0.request").write_bytes(b"old \xff\n\n")
+        (boxed.box.path / "1.request").mkdir()
+    else:
+        boxed.box.s3.put_object(
+            Bucket=boxed.box.bucket, Key=f"{boxed.box.prefix}0.request", Body=b"old \xff\n\n"
+        )
+    logs.tell(logs.archive(3))
+    collected(logs, 1, boxed.asked)
+    assert (boxed.look(), boxed.look()) == (2, 0)
+    assert (boxed.box.get("0.answer") or "").startswith("400 ")
+    assert collected(logs, 1, boxed.asked).signed == 1
+
+
 def test_so_many_must_have_signed(logs: Logs, url: tuple[Place, Witness], boxed: Boxed) -> None:
     """Until then the older checkpoint stands, that as many had."""
     by_url = Asked(url[1].cosigner.key, url[0])
@@ -427,6 +444,23 @@ def test_a_verifier_counts_the_witnesses() -> None:
     assert any("has been rewritten" in line for line in forked.findings([], keys, 2))
 
 
+def test_no_key_counts_for_two_witnesses_nor_the_log_s_for_one() -> None:
+    """Who owns it has signed once, under whatever names; and a witness is another than whose log it is."""
+    first = Cosigner.new("w1")
+    again = replace(first, name="w2")
+    log, _ = with_cosigned(world(), first, again)
+    for keys in ([first.key, first.key], [first.key, again.key], [first.key, KEY]):
+        assert ["1 witnesses have signed" in line for line in log.findings([], keys, 2)] == [True]
+
+
+def test_what_a_witness_has_signed_is_not_signed_by_the_log() -> None:
+    """Though its key be given as the log's."""
+    cosigner = Cosigner.new(KEY.name)
+    text = log_of(3).note(3).partition("\n\n")[0] + "\n"
+    with pytest.raises(Wrong, match="has not signed"):
+        open_note(signed(text, [cosigner.cosign(text, NOW)]), cosigner.key)
+
+
 def test_the_verifier_of_one_file_counts_them_too(tmp_path: Path) -> None:
     """With nothing but Python's standard library."""
     at, cosigner = world(), Cosigner.new("w1")
@@ -469,7 +503,8 @@ def in_test(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Callable[[dict[str, 
                 return f"test-{kind}"
 
         alias = {"TargetKeyId": aws.setting("LOG_KEY"), "AliasName": "alias/test-log"}
-        if not boto3.client("kms").list_aliases()["Aliases"]:
+        aliases = {one["AliasName"] for one in boto3.client("kms").list_aliases()["Aliases"]}
+        if alias["AliasName"] not in aliases:
             boto3.client("kms").create_alias(**alias)
         cell = first.model_copy(update={"labels": labels})
         monkeypatch.setattr(cli, "in_cell", lambda *_: There(cell, ORIGIN, boto3.Session()))
@@ -537,6 +572,8 @@ def test_what_can_t_be_a_witness_is_said(
         ({"witnesses": f"{public} /nowhere"}, "s3://BUCKET/PREFIX, or a folder"),
         ({"witnesses": f"{public} {tmp_path}", "witness_quorum": "2"}, "a number from 1 to 1"),
         ({"witnesses": f"{public} {tmp_path}", "witness_quorum": "0"}, "a number from 1 to 1"),
+        ({"witnesses": f"{public} {tmp_path}, {public} {tmp_path}"}, "another key for each"),
+        ({"witnesses": f"{KEY} {tmp_path}"}, "a witness's key"),
     ):
         in_test(labels)
         code, _, told = audit("cosign", CELL)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from audit.handlers.log.verifier import Key, Wrong
+from audit.handlers.log.verifier import COSIGNATURE, ED25519, Key, Wrong
 from audit.witness.places import answer_all, box_of
 from audit.witness.protocol import BAD, OK, UNKNOWN, Answer
 from audit.witness.witness import Cosigner, Kept, Witness
@@ -146,12 +146,19 @@ def _witness(key_file: Path, state_file: Path, logs: list[str]) -> Witness:
         raise BadInput("--key", f"{key_file}: {type(error).__name__}", right) from None
     kept = Kept(state_file)
     kept.read()
-    return Witness(cosigner, keys_of(logs, "--log"), kept)
+    return Witness(cosigner, keys_of(logs, "--log", ED25519), kept)
 
 
-def keys_of(texts: list[str], where: str) -> list[Key]:
-    """Public keys; BadInput for what is none."""
+def keys_of(texts: list[str], where: str, kind: int) -> list[Key]:
+    """Public keys of that kind; BadInput for what is none."""
     try:
-        return [Key.parse(text) for text in texts]
+        found = [Key.parse(text) for text in texts]
     except Wrong as error:
         raise BadInput(where, str(error), "NAME+HASH+BASE64, as it was printed") from None
+    other = next((key for key in found if key.kind != kind), None)
+    if other:
+        whose, right = (
+            ("a log's", "a witness's key") if kind == COSIGNATURE else ("a witness's", "a log's key")
+        )
+        raise BadInput(where, f"{other} is {whose}", right)
+    return found

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from audit.handlers.log.append import CHECKPOINT, checkpoint_in
 from audit.handlers.log.store import COSIGNED, Store
 from audit.handlers.log.tree import Hashes, consistency
-from audit.handlers.log.verifier import Key, Wrong, open_note, signed
+from audit.handlers.log.verifier import COSIGNATURE, Key, Wrong, open_note, signed
 from audit.witness.places import Place, place_of
 from audit.witness.protocol import CONFLICT, OK, Request
 from cellwave.errors import BadInput
@@ -49,7 +49,7 @@ def witnesses_of(cell: Cell) -> tuple[list[Asked], int]:
     """The witnesses of a cell and how many of them are enough (all, where its labels do not say); BadInput when its
     labels say nothing of the kind."""
     where = f"cell {cell.name}: label {WITNESSES}"
-    found = []
+    found: list[Asked] = []
     for entry in cell.labels.get(WITNESSES, "").split(","):
         text, _, place = entry.strip().partition(" ")
         if text:
@@ -59,6 +59,10 @@ def witnesses_of(cell: Cell) -> tuple[list[Asked], int]:
                 raise BadInput(
                     where, str(error), "KEY PLACE, KEY PLACE: a public key, and a URL, s3:// or folder"
                 ) from None
+            if key.kind != COSIGNATURE:
+                raise BadInput(where, f"{text} is a log's", "a witness's key")
+            if key.public in {one.key.public for one in found}:
+                raise BadInput(where, f"{text} is there already", "another key for each")
             found.append(Asked(key, place_of(place.strip(), where)))
     said = cell.labels.get(QUORUM, str(len(found)))
     if not re.fullmatch("[0-9]{1,3}", said, re.ASCII) or not min(1, len(found)) <= int(said) <= len(found):

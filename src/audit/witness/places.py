@@ -74,7 +74,7 @@ class Folder:
     def get(self, name: str) -> str | None:
         """As it lies there."""
         try:
-            return (self.path / name).read_text()
+            return (self.path / name).read_text(errors="replace")
         except FileNotFoundError:
             return None
 
@@ -86,7 +86,7 @@ class Folder:
 
     def names(self) -> Iterable[str]:
         """Of its files."""
-        return sorted(path.name for path in self.path.iterdir())
+        return sorted(path.name for path in self.path.iterdir() if path.is_file())
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Bucket:
             if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise
-        return str(answer["Body"].read().decode())
+        return str(answer["Body"].read().decode(errors="replace"))
 
     def put(self, name: str, content: str) -> None:
         """Whole or not at all."""

@@ -216,11 +216,14 @@ def open_note(note: str, log: Key, witnesses: Sequence[Key] = (), quorum: int = 
     # One key signs for many logs, and a signature covers nothing but the text.
     if found.origin != log.name:
         raise Wrong(f"the checkpoint is one of {found.origin}, not of {log.name}")
-    if not _has_signed(log, text, signatures):
+    if log.kind != ED25519 or not _has_signed(log, text, signatures):
         raise Wrong(f"{log.name} has not signed the checkpoint of {found.size} leaves of {found.origin}")
-    seen = {key.name for key in witnesses if _has_signed(key, text, signatures)}
+    # By their keys: of one owner all names are one witness, and the log's own is none.
+    others = (key for key in witnesses if key.kind == COSIGNATURE and key.public != log.public)
+    seen = {key.public: key.name for key in others if _has_signed(key, text, signatures)}
     if len(seen) < quorum:
-        raise Wrong(f"{len(seen)} witnesses have signed it, of at least {quorum}: {', '.join(sorted(seen))}")
+        names = ", ".join(sorted(seen.values()))
+        raise Wrong(f"{len(seen)} witnesses have signed it, of at least {quorum}: {names}")
     return found
 
 
