@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
 
 from audit.handlers.directory.snapshot import ALGORITHM, MAC, Refused, Snapshot, message_of, parsed
-from audit.homes import Home, KnownRegion, homes_in, keep, known_regions, new_homes
+from audit.homes import Home, KnownCell, KnownRegion, homes_in, keep, known_regions, new_homes
 from audit.notes import EVENTS_TABLE, TENANTS_TABLE, told
 from audit.schemas import SCHEMAS_TABLE, in_force
 from audit.terms import APPLICATIONS_TABLE, terms_of
@@ -72,7 +72,7 @@ def _publish(s3: S3Client, bucket: str, known: KnownRegion) -> int:
         content = {
             "region": region,
             "version": version,
-            **told_of(known),
+            **told_of(known, before.cells),
             "events": told(scanned(EVENTS_TABLE), region, before.events, version, now),
         }
         body = json.dumps(content, sort_keys=True).encode()
@@ -114,10 +114,11 @@ def _mac(body: bytes) -> str:
     return base64.b64encode(made["Mac"]).decode()
 
 
-def told_of(region: KnownRegion) -> dict[str, Any]:
+def told_of(region: KnownRegion, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a region's cells are told: its applications with their homes, its cells and who takes over from whom.
 
-    Who has no home yet (of before there were homes, or of before there was that region) gets one.
+    Who has no home yet (of before there were homes, or of before there was that region) gets one. `before` is what was
+    told of the cells: who took over once, and does not any more, may have events still.
     """
     applications = known_in(region.name)
     homes = homes_in(region.name)
@@ -125,9 +126,16 @@ def told_of(region: KnownRegion) -> dict[str, Any]:
     keep(new_homes(region, holders, homes, strict=False))
     return {
         "endpoint": region.endpoint,
-        "cells": {cell.name: {"failover": cell.failover} if cell.failover else {} for cell in region.cells},
+        "cells": {cell.name: _partners(cell, before.get(cell.name, {})) for cell in region.cells},
         "applications": with_homes(applications, homes_in(region.name)),
     }
+
+
+def _partners(cell: KnownCell, before: Mapping[str, Any]) -> dict[str, Any]:
+    now = {"failover": cell.failover} if cell.failover else {}
+    known = dict.fromkeys((before.get("failover"), *before.get("earlier", ())))
+    earlier = [one for one in known if one and one != cell.failover]
+    return now | ({"earlier": earlier} if earlier else {})
 
 
 def with_homes(applications: dict[str, dict[str, Any]], homes: Iterable[Home]) -> dict[str, dict[str, Any]]:

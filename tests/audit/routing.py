@@ -47,6 +47,7 @@ class ProductRegion:
     places: dict[str, Place]
     applications: dict[str, Any] = field(default_factory=dict)
     partners: dict[str, str | None] = field(default_factory=lambda: dict(FAILOVER))
+    earlier: dict[str, list[str]] = field(default_factory=dict)
     out: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
     sent: list[Mapping[str, str]] = field(default_factory=list)
@@ -113,7 +114,11 @@ class ProductRegion:
 
     def tell(self) -> None:
         """Let every cell know all of it."""
-        cells = {name: {"failover": partner} if partner else {} for name, partner in self.partners.items()}
+        cells: dict[str, Any] = {
+            name: {"failover": partner} if partner else {} for name, partner in self.partners.items()
+        }
+        for name, partners in self.earlier.items():
+            cells[name]["earlier"] = partners
         content = {"applications": self.applications, "endpoint": ENDPOINT, "cells": cells}
         for place in self.places.values():
             aws.s3().put_object(

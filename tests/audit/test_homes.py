@@ -117,6 +117,23 @@ def test_the_cells_are_told_of_homes(control: AuditCell, audit: Audit) -> None:
     assert (us.endpoint, us.places("nobody")) == ("us.audit.example", ())
 
 
+def test_the_cells_are_told_who_took_over_before(control: AuditCell) -> None:
+    """It has what it took in still; who takes over again is no partner of before."""
+    place: Any = {"Bucket": f"control-{control.account}-directory", "Key": "cells.json"}
+    known = json.loads(boto3.client("s3").get_object(**place)["Body"].read())
+
+    def publish_with(partner: str | None) -> dict[str, Any]:
+        known["us"]["cells"][0]["failover"] = partner
+        boto3.client("s3").put_object(**place, Body=json.dumps(known).encode())
+        publish()
+        return dict(told("us").cells["us-1"])
+
+    assert publish_with("us-2") == {"failover": "us-2"}
+    assert publish_with(None) == publish_with(None) == {"earlier": ["us-2"]}
+    assert publish_with("us-3") == {"failover": "us-3", "earlier": ["us-2"]}
+    assert publish_with("us-2") == {"failover": "us-2", "earlier": ["us-3"]}
+
+
 def test_who_is_of_before_there_were_homes_gets_one(control: AuditCell) -> None:
     """At the next publication, where homing has had it; a full cell keeps nobody out who is there, and a home stays."""
     tell_cells(control.account, {"us-1": 0, "us-2": 0, "eu-1": 0})

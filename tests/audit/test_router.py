@@ -248,6 +248,19 @@ def test_a_partner_with_guests_of_others_is_asked_once(region: ProductRegion) ->
     assert region.everything(tenants["t3"]) == late
 
 
+def test_a_partner_of_before_is_still_asked_for_its_guests(region: ProductRegion) -> None:
+    """What it took in is read, whoever takes over by now, or nobody."""
+    key, tenant = region.key("acme"), region.key("acme", "t1")
+    region.out = {"us-1"}
+    ids = region.post(key, "t1").body["eventIds"]
+    region.out = set()
+    calls.forget()
+    region.process()
+    region.partners["us-1"], region.earlier["us-1"] = None, ["us-2", "us-gone"]
+    region.tell()
+    assert region.everything(tenant) == ids
+
+
 def test_an_index_that_was_made_anew_knows_its_guests(region: ProductRegion) -> None:
     """By the cell's own directory and archive; who is at home is none."""
     key, tenant = region.key("acme"), region.key("acme", "t1")

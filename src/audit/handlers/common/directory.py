@@ -75,8 +75,9 @@ class Directory:
     "terms"?: {tenant: {"class"?, "held"?}}}.
 
     `version` is S3's version of the object that it was read from; None where the bucket keeps none. `cells` are those
-    of the product region, each {"failover"?: the cell that takes over}, and `endpoint` is what their hosts end with.
-    An application's "home" is a cell, and "places" has the cells of the tenants that are or were elsewhere.
+    of the product region, each {"failover"?: the cell that takes over, "earlier"?: [those that did once]}, and
+    `endpoint` is what their hosts end with. An application's "home" is a cell, and "places" has the cells of the
+    tenants that are or were elsewhere.
     """
 
     applications: Mapping[str, Mapping[str, Any]]
@@ -101,6 +102,11 @@ class Directory:
         """Who takes new events while a cell is out: its failover partner, of the same region and so residency."""
         partner: str | None = self.cells.get(cell, {}).get("failover")
         return partner if partner in self.cells else None
+
+    def took_over(self, cell: str) -> list[str]:
+        """Who may have taken events while a cell was out: its failover partner, and those that it had before."""
+        told = self.cells.get(cell, {})
+        return [one for one in (told.get("failover"), *told.get("earlier", ())) if one in self.cells]
 
     def terms(self, application: str, tenant: str) -> Terms:
         """What a tenant's events are kept by."""

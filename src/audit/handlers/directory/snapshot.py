@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from audit.handlers.common.directory import is_directory
@@ -35,6 +35,7 @@ class Snapshot:
     body: bytes
     mac: str
     events: Sequence[Mapping[str, Any]] = ()
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def message_of(body: bytes) -> bytes:
@@ -67,4 +68,7 @@ def parsed(body: bytes, metadata: Mapping[str, str]) -> Snapshot:
     events = content.get("events", [])
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
         raise Refused("the snapshot is broken: its events are none")
-    return Snapshot(region, version, content["applications"], body, metadata.get(MAC, ""), events)
+    cells = content.get("cells", {})
+    if not isinstance(cells, dict) or not all(isinstance(cell, dict) for cell in cells.values()):
+        raise Refused("the snapshot is broken: its cells are none")
+    return Snapshot(region, version, content["applications"], body, metadata.get(MAC, ""), events, cells)

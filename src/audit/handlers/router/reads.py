@@ -65,8 +65,9 @@ def get_events(request: Request) -> Reply:
 def guests_at(
     known: Directory, places: Sequence[str], caller: Caller, call: Call
 ) -> tuple[list[str], list[str]]:
-    """The failover partners that have events of the caller, and those that can't be asked whether they do."""
-    partners = [partner for cell in places if (partner := known.partner(cell)) and partner not in places]
+    """The failover partners, of now or before, that have events of the caller, and those that can't be asked whether
+    they do."""
+    partners = [partner for cell in places for partner in known.took_over(cell) if partner not in places]
     found, silent = [], []
     for partner in dict.fromkeys(partners):
         try:
