@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from audit.cells import InCell
-from audit.handlers.common.retention import SHORTEST
+from audit.handlers.common.retention import SHORTEST, readable
 from audit.handlers.log.append import CHECKPOINT, Line, checkpoint_in, unbundled
 from audit.handlers.log.keys import public_bytes
 from audit.handlers.log.store import COSIGNED, Missing, Store, origin_of
@@ -28,6 +28,7 @@ from audit.handlers.log.verifier import (
     cosignatures,
     open_note,
 )
+from audit.retain import in_force
 from cellwave.errors import CellwaveError
 
 TRIES = 5  # the log may grow while it is read
@@ -94,7 +95,8 @@ def read_log(at: InCell, application: str, tenant: str) -> Log:
         for event, (line, when) in archived.items()
         if (places[event].index < len(entries) if event in places else when < late)
     }
-    ended = _ended(store, entries, archived)
+    held = in_force(at).terms(application, tenant).held
+    ended = _ended(store, entries, archived, held)
     cosigned = (store.read(COSIGNED) or b"").decode() or None
     return Log(note, key, entries, events, len(archived) - len(events), cosigned, ended)
 
@@ -123,8 +125,10 @@ def _named(at: InCell, tenants: Sequence[tuple[str, str]]) -> Iterator[tuple[Sto
         yield Store(application, tenant, s3, bucket, table), Key(origin, ED25519, public)
 
 
-def _ended(store: Store, data: Collection[bytes], archived: Collection[str]) -> frozenset[str]:
-    """The events that are not in the archive any more, and whose time is over.
+def _ended(
+    store: Store, data: Collection[bytes], archived: Collection[str], held: int | None
+) -> frozenset[str]:
+    """The events that are not in the archive any more, and whose time is over: by a clock that a hold has stopped.
 
     When that was to be, the log's table says, which no key signs; but an entry's own time is signed for, and no class
     is shorter than SHORTEST. So what is younger, and is gone, is a finding whatever the table says.
@@ -134,8 +138,7 @@ def _ended(store: Store, data: Collection[bytes], archived: Collection[str]) -> 
     return frozenset(
         place.event
         for place in store.places(logged).values()
-        if place.end is not None
-        and place.end <= now
+        if not readable(place.end, now, held)
         and datetime.fromisoformat(logged[place.event]).timestamp() + SHORTEST <= now
     )
 

@@ -28,7 +28,9 @@ from audit.handlers.common.retention import (
     readable,
 )
 from audit.handlers.ingest import archive
-from audit.handlers.log import reading, verifier
+from audit.handlers.log import append, keys, reading, sequencer, verifier
+from audit.handlers.log.append import Line
+from audit.handlers.log.store import Store
 from audit.handlers.query import api, export_worker, exports, proofs, search
 from audit.handlers.query.viewer import details
 from audit.repair import reindex
@@ -240,6 +242,44 @@ def test_what_has_ended_is_read_by_no_way(logs: Logs, days: Clock) -> None:
     assert len(cell.archived()) == 2
 
 
+def test_an_end_that_a_log_does_not_know_comes_when_it_is_told_again(logs: Logs, days: Clock) -> None:
+    """A release of before, that runs beside this one or came back, logs what this one has archived."""
+    cell = logs.cell
+    key = cell.key("acme", "t1")
+    terms(cell, **{"class": "90d"})
+    store(cell)
+    (name,) = cell.archived()
+    lines = [Line.of(line) for line in logs.content("archive", name).splitlines()]
+    append.append(logs.store(), lines, keys.signer_of("acme", "t1"), sequencer._now)
+    logs.tell(name)
+    days.pass_days(91)
+    assert everywhere(logs, key) == by_every_way()
+
+
+def test_a_growth_that_is_finished_late_shortens_nothing(
+    logs: Logs, days: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was staged with an end that has been lengthened meanwhile; the message that told of it comes again."""
+    cell = logs.cell
+    key = cell.key("acme", "t1")
+    terms(cell, **{"class": "90d"})
+    one = store(cell)
+    (name,) = cell.archived()
+
+    def dies(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "unstage", dies)
+        with pytest.raises(RuntimeError):
+            logs.tell(name)
+    terms(cell, **{"class": "1y"})
+    assert retained(cell, days) == [True]
+    logs.tell(name)
+    days.pass_days(91)
+    assert everywhere(logs, key) == by_every_way(one)
+
+
 def test_what_has_ended_is_on_no_page(cell: AuditCell, days: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of a list nor of its own, though somebody kept the address."""
     monkeypatch.setattr(details, "clock", lambda: days.now)
@@ -376,7 +416,8 @@ def test_what_is_stored_while_a_hold_is_on_is_held(cell: AuditCell, days: Clock)
 def test_what_is_gone_when_its_time_is_over_is_no_finding(
     logs: Logs, days: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor to the verifier of one file. What is gone before is one, whatever the log's table says of its end."""
+    """Nor to the verifier of one file. What is gone before is one, whatever the log's table says of its end; so is what
+    had not ended when a hold was put on."""
     cell = logs.cell
     cell.key("acme", "t1")
     terms(cell, **{"class": "90d"})
@@ -393,7 +434,10 @@ def test_what_is_gone_when_its_time_is_over_is_no_finding(
     logs.store().keep([place])
     days.pass_days(89)
     assert len(verify.read_log(at, "acme", "t1").findings([])) == 1
+    terms(cell, **{"class": "90d", "held": int(days.now)})
     days.pass_days(2)
+    assert len(verify.read_log(at, "acme", "t1").findings([])) == 1
+    terms(cell, **{"class": "90d"})
     found = verify.read_log(at, "acme", "t1")
     assert found.findings([]) == []
     checkpoint, entries, events, erased = verifier.read_file([*found.lines()], found.key)

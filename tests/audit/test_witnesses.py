@@ -510,6 +510,7 @@ def in_test(monkeypatch: pytest.MonkeyPatch, logs: Logs) -> Callable[[dict[str, 
         monkeypatch.setattr(cli, "in_cell", lambda *_: There(cell, ORIGIN, boto3.Session()))
         monkeypatch.setattr(cli, "tell_tenants", lambda *_: None)
 
+    logs.cell.key("acme", "t1")  # or the cell would have no directory, which says whether a hold is on
     label({})
     return label
 

@@ -52,7 +52,7 @@ def append(store: Store, lines: Sequence[Line], sign: Sign, now: Callable[[], da
     for attempt in range(TRIES):
         state = finish(store, sign)
         known = store.places(line.event for line in lines)
-        # One that a release of before gave its entry to: since then it is told where the event is.
+        # Of one that a release of before gave its entry to, or whose stage was older than the end that it has now.
         store.keep([*_found(known, lines).values()])
         new = list({line.event: line for line in lines if line.event not in known}.values())
         if not new:
@@ -102,13 +102,16 @@ def grown(store: Store, state: State, lines: Sequence[Line], at: str) -> Stage:
 
 
 def _found(known: Mapping[str, Place], lines: Sequence[Line]) -> dict[str, Place]:
-    """The places of which it was not known where their events are archived, with that."""
-    lack = {event for event, place in known.items() if not place.object}
+    """The places of which it was not known where their events are archived, or how late they end, with that."""
     return {
-        line.event: replace(known[line.event], object=line.object)
+        line.event: replace(place, object=line.object, end=line.end)
         for line in lines
-        if line.object and line.event in lack
+        if line.object and (place := known.get(line.event)) and (not place.object or _is_sooner(place, line))
     }
+
+
+def _is_sooner(place: Place, line: Line) -> bool:
+    return place.end is not None and line.end is not None and place.end < line.end
 
 
 def _apply(store: Store, stage: Stage, sign: Sign) -> None:
