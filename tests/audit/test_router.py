@@ -4,6 +4,7 @@ was."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,6 +94,23 @@ def test_a_part_that_nobody_takes_may_be_sent_again(region: ProductRegion) -> No
     region.process()
     ids = both[0].body["eventIds"]
     assert [region.everything(tenants[name]) for name in ("t3", "t1")] == [[ids[0]], [ids[1]]]
+
+
+def test_a_post_without_a_key_is_told_one_to_be_sent_again_with(region: ProductRegion) -> None:
+    """Or what one home took would be stored once more."""
+    key, tenant = region.key("acme"), region.key("acme", "t1")
+    region.key("acme", "t3")
+    region.put("t3", "us-big")
+    region.out = {"us-big"}
+    told = region.post(key, "t1", "t3")
+    assert (told.status, region.landed()) == (503, {"us-1": 1})
+    region.out = set()
+    calls.forget()
+    (once,) = re.findall(r"'Idempotency-Key: (\S+)'", told.message)
+    ids = region.post(key, "t1", "t3", once=once).body["eventIds"]
+    assert region.landed() == {"us-1": 1, "us-big": 1}
+    region.process()
+    assert region.everything(tenant) == ids[:1]
 
 
 def test_a_retry_is_stored_once_though_its_tenant_was_moved_meanwhile(region: ProductRegion) -> None:

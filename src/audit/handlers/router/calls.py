@@ -179,12 +179,12 @@ def ask_first(known: Directory, cells: Sequence[str], call: Call, tries: int = T
     return failed
 
 
-def unavailable(cells: Sequence[str]) -> ApiError:
-    """That none of these cells answers."""
+def unavailable(cells: Sequence[str], how: str = "") -> ApiError:
+    """That none of these cells answers, and `how` the request may be sent again."""
     return ApiError(
         503,
         "home_unavailable",
-        f"{' and '.join(cells) or 'the home'} can't be reached; the same request may be sent again",
+        f"{' and '.join(cells) or 'the home'} can't be reached; the same request may be sent again{how}",
         headers={"retry-after": RETRY_AFTER},
     )
 

@@ -32,7 +32,8 @@ def post_events(request: Request) -> Reply:
     parts = parted([known.places(caller.application, event["tenantId"])[:1] for event in post.events])
     call = Call.of(request, "events")
     # Two tries of ours are one post, too.
-    call = replace(call, headers={**call.headers, KEY.lower(): post.key or str(uuid.uuid4())})
+    key = post.key or str(uuid.uuid4())
+    call = replace(call, headers={**call.headers, KEY.lower(): key})
     calls = [call] if len(parts) == 1 else [replace(call, body=_body(post, part)) for part in parts]
     wrong = unfit(post.events, known, caller.application)
     if post.key is None:
@@ -42,8 +43,11 @@ def post_events(request: Request) -> Reply:
         answers = list(pool.map(partial(_send, known), parts, calls))
     taken = [answer for answer in answers if answer is not None]
     if len(taken) < len(parts):
-        # Sent again, what the others took is stored once.
-        raise unavailable([part.home for part, answer in zip(parts, answers, strict=True) if answer is None])
+        # Sent again with its key, what the others took is stored once.
+        out = [part.home for part, answer in zip(parts, answers, strict=True) if answer is None]
+        raise unavailable(
+            out, "" if post.key else f"; with the header '{KEY}: {key}' nothing of it is stored twice"
+        )
     refused = [answer for answer in taken if answer.status != 202]
     if refused or len(parts) == 1:
         return (refused or taken)[0].reply()
