@@ -581,6 +581,9 @@ def test_what_can_t_be_a_witness_is_said(
         assert (code, said in told) == (2, True), told
     made_ = ("witness", "key", "w1", "--key", str(key), "--state", str(state))
     assert audit("witness", "key", "w 1", *made_[3:])[0] == 2
+    state.touch()
+    assert (audit(*made_)[0], key.exists()) == (2, False)
+    state.unlink()
     assert audit(*made_)[0] == 0
     assert audit(*made_)[0] == 2
     answer = ("witness", "answer", str(tmp_path), "--key", str(key), "--state", str(state), "--log")

@@ -46,11 +46,10 @@ def key(
     if not name or any(one in "+" or one.isspace() for one in name):
         raise BadInput("NAME", f"found {name!r}", "a name without blanks and plus signs")
     made = Cosigner.new(name)
-    try:
-        key_file.touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        raise BadInput("--key", f"found {key_file}, which is there", "a file that is not") from None
+    if key_file.exists():
+        raise BadInput("--key", f"found {key_file}, which is there", "a file that is not")
     Kept(state_file).create()
+    key_file.touch(mode=0o600, exist_ok=False)
     key_file.write_text(made.dump())
     tell(str(made.key))
 
