@@ -12,7 +12,7 @@ import boto3
 import pulumi
 import pytest
 
-from audit.handlers.query import limits
+from audit.handlers.query import api, limits
 from audit.stacks.query import REQUESTS, limit_of
 from cellwave.cell import CellContext
 from cellwave.fleet.parse import parse_fleet
@@ -20,6 +20,7 @@ from cellwave.project import find_project
 from cellwave.sandbox.emulator import embedded_metrics
 from tests.audit.support import AuditCell
 
+OF_ALL = ("/healthz", "/v1/openapi.json")
 NOON = 1_740_000_000.0  # begins a window
 
 
@@ -67,6 +68,16 @@ def test_a_tenant_s_keys_count_together_and_nobody_else_s(three: AuditCell) -> N
     assert statuses(three, first, 2) + statuses(three, second, 2) == [200, 200, 200, 429]
     for other in (three.key("acme", "t2"), three.key("rival", "t1")):
         assert statuses(three, other, 3) == [200, 200, 200]
+
+
+def test_whatever_a_tenant_asks_is_counted(three: AuditCell) -> None:
+    """Of a key that may do all, each question: who asked too often is answered none."""
+    key = three.key("acme", "t1", scopes=["read", "export", "stream"])
+    assert statuses(three, key, 4) == [200, 200, 200, 429]
+    routes = [one for one in api._ROUTES if "/viewer" not in one and one.split(" ")[1] not in OF_ALL]
+    assert {
+        one: three.call(api.handler, one.replace("{id}", "x"), key, body={}).status for one in routes
+    } == (dict.fromkeys(routes, 429))
 
 
 def test_processes_count_together(three: AuditCell) -> None:

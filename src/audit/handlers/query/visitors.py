@@ -6,6 +6,7 @@ from audit.handlers.common.directory import authenticate
 from audit.handlers.common.guests import count_guests, is_guest
 from audit.handlers.common.http import Reply, Request
 from audit.handlers.common.operations import Operation, record
+from audit.handlers.query.limits import admit
 
 INCOMPLETE = {
     "type": "array",
@@ -18,6 +19,7 @@ INCOMPLETE = {
 def get_guests(request: Request) -> Reply:
     """GET /v1/guests: what a router asks before it asks for events."""
     caller = authenticate(request, "tenant", "read")
+    admit(caller)
     return Reply(200, {"guests": count_guests(), "guest": is_guest(caller.application, caller.tenant or "")})
 
 
@@ -28,4 +30,5 @@ GUESTS = Operation(
     "How many tenants that are at home in other cells had events taken in here, and whether the key's is one.",
     (200, record(guests={"type": "integer", "minimum": 0}, guest={"type": "boolean"})),
     key=("tenant", "read"),
+    errors={429: ["too_many_requests"]},
 )
