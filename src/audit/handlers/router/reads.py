@@ -87,7 +87,7 @@ def _is_guest(known: Directory, partner: str, caller: Caller, call: Call) -> boo
     answer = ask(known, partner, asked, tries=1)
     if answer.status not in (200, 404):
         raise Out(f"{partner} answers {answer.status}")
-    # A release of before takes nobody in, and knows no such path.
+    # A release of before knows no such path, and marks nobody: what it took in is read after a `reindex` there.
     told = answer.json if answer.status == 200 else {"guests": 0, "guest": False}
     _known.guests[partner] = (calls.clock() + FRESH, told["guests"])
     if told["guest"]:
