@@ -27,7 +27,7 @@ from audit.handlers.log.verifier import COSIGNATURE, Wrong
 from audit.homes import give_homes, homes_in, known_regions, residents
 from audit.publish import known_tenants, regions
 from audit.publish import publish as tell_cells
-from audit.retain import in_force, keeper
+from audit.retain import SETTLES, in_force, keeper, settled
 from audit.schema_cli import app as schema_app
 from audit.staff import tell_tenants
 from audit.streams import streams_in
@@ -301,17 +301,23 @@ def retain(cell: CellName, of: Of = "", as_json: Json = False) -> None:
     """
     prefix = _prefix(of)
     with _cell(cell) as at:
-        known = in_force(at)
+        in_force(at)  # or nothing is done, and nothing told
         _tell_tenants(at, prefix, "audit.retention.applied")
-        objects = changed = 0
+        objects, changed, began = 0, 0, time.time()
         with console(stderr=True).status(f"{cell}: looking through the archive") as shown:
-            for done in keeper(at).retain(known.terms, time.time(), prefix):
+            for done in keeper(at).retain(partial(in_force, at), began, prefix):
                 objects, changed = objects + 1, changed + done
                 shown.update(f"{cell}: {changed:,} of {objects:,} objects changed")
+        all_seen = settled(at, began)
     if as_json:
-        tell_json({"cell": cell, "objects": objects, "changed": changed})
-    else:
-        tell(f"{cell}: {changed:,} of {objects:,} objects changed")
+        tell_json({"cell": cell, "objects": objects, "changed": changed, "settled": all_seen})
+        return
+    tell(f"{cell}: {changed:,} of {objects:,} objects changed")
+    if not all_seen:
+        tell(
+            f"run this again in {SETTLES // 60} minutes: {cell} was told of something just now, and may have been"
+        )
+        tell("storing events by what it knew before")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from audit.cells import InCell
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+# Seconds: a function's copy of the directory, one that archives by it, and one that logs what was archived.
+SETTLES = 300
+
+
 @dataclass(frozen=True)
 class Kept:
     """How an archived object is kept: its end, until when it is locked, whether a hold is on, and what its tags say."""
@@ -57,16 +62,17 @@ class Keeper:
     store: Callable[[str, str], Store]
     mode: str
 
-    def retain(self, terms: Callable[[str, str], Terms], now: float, prefix: str = "") -> Iterator[bool]:
+    def retain(self, known: Callable[[], Directory], now: float, prefix: str = "") -> Iterator[bool]:
         """Bring every object below `prefix` to its tenant's terms; yields of each whether there was anything to do.
 
-        Raises botocore's errors: begin again.
+        `known` is asked at every page: one that is begun before a hold and takes hours lifts none. Raises botocore's
+        errors: begin again.
         """
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for keys in pages(self.s3, self.archive, prefix):
-                yield from pool.map(lambda key: self._retain(key, terms, now), keys)
+                yield from pool.map(partial(self._retain, known().terms, now), keys)
 
-    def _retain(self, key: str, terms: Callable[[str, str], Terms], now: float) -> bool:
+    def _retain(self, terms: Callable[[str, str], Terms], now: float, key: str) -> bool:
         application, tenant, _ = key.split("/", 2)
         answer = self.s3.head_object(Bucket=self.archive, Key=key)
         found, stored = self._found(key, answer), int(answer["LastModified"].timestamp())
@@ -109,6 +115,12 @@ def in_force(at: InCell) -> Directory:
         return Directory(parsed(answer["Body"].read(), answer["Metadata"]).applications)
     except Refused as error:
         raise CellwaveError(f"{at.cell.name} has no directory that can be read: {error}") from None
+
+
+def settled(at: InCell, began: float) -> bool:
+    """Whether all that was stored by what the cell was told before was stored and logged at that second."""
+    told = at.client("s3").head_object(Bucket=at.bucket("config"), Key=OBJECT)["LastModified"]
+    return bool(began - told.timestamp() >= SETTLES)
 
 
 def keeper(at: InCell) -> Keeper:

@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import verify
+from audit import retain, verify
 from audit.handlers.common import aws, retention
 from audit.handlers.common.aws import s3, table
+from audit.handlers.common.directory import read_directory
 from audit.handlers.common.retention import (
     CLASSES,
     DAY,
@@ -334,11 +335,8 @@ def test_a_shorter_class_is_of_what_comes_later(cell: AuditCell, days: Clock) ->
 
 def retained(cell: AuditCell, days: Clock, client: Any = None) -> list[bool]:
     """Bring what is stored to the terms of the cell's directory; of each object whether there was anything to do."""
-    from audit.handlers.common.directory import read_directory
-    from audit.handlers.log.store import Store
-
     keeper = Keeper(client or s3(), cell.bucket("archive"), table("test-index"), Store.here, "COMPLIANCE")
-    return list(keeper.retain(read_directory().terms, days.now, "acme/"))
+    return list(keeper.retain(read_directory, days.now, "acme/"))
 
 
 @pytest.mark.parametrize("kept", ["90d", None])
@@ -400,6 +398,26 @@ def test_while_a_hold_is_on_nothing_ends(logs: Logs, days: Clock) -> None:
     assert retained(cell, days) == [False, False]
     items = {item["eventId"]: item for item in table("test-index").scan()["Items"]}
     assert all("forget" in item for item in items.values())
+
+
+def test_a_job_that_was_begun_before_a_hold_lifts_none(
+    logs: Logs, days: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes by what the cell knows when it comes to an object, and not by what was known when it began."""
+    cell = logs.cell
+    cell.key("acme", "t1")
+    terms(cell, **{"class": "90d"})
+    for second in (1, 2):
+        store(cell, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(retain, "pages", lambda *_: ([key] for key in sorted(cell.archived())))
+        keeper = Keeper(s3(), cell.bucket("archive"), table("test-index"), Store.here, "COMPLIANCE")
+        long = keeper.retain(read_directory, days.now)
+        assert next(long) is False
+        terms(cell, **{"class": "90d", "held": int(days.now)})
+        assert retained(cell, days) == [True, True]
+        assert list(long) == [False]
+    assert retained(cell, days) == [False, False]
 
 
 def test_what_is_stored_while_a_hold_is_on_is_held(cell: AuditCell, days: Clock) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import cli, terms
+from audit import cli, retain, terms
 from audit.handlers.common import directory
 from audit.handlers.common.aws import s3
 from audit.handlers.common.directory import is_directory
@@ -177,4 +177,9 @@ def test_what_is_stored_is_brought_to_its_terms_by_a_command(
         assert code == 0
         found.append(json.loads(out))
     assert [(one["objects"], one["changed"]) for one in found] == [(2, 2), (1, 0), (2, 0)]
-    assert len([name for name in cell.landed() if name.startswith("_waiting/_internal/acme/t1/")]) == 3
+    # The cell was told of the terms just now, and may be storing something by those of before.
+    assert [one["settled"] for one in found] == [False] * 3
+    assert "run this again in 5 minutes" in audit("retain", "eu-west-1")[1]
+    monkeypatch.setattr(retain, "SETTLES", 0)
+    assert "again" not in audit("retain", "eu-west-1")[1]
+    assert len([name for name in cell.landed() if name.startswith("_waiting/_internal/acme/t1/")]) == 5
