@@ -38,19 +38,25 @@ clock = time.time
 
 @dataclass(frozen=True)
 class Move:
-    """A move: whose, from where and to where, and what is to be done next. `since` is when the new home became it."""
+    """A move: whose, from where and to where, and what is to be done next. `since` is when the new home became it,
+    `began` (in milliseconds) when it was asked for."""
 
     home: Home
     source: str
     target: str
     step: Step
     since: int = 0
+    began: int = 0
 
     @classmethod
     def of(cls, home: Home) -> Self | None:
         """The move that is under way, if one is."""
         told = home.move
-        return cls(home, told["from"], told["to"], told["step"], int(told["since"])) if told else None
+        return (
+            cls(home, told["from"], told["to"], told["step"], int(told["since"]), int(told.get("began", 0)))
+            if told
+            else None
+        )
 
     @property
     def settled(self) -> bool:
@@ -66,7 +72,7 @@ def begin(application: str, tenant: str, target: str) -> Move:
         return Move(home, home.cell, target, "done")
     if move is None:
         _refuse_full(region, target)
-        move = Move(home, home.cell, target, "copy")
+        move = Move(home, home.cell, target, "copy", began=int(clock() * 1000))
         _write(move, "attribute_not_exists(move) AND cell = :cell", {":cell": home.cell})
     if move.target != target:
         name = f"{application}/{tenant}"
@@ -152,7 +158,9 @@ def run(
     if move.step == "copy":
         yield from (("copy", *progress) for progress in copy())
         who, told = move.home, {"from": move.source, "to": move.target}
-        note(who.application, who.tenant, "audit.tenant.moved", told, [who.region])
+        # Who goes on after a kill says it once more, of the same deed.
+        deed = f"{move.began:013}-{sha256('/'.join(who.key.values()).encode()).hexdigest()[:32]}"
+        note(who.application, who.tenant, "audit.tenant.moved", told, [who.region], deed=deed)
         move = switch(move)
     publish()  # once more, should a run before have been killed before it
     yield from (("rest", *progress) for progress in copy())
@@ -194,7 +202,13 @@ def _refuse_full(region: KnownRegion, target: str) -> None:
 
 def _write(move: Move, condition: str, values: dict[str, str]) -> None:
     """Write a move down, where nobody else has meanwhile: CellwaveError then."""
-    told = {"from": move.source, "to": move.target, "step": move.step, "since": move.since}
+    told = {
+        "from": move.source,
+        "to": move.target,
+        "step": move.step,
+        "since": move.since,
+        "began": move.began,
+    }
     try:
         _table().update_item(
             Key=move.home.key,

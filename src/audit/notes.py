@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 from boto3.dynamodb.conditions import Key
+from botocore.exceptions import ClientError
 
 from audit.handlers.common.internal import Internal, wrong_with
 from audit.staff import staff
@@ -33,17 +34,20 @@ def note(
     name: str,
     details: Mapping[str, object],
     regions: Sequence[str] = (),
+    *,
+    deed: str = "",
 ) -> None:
     """Write down that this is about to be done, for the cells of these regions (none named are all).
 
     Without a tenant, in the log of each of the application's: of none where it has more than MOST_TENANTS. The cells
-    are told by the next `publish`. Raises ValueError for what is no event, and botocore's errors: then don't do it.
+    are told by the next `publish`. What is said of a tenant's `deed` once more changes nothing. Raises ValueError for
+    what is no event, and botocore's errors: then don't do it.
     """
     now, who = time.time(), staff()
     at = datetime.fromtimestamp(now, UTC)
     table = boto3.resource("dynamodb").Table(EVENTS_TABLE)
     for one in [tenant] if tenant else _tenants(application):
-        identity = f"{int(now * 1000):013}-{uuid.uuid4().hex}"
+        identity = deed or f"{int(now * 1000):013}-{uuid.uuid4().hex}"
         if wrong := wrong_with(
             Internal(application, one, name, who, at, identity, details).event, application, one
         ):
@@ -58,7 +62,12 @@ def note(
             "details": json.dumps(details),
             "expires": int(now) + KEPT_S,
         }
-        table.put_item(Item=item | ({"regions": sorted(regions)} if regions else {}))
+        item |= {"regions": sorted(regions)} if regions else {}
+        try:
+            table.put_item(Item=item, ConditionExpression="attribute_not_exists(id)")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
 
 
 def _tenants(application: str) -> list[str]:

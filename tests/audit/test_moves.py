@@ -15,7 +15,8 @@ from audit import cli, keys, moves
 from audit.cells import InCell
 from audit.handlers.common import aws
 from audit.homes import Home, homes_in
-from audit.publish import publish
+from audit.notes import EVENTS_TABLE
+from audit.publish import publish, scanned
 from cellwave.fleet.model import Cell
 from tests.audit.routing import Place, ProductRegion
 from tests.audit.support import REGION, Audit, create_control, event, tell_cells
@@ -241,6 +242,8 @@ def test_whoever_is_killed_at_any_instant_goes_on(moving: Moving, monkeypatch: p
         assert moving.home(name).move is None
         assert (moving.home(name).cell, moving.held(new, name)) == (new, set(ids))
         assert moving.region.everything(reader) == ids[::-1]
+        notes = [row["name"] for row in scanned(EVENTS_TABLE) if row["tenantId"] == name]
+        assert notes.count("audit.tenant.moved") == 1
     assert number > 5
 
 
