@@ -115,10 +115,19 @@ def make_key(
         place = {"applicationId": application, "tenantId": tenant}
         if "Item" not in _table(TENANTS_TABLE).get_item(Key=place, ConsistentRead=True):
             note(application, tenant, "audit.tenant.registered", {}, regions)
-            _table(TENANTS_TABLE).put_item(Item=place)
+            _register(place)
     _note(key, "audit.key.created")
     _table(KEYS_TABLE).put_item(Item=key.item)
     return base64.b64encode(credential.encode()).decode()
+
+
+def _register(place: Mapping[str, str]) -> None:
+    """Unless somebody was faster: the row may have terms by now."""
+    try:
+        _table(TENANTS_TABLE).put_item(Item=place, ConditionExpression="attribute_not_exists(tenantId)")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
 
 
 def list_keys() -> list[Key]:

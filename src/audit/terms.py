@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from audit.handlers.common.retention import CLASSES, longest
 from audit.notes import TENANTS_TABLE, note
-from cellwave.errors import BadInput
+from cellwave.errors import BadInput, CellwaveError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -74,7 +75,14 @@ def hold(application: str, tenant: str, reason: str) -> None:
         raise BadInput("--hold", f"{application}/{tenant} is held: {row['heldFor']}", right)
     note(application, tenant, "audit.hold.placed", {"reason": reason})
     values = {":held": int(time.time()), ":reason": reason}
-    _update(application, tenant, "SET held = :held, heldFor = :reason", {}, values)
+    _update(
+        application,
+        tenant,
+        "SET held = :held, heldFor = :reason",
+        {},
+        values,
+        seen="attribute_not_exists(held)",
+    )
 
 
 def release(application: str, tenant: str, reason: str) -> None:
@@ -84,7 +92,10 @@ def release(application: str, tenant: str, reason: str) -> None:
     if "held" not in row:
         raise BadInput("--release", f"no hold is on {application}/{tenant}", "a tenant that is held")
     note(application, tenant, "audit.hold.released", {"reason": reason, "placedFor": str(row["heldFor"])})
-    _update(application, tenant, "REMOVE held, heldFor", {}, {})
+    values = {":held": row["held"], ":reason": row["heldFor"]}
+    _update(
+        application, tenant, "REMOVE held, heldFor", {}, values, seen="held = :held AND heldFor = :reason"
+    )
 
 
 def shown(application: str, tenant: str | None) -> list[str]:
@@ -125,16 +136,31 @@ def _refuse_reason(reason: str) -> None:
         )
 
 
-def _update(application: str, tenant: str, what: str, names: dict[str, str], values: dict[str, Any]) -> None:
+def _update(
+    application: str,
+    tenant: str,
+    what: str,
+    names: dict[str, str],
+    values: dict[str, Any],
+    *,
+    seen: str = "attribute_exists(tenantId)",
+) -> None:
     # As one goes, or not at all: who has taken the tenant away meanwhile did so.
     more: Any = {"ExpressionAttributeNames": names} if names else {}
-    more |= {"ExpressionAttributeValues": values} if values else {}
-    _tenants().update_item(
-        Key={"applicationId": application, "tenantId": tenant},
-        UpdateExpression=what,
-        ConditionExpression="attribute_exists(tenantId)",
-        **more,
-    )
+    try:
+        _tenants().update_item(
+            Key={"applicationId": application, "tenantId": tenant},
+            UpdateExpression=what,
+            ConditionExpression=f"attribute_exists(tenantId) AND {seen}",
+            ExpressionAttributeValues=values,
+            **more,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        raise CellwaveError(
+            f"somebody else changed the terms of {application}/{tenant} meanwhile", hint="look, and ask again"
+        ) from None
 
 
 def _tenants() -> Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import boto3
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import cli, retain, terms
+from audit import cli, keys, retain, terms
 from audit.handlers.common import directory
 from audit.handlers.common.aws import s3
 from audit.handlers.common.directory import is_directory
@@ -111,6 +113,43 @@ def test_a_second_hold_is_refused_while_one_is_on(region: AuditCell, audit: Audi
     code, _, said = audit("retention", "acme/t1", "--hold", "case 13")
     assert code == 2
     assert "acme/t1 is held: case 12" in said
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, module: Any, *deeds: Callable[[], object]) -> None:
+    """Let another do that when the next command has looked, and tells of what it is about to do."""
+    whole = module.note
+
+    def note(*told: Any) -> None:
+        monkeypatch.setattr(module, "note", whole)
+        for deed in deeds:
+            deed()
+        whole(*told)
+
+    monkeypatch.setattr(module, "note", note)
+
+
+def test_of_two_that_change_a_hold_at_once_one_does(
+    region: AuditCell, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second hold takes no other's place, and nobody releases one that they have not seen."""
+    held = partial(terms.hold, "acme", "t1")
+    meanwhile(monkeypatch, terms, lambda: held("case 13"))
+    code, _, said = audit("retention", "acme/t1", "--hold", "case 12")
+    assert (code, "meanwhile" in said) == (1, True)
+    meanwhile(monkeypatch, terms, lambda: terms.release("acme", "t1", "over"), lambda: held("case 14"))
+    code, _, said = audit("retention", "acme/t1", "--release", "case 13 is over")
+    assert (code, "meanwhile" in said) == (1, True)
+    assert "case 14" in audit("retention", "acme/t1")[1]
+
+
+def test_a_tenant_that_two_register_at_once_keeps_its_terms(
+    region: AuditCell, audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second makes a key, and no tenant anew."""
+    first = partial(keys.make_key, "acme", "t2")
+    meanwhile(monkeypatch, keys, first, lambda: terms.set_class("acme", "t2", "7y"))
+    assert audit("key", "acme/t2")[0] == 0
+    assert audit("retention", "acme/t2")[1] == "acme/t2: kept for 7y\n"
 
 
 def test_a_key_of_later_leaves_class_and_hold_alone(region: AuditCell, audit: Audit) -> None:
