@@ -280,14 +280,15 @@ def last_resort(
 ) -> None:
     """Take on a cell's role of last resort, which its archive's policy leaves out, for a quarter of an hour.
 
-    The log of each tenant that has anything in the cell's archive tells of it first. Prints a shell's variables.
+    The log of each tenant that has anything in the cell's archive tells of it first; with --of, it opens nothing but
+    theirs. Prints a shell's variables.
 
     Example: [bold]eval "$(cellwave audit break-glass eu-west-1 --of acme/north --reason 'court order 12')"[/]
     """
     prefix = _prefix(of)
     with _cell(cell) as at:
         tenants = repair.tenants(at.client("s3"), at.bucket("archive"), prefix)
-        for name, value in break_glass(at, tenants, reason).items():
+        for name, value in break_glass(at, tenants, reason, prefix).items():
             tell(f"export {name}={shlex.quote(value)}")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from audit.cells import InCell
 from audit.staff import Tenant, staff, tell_tenants
@@ -14,8 +16,9 @@ SECONDS = 900  # the shortest that STS has
 LONGEST_REASON = 1000  # characters
 
 
-def break_glass(at: InCell, tenants: Iterable[Tenant], reason: str) -> dict[str, str]:
-    """Take the role on: its credentials, as a shell's variables, good for a quarter of an hour.
+def break_glass(at: InCell, tenants: Iterable[Tenant], reason: str, prefix: str = "") -> dict[str, str]:
+    """Take the role on: its credentials, as a shell's variables, good for a quarter of an hour, and for the archive's
+    objects below `prefix` alone where there is one.
 
     Nothing is taken on that is not told in the log of each of these tenants. Raises BadInput for no reason,
     CellwaveError where the cell has no such role, and botocore's errors.
@@ -34,6 +37,7 @@ def break_glass(at: InCell, tenants: Iterable[Tenant], reason: str) -> dict[str,
         # What AWS's own trail knows the session by.
         RoleSessionName=re.sub(r"[^\w+=,.@-]", "-", staff().id, flags=re.ASCII)[:64],
         DurationSeconds=SECONDS,
+        **({"Policy": json.dumps(_bounds(at, prefix))} if prefix else {}),
     )["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
@@ -41,3 +45,17 @@ def break_glass(at: InCell, tenants: Iterable[Tenant], reason: str) -> dict[str,
         "AWS_SESSION_TOKEN": found["SessionToken"],
         "AWS_REGION": at.cell.aws_region,
     }
+
+
+def _bounds(at: InCell, prefix: str) -> dict[str, Any]:
+    """What of the role a session has that the logs of those below `prefix` alone are told of."""
+    bucket = f"arn:{at.cell.partition}:s3:::{at.bucket('archive')}"
+    allowed = {
+        f"{bucket}/{prefix}*": ["s3:*"],
+        bucket: ["s3:ListBucket", "s3:ListBucketVersions"],
+        "*": ["kms:Decrypt", "kms:GenerateDataKey"],
+    }
+    statements = [
+        {"Effect": "Allow", "Action": action, "Resource": resource} for resource, action in allowed.items()
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}

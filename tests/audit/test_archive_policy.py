@@ -138,6 +138,35 @@ def test_the_last_resort_is_told_of_before_it_is_taken_on(
     assert line["eventDetails"] == {"role": LAST, "reason": "court order 12", "seconds": 900}
 
 
+def test_a_last_resort_opens_nothing_but_what_is_told_of(
+    cell: AuditCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the session's own policy: of one tenant, no other's objects and nothing of the bucket."""
+    asked: list[Any] = []
+
+    class Sts:
+        """STS, which is asked."""
+
+        def assume_role(self, **how: Any) -> Any:
+            asked.append(json.loads(how["Policy"])["Statement"] if "Policy" in how else None)
+            return boto3.client("sts").assume_role(**how)
+
+    whole = Here.client
+    monkeypatch.setattr(Here, "client", lambda at, name: Sts() if name == "sts" else whole(at, name))
+    at = glass(cell, break_glass=LAST)
+    break_glass(at, [("acme", "t1")], "why", "acme/t1/")
+    break_glass(at, [("acme", "t1"), ("acme", "t2")], "why")
+    bucket = f"arn:aws:s3:::{cell.bucket('archive')}"
+    of_one, of_all = asked
+    assert of_all is None
+    assert {one["Resource"]: one["Action"] for one in of_one} == {
+        f"{bucket}/acme/t1/*": ["s3:*"],
+        bucket: ["s3:ListBucket", "s3:ListBucketVersions"],
+        "*": ["kms:Decrypt", "kms:GenerateDataKey"],
+    }
+    assert {one["Effect"] for one in of_one} == {"Allow"}
+
+
 def test_a_last_resort_that_can_not_be_told_of_is_not_taken_on(
     cell: AuditCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
