@@ -30,6 +30,7 @@ from cellwave.errors import BadInput
 from tests.audit.support import event
 
 SETTINGS = {
+    "CELL": "eu-1",
     "CONFIG_BUCKET": "config",
     "LANDING_BUCKET": "landing",
     "ARCHIVE_BUCKET": "archive",
