@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 from urllib.parse import quote_plus
 
 import boto3
@@ -16,7 +15,7 @@ from audit.handlers.log.append import CHECKPOINT, unbundled
 from audit.handlers.log.store import Store, origin_of
 from audit.handlers.log.tree import WIDTH, tile_path
 from audit.handlers.log.verifier import Checkpoint, Stored, open_note
-from tests.audit.support import REGION, AuditCell, event
+from tests.audit.support import REGION, AuditCell, create_table, event
 
 ORIGIN = "eu.audit.example"
 
@@ -98,13 +97,7 @@ def create_logs(cell: AuditCell, environment: dict[str, str]) -> None:
     aws.s3().create_bucket(
         Bucket=cell.bucket("log"), CreateBucketConfiguration={"LocationConstraint": REGION}
     )
-    attributes: Any = [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")]
-    boto3.client("dynamodb").create_table(
-        TableName="test-log",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=attributes,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
+    create_table("test-log", ["pk", "sk"])
     key = boto3.client("kms").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_EDWARDS25519")
     queue = boto3.client("sqs").create_queue(QueueName="test-log", Attributes={"VisibilityTimeout": "0"})
     environment |= {

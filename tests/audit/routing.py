@@ -13,8 +13,6 @@ from threading import RLock
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-
 from audit.handlers.common import aws, directory
 from audit.handlers.ingest import session
 from audit.handlers.query import api
@@ -22,8 +20,8 @@ from audit.handlers.router import api as router
 from audit.handlers.router import calls, reads
 from audit.handlers.router.calls import Answer, Out
 from tests.audit.documents import conforms
-from tests.audit.support import REGION, AuditCell, event
 from tests.audit.support import Answer as Told
+from tests.audit.support import AuditCell, create_storage, event
 
 ENDPOINT = "us.audit.example"
 FAILOVER = {"us-1": "us-2", "us-2": "us-1", "us-big": None}
@@ -183,25 +181,9 @@ def make_region(first: AuditCell, environment: Mapping[str, str]) -> ProductRegi
     places = {"us-1": Place(first, {**environment, "CELL": "us-1"})}
     for name in ("us-2", "us-big"):
         cell = AuditCell(f"{first.account}-{name}")
-        for kind in ("config", "landing", "archive"):
-            aws.s3().create_bucket(
-                Bucket=cell.bucket(kind),
-                CreateBucketConfiguration={"LocationConstraint": REGION},
-                ObjectLockEnabledForBucket=kind == "archive",
-            )
-            aws.s3().put_bucket_versioning(
-                Bucket=cell.bucket(kind), VersioningConfiguration={"Status": "Enabled"}
-            )
-        for table, keys in (("index", ["pk", "sk"]), ("limits", ["pk"])):
-            boto3.client("dynamodb").create_table(
-                TableName=f"{name}-{table}",
-                BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-                KeySchema=[
-                    {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
-                    for index, key in enumerate(keys)
-                ],
-            )
+        create_storage(
+            cell, name, ("config", "landing", "archive"), {"index": ["pk", "sk"], "limits": ["pk"]}
+        )
         places[name] = Place(
             cell,
             {

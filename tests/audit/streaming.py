@@ -16,7 +16,7 @@ from audit.handlers.stream import rows, sender
 from audit.handlers.stream.health import Health
 from tests.audit.logs import Logs
 from tests.audit.receivers import HOSTS, Receiver
-from tests.audit.support import Answer
+from tests.audit.support import Answer, create_table
 
 URL = f"https://{HOSTS[0]}/hook"
 
@@ -111,14 +111,7 @@ class Streams:
 
 def create_streams(patch: pytest.MonkeyPatch, account: str) -> None:
     """Make the table, the key and the queue, and say where they are."""
-    names = ("pk", "sk")
-    attributes: Any = [{"AttributeName": name, "AttributeType": "S"} for name in names]
-    boto3.client("dynamodb").create_table(
-        TableName="test-streams",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=attributes,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-    )
+    create_table("test-streams", ["pk", "sk"])
     key = boto3.client("kms").create_key(KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
     queue = boto3.client("sqs").create_queue(QueueName="test-streams", Attributes={"VisibilityTimeout": "0"})
     for name, value in {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -194,15 +194,7 @@ def create_control(account: str) -> None:
         ("homes", ["region", "holder"]),
         ("applications", ["applicationId"]),
     ):
-        boto3.client("dynamodb").create_table(
-            TableName=f"control-{name}",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            KeySchema=[
-                {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
-                for index, key in enumerate(keys)
-            ],
-        )
+        create_table(f"control-{name}", keys)
     aws.s3().create_bucket(
         Bucket=f"control-{account}-directory", CreateBucketConfiguration={"LocationConstraint": REGION}
     )
@@ -248,9 +240,11 @@ def tell_cells(
     )
 
 
-def create(cell: AuditCell) -> None:
-    """Make what a cell's storage stack would make."""
-    for kind in ("config", "landing", "archive", "exports"):
+def create_storage(
+    cell: AuditCell, prefix: str, buckets: Sequence[str], tables: Mapping[str, Sequence[str]]
+) -> None:
+    """Make a cell's buckets, and tables of such names and keys."""
+    for kind in buckets:
         aws.s3().create_bucket(
             Bucket=cell.bucket(kind),
             CreateBucketConfiguration={"LocationConstraint": REGION},
@@ -259,24 +253,25 @@ def create(cell: AuditCell) -> None:
         aws.s3().put_bucket_versioning(
             Bucket=cell.bucket(kind), VersioningConfiguration={"Status": "Enabled"}
         )
+    for name, keys in tables.items():
+        create_table(f"{prefix}-{name}", keys)
+
+
+def create_table(name: str, keys: Sequence[str]) -> None:
+    """Make a table of such keys, which are texts."""
     boto3.client("dynamodb").create_table(
-        TableName="test-index",
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        KeySchema=[
+            {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"} for index, key in enumerate(keys)
         ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     )
-    for name, keys in (("limits", ["pk"]), ("exports", ["pk", "sk"])):
-        boto3.client("dynamodb").create_table(
-            TableName=f"test-{name}",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            KeySchema=[
-                {"AttributeName": key, "KeyType": "RANGE" if index else "HASH"}
-                for index, key in enumerate(keys)
-            ],
-        )
+
+
+def create(cell: AuditCell) -> None:
+    """Make what a cell's storage stack would make."""
+    tables = {"index": ["pk", "sk"], "limits": ["pk"], "exports": ["pk", "sk"]}
+    create_storage(cell, "test", ("config", "landing", "archive", "exports"), tables)
     boto3.client("sqs").create_queue(QueueName="test-exports")
     create_mac_key("test-viewer")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from audit.handlers.common import aws
+from audit.handlers.common import aws, fitting
 from audit.handlers.log import append, keys, sequencer
 from audit.handlers.log.append import Line
 from audit.handlers.log.store import Stage
 from audit.handlers.log.tree import WIDTH
-from audit.handlers.query import api, feed, fitting
+from audit.handlers.query import api, feed
 from tests.audit.logs import Logs
 from tests.audit.support import Answer
 

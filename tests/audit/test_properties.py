@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.handlers.common import fitting
 from audit.handlers.common.aws import on_stage
 from audit.handlers.common.directory import Copy, copied_to
 from audit.handlers.common.events import canonical_time, problems
@@ -20,7 +21,7 @@ from audit.handlers.common.exact import write
 from audit.handlers.common.http import ApiError, parse_json
 from audit.handlers.common.index import event_of, item
 from audit.handlers.common.rehearsal import APPLICATION, Stage
-from audit.handlers.query import api, fitting
+from audit.handlers.query import api
 from audit.handlers.query.search import Search
 
 FIELDS = (

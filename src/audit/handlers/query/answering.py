@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from audit.handlers.common.directory import Caller
+from audit.handlers.common.fitting import fitting
 from audit.handlers.common.index import event_of
-from audit.handlers.query.fitting import fitting
 from audit.handlers.query.reading import read_page
 from audit.handlers.query.search import Search
 from audit.handlers.query.shaping import shaped
@@ -17,7 +17,7 @@ MAX_PAGES = 10  # index pages read for one answer; past that the cursor says whe
 MAX_SECONDS = 2.0  # of reading, likewise: words are looked for by the function itself
 
 
-def answer(search: Search, caller: Caller) -> tuple[list[dict[str, Any]], str | None]:
+def answer(search: Search, caller: Caller) -> tuple[list[Mapping[str, Any]], str | None]:
     """The caller's events, newest first, and the cursor (None: there are no more)."""
     items, position = _read(search)
     events = fitting(shaped(caller, map(event_of, items), search.ocsf))

@@ -20,12 +20,12 @@ from audit.handlers.common.directory import Caller, authenticate
 from audit.handlers.common.event_schema import ACTIVITY, STORED
 from audit.handlers.common.events import canonical_time
 from audit.handlers.common.exact import read
+from audit.handlers.common.fitting import fitting
 from audit.handlers.common.http import ApiError, Reply, Request
 from audit.handlers.common.index import partition
 from audit.handlers.common.operations import Operation, Parameter, record, reference
 from audit.handlers.log import reading
 from audit.handlers.log.store import Store
-from audit.handlers.query.fitting import fitting
 from audit.handlers.query.limits import admit
 from audit.handlers.query.parameters import SHAPE, asked, is_ocsf, limit_of, time_of
 from audit.handlers.query.shaping import shaped

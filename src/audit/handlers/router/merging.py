@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.handlers.common.events import canonical_time
-from audit.handlers.common.exact import write
+from audit.handlers.common.fitting import fitting
 
-ANSWER_BYTES = 5_900_000  # as a function's answer counts, where quotes count twice
 _MAC_BYTES = 16
 END = ""  # in the place of a cursor: there is no more
 
@@ -76,7 +75,7 @@ def merged(pages: Mapping[str, Page], before: Position, limit: int) -> tuple[lis
     unsure = max((_end_of(page) for page in pages.values() if page.cursor != END), default="")
     found = {place_of(event): event for page in pages.values() for event in page.events}
     fresh = {place: event for place, event in found.items() if _is_new(place, before.last)}
-    told = _fitting([fresh[place] for place in sorted(fresh, reverse=True) if place >= unsure][:limit])
+    told = fitting([fresh[place] for place in sorted(fresh, reverse=True) if place >= unsure][:limit])
     last = place_of(told[-1]) if told else before.last
     cursors = dict(before.cursors)
     for cell, page in pages.items():
@@ -92,18 +91,6 @@ def _is_new(place: str, last: str) -> bool:
 def _end_of(page: Page) -> str:
     """The place of a page's last event; above all places of one that has none, whose end nobody knows."""
     return place_of(page.events[-1]) if page.events else "~"
-
-
-def _fitting(events: Sequence[Event]) -> list[Event]:
-    """The first events, as many as an answer holds: at least one."""
-    found: list[Event] = []
-    left = ANSWER_BYTES
-    for event in events:
-        left -= len(json.dumps(write(event))) + 2
-        if found and left < 0:
-            break
-        found.append(event)
-    return found
 
 
 def _mac(secret: bytes, question: object, content: str) -> bytes:
