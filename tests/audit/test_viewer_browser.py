@@ -54,6 +54,10 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+PATIENCE_MS = 120_000  # on the busiest machine
+expect.set_options(timeout=PATIENCE_MS)
+
+
 @dataclass
 class Viewer:
     """A viewer that is served, and the browser's contexts that look at it."""
@@ -74,6 +78,7 @@ class Viewer:
         context = self.browser.new_context(
             ignore_https_errors=True, color_scheme=theme, viewport={"width": width, "height": 800}, **how
         )
+        context.set_default_timeout(PATIENCE_MS)
         self.contexts.append(context)
         return context.new_page()
 
