@@ -150,9 +150,16 @@ def export(viewer: Viewer, page: Page) -> None:
     export_worker.work(export_worker.Message.of({"body": answered[0]["Body"]}), export_worker.clock() + 600)
 
 
+HEADINGS = {"events": "Events", "event": "role.updated", "exports": "Exports", "settings": "Settings"}
+
+
 def look(page: Page, name: str, width: int, theme: Theme) -> None:
     """Nothing of a page lies beside it. Some are kept as pictures for the docs: where there is none yet, or
     CELLWAVE_PICTURES asks for new ones."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        HEADINGS[name]
+    )  # a click does not wait for its page
+    page.wait_for_load_state()
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= width, f"{name} is {wide} px wide"
     file = PICTURES / f"viewer-{name}-{theme}{'' if width == WIDE else '-phone'}.png"
@@ -278,15 +285,15 @@ def test_it_works_without_a_script(viewer: Viewer, theme: Theme) -> None:
     page.get_by_label("Words").fill("passkey")
     page.keyboard.press("Enter")
     page.wait_for_url("**text=passkey**")
-    assert page.get_by_role("rowheader").count() == 10
+    expect(page.get_by_role("rowheader")).to_have_count(10)
     page.get_by_role("link", name="Clear").click()
     page.get_by_role("link", name="Older events").click()
     page.get_by_role("link", name="login").first.click()
-    assert page.get_by_role("heading", level=1).inner_text() == "login"
+    expect(page.get_by_role("heading", level=1)).to_have_text("login")
     page.get_by_role("link", name="Exports").click()
     page.get_by_role("button", name="Make an export").click()
-    assert page.locator("#status").inner_text() == "An export is being made."
-    assert page.get_by_role("link", name="Look again").count() == 1
+    expect(page.locator("#status")).to_have_text("An export is being made.")
+    expect(page.get_by_role("link", name="Look again")).to_be_visible()
 
 
 def test_what_an_event_contains_does_nothing(viewer: Viewer) -> None:
