@@ -1,4 +1,4 @@
-"""Six cells x four services, created and then updated: `cellwave rollout` against a loop over `pulumi up`.
+"""Six cells and all their services, created and then updated: `cellwave rollout` against a loop over `pulumi up`.
 
 Each contender gets a copy of the project and a fresh sandbox, with the control plane deployed beforehand. The
 rollout's time is that of its commands from start to exit: release build, plan, worker, waves, proof of convergence and
@@ -171,9 +171,7 @@ def table(rollout: Times, loop: Times, ordered: Times) -> str:
         ratios = f"{ours / theirs:.2f} | {same:.1f} s | {ours / same:.2f}"
         lines.append(f"| {name} | {ours:.1f} s | {theirs:.1f} s | {ratios} |")
     loops = "`xargs -P2` over `pulumi up` | ratio | the same in the rollout's order | ratio"
-    return "\n".join(
-        [f"| 6 cells x 4 services | `cellwave rollout` | {loops} |", "|---|" + "---:|" * 5, *lines]
-    )
+    return "\n".join([f"| 6 cells | `cellwave rollout` | {loops} |", "|---|" + "---:|" * 5, *lines])
 
 
 def compare(rounds: int, trace: Path | None) -> dict[str, Times]:
